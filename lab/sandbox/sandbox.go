@@ -1,0 +1,74 @@
+// Package sandbox runs a test binary in network and mount namespaces of its
+// own, entered through a user namespace where the caller is not root, so that
+// tests with real sockets, addresses and routes touch nothing of the host.
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+const marker = "CATCHMENT_SANDBOX"
+
+// Runner is what testing.M gives.
+type Runner interface{ Run() int }
+
+// Main is called from TestMain: it re-executes the test binary inside new
+// namespaces (loopback up, nothing else), runs the tests there and exits with
+// their status. Where namespaces are forbidden it says so and fails: a test
+// that silently does not run is worse.
+func Main(m Runner) {
+	if os.Getenv(marker) != "" {
+		if err := loopbackUp(); err != nil {
+			fmt.Fprintln(os.Stderr, "sandbox:", err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), marker+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = Attr()
+	signal.Ignore(os.Interrupt) // the child gets it too and decides
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		os.Exit(0)
+	case errors.As(err, &exit):
+		os.Exit(exit.ExitCode())
+	}
+	fmt.Fprintf(os.Stderr, "sandbox: cannot make namespaces: %v\n"+
+		"run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "+
+		"and kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)\n", err)
+	os.Exit(1)
+}
+
+// Attr returns the attributes that start a process in new network and mount
+// namespaces, and in a user namespace where the caller is not root.
+func Attr() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		a.Cloneflags |= syscall.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	return a
+}
+
+func loopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	return netlink.LinkSetUp(lo)
+}
