@@ -183,7 +183,7 @@ type Service struct {
 	// WithdrawOnDown false means a down verdict only moves to LastRung.
 	WithdrawOnDown bool `json:"withdraw_on_down"`
 
-	MinPOPs     int     `json:"min_pops"`     // last-pop: other POPs that must remain, at least 1
+	MinPOPs     int     `json:"min_pops"`     // last-pop: other POPs that must remain; below 1 means 1
 	MinCapacity float64 `json:"min_capacity"` // last-pop: share of the fleet's capacity that must remain, 0..1
 
 	DrainWait time.Duration `json:"drain_wait"` // longest de-preferred stay before the withdraw
@@ -256,7 +256,10 @@ type Intent struct {
 
 // Input is everything a decision depends on, besides the last state and the time.
 type Input struct {
-	POP      POPID                `json:"pop"`
+	POP POPID `json:"pop"`
+	// Capacity is this POP's weight in MinCapacity; 0 means 1.
+	Capacity float64 `json:"capacity,omitempty"`
+
 	Services []Service            `json:"services"`
 	Health   map[ServiceID]Health `json:"health"`
 	Intents  []Intent             `json:"intents,omitempty"`

@@ -1,0 +1,260 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// drainSettle is the least time a drain stays de-preferred, so that routers
+// have found the other paths before the traffic is looked at.
+const drainSettle = 2 * time.Second
+
+// wish is what the rule wants, before the guards.
+type wish struct {
+	stance Stance
+	why    Reason
+	wake   time.Time // when time alone may change the wish
+	force  bool
+}
+
+// guarded reports whether the guards judge the wish even where it changes
+// nothing: a withdraw by health must stay right while it lasts, or the last
+// two POPs that left at the same moment would both stay away.
+func (w wish) guarded() bool {
+	return w.stance.Action == Withdraw && w.why.Code == CheckDown
+}
+
+// want is the rule: intents of the operator first, then health. It updates
+// what the slice remembers about health on the way.
+func (r *round) want(t target, s *SliceState) wish {
+	h := r.health(t)
+	r.track(s, h)
+	if t.gone {
+		return wish{stance: Stance{}, why: Reason{Code: Removed, Detail: "no longer in the configuration"}}
+	}
+	static := t.cover || t.service.Always
+	if in, ok := r.intent(t, static); ok {
+		return r.wantIntent(t, s, h, in)
+	}
+	s.Drain = time.Time{}
+	if static {
+		why := "static prefix"
+		if t.cover {
+			why = "cover prefix: health never withdraws it"
+		}
+		return wish{stance: Stance{Action: Announce}, why: Reason{Code: Always, Detail: why}}
+	}
+	if h.Maintenance && h.Verdict != Down {
+		in := Intent{Kind: IntentDrain, By: "maintenance check", Why: details(h.Failing)}
+		w := r.wantDrain(t, s, h, in)
+		w.why.Code = Maintenance
+		return w
+	}
+	return r.wantHealth(t, s, h)
+}
+
+// health returns the service's health; a service nobody told about is unknown.
+func (r *round) health(t target) Health { return r.in.Health[t.service.ID] }
+
+// track notes since when the service has been up without a break.
+func (r *round) track(s *SliceState, h Health) {
+	switch h.Verdict {
+	case Up, Degraded:
+		if s.UpSince.IsZero() {
+			s.UpSince = r.now
+		}
+	case Down:
+		s.UpSince = time.Time{}
+	}
+}
+
+// intent returns the strongest intent that speaks of the slice: stop, then
+// drain, pin and hold; of two of a kind the newer. Static prefixes and covers
+// follow a stop, and otherwise only what names their service.
+func (r *round) intent(t target, static bool) (Intent, bool) {
+	rank := map[IntentKind]int{IntentStop: 4, IntentDrain: 3, IntentPin: 2, IntentHold: 1}
+	var best Intent
+	for _, in := range r.in.Intents {
+		if !in.covers(t.service.ID, t.slice) || !in.Until.IsZero() && !r.now.Before(in.Until) {
+			continue
+		}
+		if in.Kind != IntentStop && (t.cover && in.Slice != t.slice || static && in.Service == "") {
+			continue
+		}
+		if rank[in.Kind] > rank[best.Kind] || rank[in.Kind] == rank[best.Kind] && in.At.After(best.At) {
+			best = in
+		}
+	}
+	return best, best.Kind != ""
+}
+
+// covers reports whether the intent speaks of the slice.
+func (in Intent) covers(service ServiceID, slice SliceID) bool {
+	if in.Slice != (SliceID{}) {
+		return in.Slice == slice
+	}
+	return in.Service == "" || in.Service == service
+}
+
+func (r *round) wantIntent(t target, s *SliceState, h Health, in Intent) wish {
+	if in.Kind != IntentDrain && in.Kind != IntentStop {
+		s.Drain = time.Time{}
+	}
+	var w wish
+	switch in.Kind {
+	case IntentDrain, IntentStop:
+		w = r.wantDrain(t, s, h, in)
+	case IntentPin:
+		w = wish{stance: in.Stance, why: Reason{Code: Operator, Detail: "pinned by " + in.who()}}
+		w.stance.Rung = clampRung(t.service, w.stance.Rung)
+	default:
+		w = wish{stance: s.Stance, why: Reason{Code: Operator, Detail: "held by " + in.who()}}
+	}
+	w.wake = earliest(w.wake, in.Until)
+	w.force = in.Force
+	return w
+}
+
+func (in Intent) who() string {
+	if in.Why == "" {
+		return in.By
+	}
+	return in.By + ": " + in.Why
+}
+
+// wantDrain is the drain as a timed transaction: de-preferred until the load
+// is low or the time is over, then withdrawn. A service that is down has
+// nothing to wait for.
+func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
+	code := Operator
+	if in.Kind == IntentStop {
+		code = Stopping
+	}
+	if s.Drain.IsZero() {
+		s.Drain = r.now
+	}
+	gone := func(why string) wish {
+		return wish{stance: Stance{}, why: Reason{Code: code, Detail: "drained by " + in.who() + ": " + why}}
+	}
+	if !s.Stance.Announced() {
+		return gone("withdrawn")
+	}
+	if h.Verdict == Down && t.service.WithdrawOnDown && !h.Stalled && !t.cover && !t.service.Always {
+		return wish{stance: Stance{}, why: Reason{Code: CheckDown, Detail: details(h.Failing)}}
+	}
+	wait := t.service.DrainWait
+	if in.Wait > 0 {
+		wait = in.Wait
+	}
+	end, settled := s.Drain.Add(wait), s.Drain.Add(min(wait, drainSettle))
+	if !r.now.Before(end) {
+		return gone(fmt.Sprintf("%v are over", wait))
+	}
+	load, measured := r.in.Load[t.service.ID]
+	if measured && load <= t.service.DrainIdle && !r.now.Before(settled) {
+		return gone(fmt.Sprintf("load %.0f is at most %.0f", load, t.service.DrainIdle))
+	}
+	wake := end
+	if measured && r.now.Before(settled) {
+		wake = settled
+	}
+	detail := "draining for " + in.who() + ", at most " + until(r.now, end)
+	if measured {
+		detail += fmt.Sprintf(", load %.0f", load)
+	}
+	return wish{stance: Stance{Action: Drain}, why: Reason{Code: code, Detail: detail}, wake: wake}
+}
+
+// wantHealth is the reflex: verdicts to stances.
+func (r *round) wantHealth(t target, s *SliceState, h Health) wish {
+	svc := t.service
+	if h.Empty {
+		return wish{stance: Stance{}, why: Reason{Code: NoVerdict, Detail: "no checks are configured"}}
+	}
+	switch h.Verdict {
+	case Down:
+		s.Judged = true
+		why := Reason{Code: CheckDown, Detail: details(h.Failing)}
+		if !svc.WithdrawOnDown {
+			return wish{stance: Stance{Action: Announce, Rung: clampRung(svc, svc.LastRung)}, why: why}
+		}
+		return wish{stance: Stance{}, why: why}
+	case Degraded:
+		return r.rise(t, s, Stance{Action: Announce, Rung: clampRung(svc, svc.DegradedRung)},
+			Reason{Code: CheckPart, Detail: fmt.Sprintf("%.0f %% of capacity up; %s", h.Fraction*100, details(h.Failing))})
+	case Up:
+		if len(h.Shared) > 0 {
+			return r.rise(t, s, Stance{Action: Announce, Rung: clampRung(svc, svc.SharedRung)},
+				Reason{Code: SharedDown, Detail: details(h.Shared)})
+		}
+		return r.rise(t, s, Stance{Action: Announce}, Reason{Code: Healthy})
+	}
+	code := NoVerdict
+	if !s.Judged && !s.Stance.Announced() {
+		code = Starting
+	}
+	return wish{stance: s.Stance, why: Reason{Code: code, Detail: "checks have not said anything that counts"}}
+}
+
+// rise lets a slice come back or climb to a milder rung only when hold-down,
+// damping and dwell allow it.
+func (r *round) rise(t target, s *SliceState, to Stance, why Reason) wish {
+	if !s.Stance.Announced() {
+		if w, wait := r.waiting(t, s); wait {
+			return w
+		}
+		s.Judged = true
+		return wish{stance: to, why: why}
+	}
+	s.Judged = true
+	wasGuarded := s.Reason.Code == Guarded || s.Stance.Action == Drain
+	if end := s.Since.Add(t.service.Dwell); s.Stance.Less(to) && r.now.Before(end) && !wasGuarded {
+		return wish{stance: s.Stance, why: Reason{Code: Dwell, Detail: until(r.now, end) + " on this rung"}, wake: end}
+	}
+	return wish{stance: to, why: why}
+}
+
+// waiting reports whether a withdrawn slice must still wait although its
+// service is up: for the hold-down, or for the penalty to decay. A POP whose
+// slice nobody else announces does not wait.
+func (r *round) waiting(t target, s *SliceState) (wish, bool) {
+	var end time.Time
+	s.Penalty, end = s.Penalty.settle(t.service.Damping, r.now)
+	code, what := Damped, "flap penalty"
+	if hold := s.UpSince.Add(t.service.HoldDown); s.Judged && hold.After(end) {
+		end, code, what = hold, HoldDown, "hold-down"
+	}
+	if !r.now.Before(end) {
+		return wish{}, false
+	}
+	if r.in.Fleet.Configured && r.in.Fleet.nobody(t.slice, r.in.Limits, r.now) {
+		return wish{}, false
+	}
+	return wish{stance: Stance{}, why: Reason{Code: code, Detail: what + ", " + until(r.now, end)}, wake: end}, true
+}
+
+// nobody reports whether every peer is fresh and none of them announces the
+// slice: then it is needed here at once. What is not known counts for nothing.
+func (f Fleet) nobody(slice SliceID, l Limits, now time.Time) bool {
+	for _, p := range f.Peers {
+		if !p.Fresh(l, now) || p.Slices[slice].Stance.Announced() {
+			return false
+		}
+	}
+	return len(f.Peers) > 0
+}
+
+// Fresh reports whether what the peer said is young enough to be believed: the
+// rule of the stale guard.
+func (p Peer) Fresh(l Limits, now time.Time) bool {
+	return !p.Heard.IsZero() && (l.StaleAfter <= 0 || now.Sub(p.Heard) <= l.StaleAfter)
+}
+
+func details(fs []Failure) string {
+	parts := make([]string, len(fs))
+	for i, f := range fs {
+		parts[i] = string(f.Check) + ": " + f.Detail
+	}
+	return strings.Join(parts, "; ")
+}
