@@ -1,0 +1,36 @@
+// Package api is the control API of a POP: JSON over HTTP on a Unix socket,
+// with the types, the Server that catchmentd runs and the Client that the
+// catchment command uses.
+//
+// It decides who may do what and nothing else: what a POP announces, and
+// whether a guard forbids what an operator asks, is the Backend's business
+// (pop.Controller). It owns the socket and the connections on it.
+//
+// # Calls
+//
+//	GET  /v1/status            Status
+//	GET  /v1/services          []ServiceStatus
+//	GET  /v1/slices            []SliceStatus, of all services
+//	GET  /v1/explain/{prefix}  Explanation
+//	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
+//	                           ?service= ?slice= ?since= (RFC 3339 or a duration
+//	                           back from now) ?limit= (the last n) ?follow=1
+//	POST /v1/drain             Change -> Result
+//	POST /v1/undrain           Change -> Result
+//	POST /v1/hold              Change -> Result
+//	POST /v1/pin               Change -> Result; needs a stance
+//	POST /v1/release           Change -> Result; ends holds and pins
+//	POST /v1/reload            {}     -> Reloaded
+//	POST /v1/stop              Change -> Result; drain everything and leave
+//
+// A call that fails answers with an Error and a status of 4xx or 5xx. Unknown
+// fields and parameters are refused, so a typing error never means "all
+// services".
+//
+// # Rights
+//
+// Whoever can open the socket may read; its mode (0660 by default) and its
+// directory say who that is. Changes need root, the daemon's own user, or the
+// configured group. The kernel says who calls (SO_PEERCRED), and that is the
+// `by` of an intent; nothing a caller writes can alter it.
+package api
