@@ -315,6 +315,8 @@ type PeerSlice struct {
 	// DownSince is when we first heard this verdict was down, by our own
 	// clock; zero while it is not.
 	DownSince time.Time `json:"down_since,omitzero"`
+	// Leaving: it wants to withdraw the slice and waits for its guards.
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 func name(names []string, i uint8) string {

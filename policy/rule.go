@@ -37,8 +37,8 @@ func (r *round) want(t target, s *SliceState) wish {
 	if in, ok := r.intent(t, static); ok {
 		return r.wantIntent(t, s, h, in)
 	}
-	s.Drain = time.Time{}
 	if static {
+		s.Drain = time.Time{}
 		why := "static prefix"
 		if t.cover {
 			why = "cover prefix: health never withdraws it"
@@ -51,6 +51,7 @@ func (r *round) want(t target, s *SliceState) wish {
 		w.why.Code = Maintenance
 		return w
 	}
+	s.Drain = time.Time{}
 	return r.wantHealth(t, s, h)
 }
 

@@ -11,15 +11,18 @@ import (
 )
 
 // LastPOP never lets the last announcers of a slice go: at least MinPOPs other
-// POPs, with MinCapacity of the fleet's capacity, must announce it and not be
-// down themselves. A POP nobody has heard of counts for nothing.
+// POPs, with MinCapacity of the fleet's capacity, must announce it, not be
+// down and not be leaving themselves. A POP nobody has heard of counts for
+// nothing.
 //
-// POPs that fail at the same moment each see the others as they were. So the
-// first MinPOPs of the POPs that announce, in the order of their names, are
-// the slice's keepers: a keeper goes only when enough others have answered a
-// question that it asked after it knew it was leaving. A question tells as
-// well as asks, so who answered it counts the keeper out from then on. The
-// others may go at once: the keepers stay.
+// POPs that fail at the same moment each see the others as they were. So a POP
+// may go at once only while it sees every other POP stay, and then only if it
+// is not one of the slice's keepers: the first MinPOPs in the order of their
+// names. A keeper, and everybody once some POP is gone, goes when MinPOPs
+// others have answered a question that was asked after it knew it was leaving.
+// A question tells as well as asks: who answered "I stay" knows from then on
+// that the asker does not count, and cannot go without asking in its turn.
+// Hence those that answered are there when the last one asks.
 type LastPOP struct{}
 
 // Name returns "last-pop".
@@ -35,34 +38,35 @@ func (LastPOP) Ask(q policy.Question) policy.GuardVerdict {
 	if v, short := c.short(q); short {
 		return v
 	}
-	if c.rank >= minPOPs(q) {
+	fresh := count(q, func(p policy.Peer) bool { return p.Fresh(q.Input.Limits, q.Now) })
+	if len(fresh.out) == 0 && fresh.rank >= minPOPs(q) {
 		return allow(c.String())
 	}
-	var confirmed int
-	var end time.Time
-	for _, p := range c.staying {
-		if since := q.State.Leaving; p.Asked.IsZero() {
-			// Seen in BGP only: it cannot answer, so it must stay
-			// visible for a while.
-			if wait := since.Add(q.Input.Limits.StaleAfter); q.Now.Before(wait) {
-				end = later(end, wait)
-				continue
-			}
-		} else if !p.Asked.After(since) {
-			continue
-		}
-		confirmed++
-	}
+	confirmed, end := c.confirmed(q)
 	if confirmed >= minPOPs(q) {
 		return allow(fmt.Sprintf("%v; %d confirmed after we said that we leave", c, confirmed))
 	}
 	if !q.From.Announced() {
 		return allow(c.String())
 	}
-	v := object(policy.Veto, "%v is a keeper of this slice and waits until %d other POPs confirm that they stay (%d so far)",
-		q.Input.POP, minPOPs(q), confirmed)
+	v := object(policy.Veto, "%v waits until %d other POPs confirm that they stay (%d so far)", q.Input.POP, minPOPs(q), confirmed)
 	v.Ask, v.Wake = true, end
 	return v
+}
+
+// confirmed counts the staying peers that have answered since we are leaving.
+// A peer seen only in BGP cannot answer: it must stay visible for the stale
+// time instead, which ends at the time returned.
+func (t tally) confirmed(q policy.Question) (n int, end time.Time) {
+	for _, p := range t.staying {
+		switch visible := q.State.Leaving.Add(q.Input.Limits.StaleAfter); {
+		case p.Asked.IsZero() && q.Now.Before(visible):
+			end = visible
+		case p.Asked.IsZero() || p.Asked.After(q.State.Leaving):
+			n++
+		}
+	}
+	return n, end
 }
 
 // Stale lets no withdraw rest on peers that have not been heard lately.
@@ -150,6 +154,8 @@ func whyNot(p policy.Peer, slice policy.SliceID) string {
 		return "has it in " + s.Stance.String()
 	case s.Verdict == policy.Down:
 		return "is down itself"
+	case s.Leaving:
+		return "is leaving itself"
 	}
 	return ""
 }
@@ -181,10 +187,3 @@ func (t tally) String() string {
 }
 
 func minPOPs(q policy.Question) int { return max(1, q.Service.MinPOPs) }
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}

@@ -1,0 +1,359 @@
+package policy_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/guard"
+)
+
+var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func slice(s string) policy.SliceID { return policy.SliceID(netip.MustParsePrefix(s)) }
+
+var (
+	web  = slice("192.0.2.0/24")
+	web6 = slice("2001:db8:100::/48")
+)
+
+func service() policy.Service {
+	return policy.Service{
+		ID: "web", Slices: []policy.SliceID{web}, Rungs: 2, DegradedRung: 1, SharedRung: 1, LastRung: 1,
+		HoldDown: 10 * time.Second, Dwell: 30 * time.Second, WithdrawOnDown: true, MinPOPs: 1,
+		DrainWait: 20 * time.Second,
+		Damping:   policy.Damping{Penalty: 1000, Suppress: 2500, Reuse: 1000, HalfLife: 15 * time.Minute, Max: time.Hour},
+	}
+}
+
+// bench drives Decide like the controller does: one service, time by hand.
+type bench struct {
+	t     *testing.T
+	d     policy.Decider
+	state policy.State
+	in    policy.Input
+	now   time.Time
+	last  policy.Decision
+}
+
+func newBench(t *testing.T) *bench {
+	return &bench{
+		t: t, d: policy.Decider{Guards: guard.Standard()}, now: t0,
+		in: policy.Input{
+			POP: "LON", Services: []policy.Service{service()}, Health: map[policy.ServiceID]policy.Health{},
+			Limits: policy.Limits{
+				BlastSlices: 50, BlastShare: 1, BlastInterval: 10 * time.Second,
+				CorrelatedShare: 0.5, CorrelatedWindow: time.Minute, StaleAfter: 5 * time.Second,
+			},
+		},
+	}
+}
+
+func (b *bench) verdict(v policy.Verdict, failing ...string) {
+	h := policy.Health{Verdict: v, Fraction: 1, Since: b.now}
+	for _, f := range failing {
+		h.Failing = append(h.Failing, policy.Failure{Check: policy.CheckID(f), Detail: "refused"})
+	}
+	b.in.Health["web"] = h
+}
+
+func (b *bench) decide() policy.SliceDecision {
+	b.t.Helper()
+	b.state, b.last = b.d.Decide(b.state, b.in, b.now)
+	if len(b.last.Slices) == 0 {
+		b.t.Fatal("no slice was decided")
+	}
+	return b.last.Slices[0]
+}
+
+func (b *bench) after(d time.Duration) policy.SliceDecision {
+	b.t.Helper()
+	b.now = b.now.Add(d)
+	return b.decide()
+}
+
+// want checks stance and reason code (or guard name) of the last decision.
+func (b *bench) want(d policy.SliceDecision, stance, why string) {
+	b.t.Helper()
+	got := string(d.Reason.Code)
+	if d.Reason.Guard != "" {
+		got = d.Reason.Guard
+	}
+	if d.Stance.String() != stance || got != why {
+		b.t.Fatalf("at +%v: %v because %v; want %s because %s", b.now.Sub(t0), d.Stance, d.Reason, stance, why)
+	}
+}
+
+func (b *bench) up() {
+	b.t.Helper()
+	b.verdict(policy.Up)
+	b.want(b.decide(), "announce", "healthy")
+}
+
+func TestReflex(t *testing.T) {
+	b := newBench(t)
+	b.want(b.decide(), "withdraw", "starting")
+	b.up() // the first up waits for nothing
+	b.verdict(policy.Down, "http")
+	d := b.after(time.Minute)
+	b.want(d, "withdraw", "check-down")
+	if !strings.Contains(d.Reason.String(), "http: refused") || !d.Changed || d.Before.Action != policy.Announce {
+		t.Errorf("decision does not say what happened: %+v", d)
+	}
+	b.verdict(policy.Up)
+	d = b.after(time.Second)
+	b.want(d, "withdraw", "hold-down")
+	if got := d.Wake.Sub(b.now); got != 10*time.Second || !b.last.Wake.Equal(d.Wake) {
+		t.Errorf("wake in %v, want the hold-down of 10s", got)
+	}
+	b.want(b.after(9*time.Second), "withdraw", "hold-down")
+	b.want(b.after(time.Second), "announce", "healthy")
+}
+
+func TestHoldDownRestartsOnEachFailure(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	for range 5 {
+		b.verdict(policy.Down, "http")
+		b.want(b.after(time.Second), "withdraw", "check-down")
+		b.verdict(policy.Up)
+		b.want(b.after(9*time.Second), "withdraw", "hold-down")
+	}
+}
+
+func TestVerdictsThatKeepTheStance(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.verdict(policy.Unknown)
+	b.want(b.after(time.Hour), "announce", "no-verdict")
+	b.in.Health = nil
+	b.want(b.after(time.Hour), "announce", "no-verdict")
+	b.in.Health = map[policy.ServiceID]policy.Health{"web": {Empty: true}}
+	b.want(b.after(time.Hour), "announce", "blast")
+	h := policy.Health{Verdict: policy.Down, Stalled: true}
+	b.in.Health["web"] = h
+	b.want(b.after(time.Hour), "announce", "deadman")
+}
+
+func TestRungs(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.verdict(policy.Degraded, "a")
+	b.want(b.after(time.Minute), "announce rung 1", "degraded")
+	b.verdict(policy.Up)
+	b.want(b.after(time.Second), "announce rung 1", "dwell")
+	b.want(b.after(29*time.Second), "announce", "healthy")
+	h := b.in.Health["web"]
+	h.Shared = []policy.Failure{{Check: "origin", Detail: "timeout"}}
+	b.in.Health["web"] = h
+	b.want(b.after(time.Minute), "announce rung 1", "shared-down")
+	b.in.Services[0].WithdrawOnDown = false
+	b.verdict(policy.Down, "http")
+	b.want(b.after(time.Minute), "announce rung 1", "check-down")
+}
+
+func TestCoverAndAlways(t *testing.T) {
+	b := newBench(t)
+	b.in.Services[0].Cover = []policy.SliceID{slice("192.0.2.0/23")}
+	b.in.Services = append(b.in.Services, policy.Service{ID: "static", Always: true, Rungs: 1, Slices: []policy.SliceID{web6}})
+	b.verdict(policy.Down, "http")
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentDrain, By: "eng", At: t0}}
+	b.after(time.Hour)
+	b.after(time.Hour)
+	want := "192.0.2.0/23 announce always; 192.0.2.0/24 withdraw operator; 2001:db8:100::/48 announce always"
+	if got := b.summary(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentStop, By: "signal", At: t0}}
+	b.after(time.Hour)
+	b.after(time.Hour)
+	want = "192.0.2.0/23 withdraw stopping; 192.0.2.0/24 withdraw stopping; 2001:db8:100::/48 withdraw stopping"
+	if got := b.summary(); got != want {
+		t.Errorf("after stop\ngot  %s\nwant %s", got, want)
+	}
+}
+
+func (b *bench) summary() string {
+	var parts []string
+	for _, d := range b.last.Slices {
+		parts = append(parts, fmt.Sprintf("%v %v %s", d.Slice, d.Stance, d.Reason.Code))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func TestDrain(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentDrain, Service: "web", By: "eng", Why: "kernel", At: t0}}
+	b.in.Load = map[policy.ServiceID]float64{"web": 7}
+	d := b.after(time.Minute)
+	b.want(d, "drain", "operator")
+	if !strings.Contains(d.Reason.Detail, "eng: kernel") {
+		t.Errorf("the reason does not say whose drain it is: %v", d.Reason)
+	}
+	b.want(b.after(time.Second), "drain", "operator")
+	b.in.Load["web"] = 0
+	b.want(b.decide(), "drain", "operator") // routers need a moment
+	b.want(b.after(time.Second), "withdraw", "operator")
+	b.want(b.after(time.Hour), "withdraw", "operator")
+	b.verdict(policy.Down, "http")
+	b.want(b.after(time.Hour), "withdraw", "operator")
+	b.verdict(policy.Up)
+	b.in.Intents = nil
+	b.want(b.decide(), "withdraw", "hold-down")
+	b.want(b.after(10*time.Second), "announce", "healthy")
+}
+
+func TestDrainEndsByTimeAndCanBeUndone(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	drain := []policy.Intent{{Kind: policy.IntentDrain, By: "eng", At: t0}}
+	b.in.Intents = drain
+	b.want(b.after(time.Minute), "drain", "operator")
+	b.in.Intents = nil
+	b.want(b.after(5*time.Second), "announce", "healthy") // no dwell, no hold-down
+	b.in.Intents = drain
+	d := b.after(time.Minute)
+	b.want(d, "drain", "operator")
+	if got := d.Wake.Sub(b.now); got != 20*time.Second {
+		t.Errorf("the drain ends in %v, want 20s", got)
+	}
+	b.want(b.after(19*time.Second), "drain", "operator")
+	b.want(b.after(time.Second), "withdraw", "operator")
+	b.in.Intents = nil
+	b.want(b.after(time.Second), "announce", "healthy") // up all the time: nothing to wait for
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentDrain, By: "eng", At: t0, Wait: time.Second}}
+	b.want(b.after(time.Minute), "drain", "operator")
+	b.verdict(policy.Down, "http")
+	b.want(b.after(time.Millisecond), "withdraw", "check-down")
+}
+
+func TestMaintenanceFile(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.verdict(policy.Up, "file")
+	h := b.in.Health["web"]
+	h.Maintenance = true
+	b.in.Health["web"] = h
+	b.want(b.after(time.Minute), "drain", "maintenance")
+	b.want(b.after(20*time.Second), "withdraw", "maintenance")
+	b.verdict(policy.Up)
+	b.want(b.after(time.Second), "announce", "healthy")
+}
+
+func TestHoldAndPin(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentHold, By: "eng", At: t0, Until: t0.Add(time.Hour)}}
+	b.verdict(policy.Down, "http")
+	d := b.after(time.Minute)
+	b.want(d, "announce", "operator")
+	if !d.Wake.Equal(t0.Add(time.Hour)) {
+		t.Errorf("wake %v, want the end of the hold", d.Wake)
+	}
+	b.want(b.after(time.Hour), "withdraw", "check-down")
+	b.in.Intents = []policy.Intent{
+		{Kind: policy.IntentPin, By: "eng", At: t0, Slice: web, Stance: policy.Stance{Action: policy.Announce, Rung: 9}},
+		{Kind: policy.IntentPin, By: "old", At: t0.Add(-time.Hour), Slice: web},
+		{Kind: policy.IntentPin, By: "other", At: t0.Add(time.Hour), Slice: web6},
+	}
+	b.want(b.after(time.Second), "announce rung 1", "operator")
+}
+
+func TestTogglingEachSecondIsAtMostFourChangesAnHour(t *testing.T) {
+	for _, hold := range []time.Duration{0, 10 * time.Second} {
+		b := newBench(t)
+		b.in.Services[0].HoldDown = hold
+		if hold == 0 { // then only the penalty is left to slow it down
+			b.in.Services[0].Damping.Suppress, b.in.Services[0].Damping.Reuse = 1500, 750
+			b.in.Services[0].Damping.HalfLife = 45 * time.Minute
+		}
+		b.up()
+		var changes []time.Time
+		for i := range 4 * 3600 {
+			b.verdict([]policy.Verdict{policy.Down, policy.Up}[i%2], "http")
+			if b.after(time.Second).Changed {
+				changes = append(changes, b.now)
+			}
+		}
+		for i := 4; i < len(changes); i++ {
+			if d := changes[i].Sub(changes[i-4]); d < time.Hour {
+				t.Errorf("hold-down %v: five changes within %v", hold, d)
+			}
+		}
+		if len(changes) == 0 {
+			t.Error("nothing ever changed")
+		}
+	}
+}
+
+func TestDampingSuppressesAndReuses(t *testing.T) {
+	b := newBench(t)
+	b.in.Services[0].HoldDown = time.Second
+	b.up()
+	for range 3 {
+		b.verdict(policy.Down, "http")
+		b.want(b.after(time.Second), "withdraw", "check-down")
+		b.verdict(policy.Up)
+		b.after(time.Second)
+		b.after(time.Second)
+	}
+	d := b.after(time.Second)
+	b.want(d, "withdraw", "damped")
+	wait := d.Wake.Sub(b.now) // 3000 -> 1000 takes log2(3) half-lives
+	if wait < 23*time.Minute || wait > 24*time.Minute {
+		t.Errorf("suppressed for %v, want about 23m47s", wait)
+	}
+	b.want(b.after(wait-time.Second), "withdraw", "damped")
+	b.want(b.after(time.Second), "announce", "healthy")
+}
+
+func TestPenaltyNeverWaitsLongerThanMax(t *testing.T) {
+	b := newBench(t)
+	b.in.Services[0].HoldDown = 0
+	b.in.Services[0].Damping.Max = time.Minute
+	b.in.Services[0].Damping.Penalty = 1e6
+	b.up()
+	b.verdict(policy.Down, "http")
+	b.after(time.Second)
+	b.verdict(policy.Up)
+	b.want(b.after(59*time.Second), "withdraw", "damped")
+	b.want(b.after(time.Second), "announce", "healthy")
+}
+
+func TestRemovedSlicesLeaveWithinTheBlastLimit(t *testing.T) {
+	b := newBench(t)
+	b.in.Limits.BlastSlices = 1
+	b.in.Services[0].Slices = []policy.SliceID{web, web6}
+	b.up()
+	b.in.Services = nil
+	b.decide()
+	if got := b.summary(); got != "192.0.2.0/24 withdraw removed; 2001:db8:100::/48 announce guarded" {
+		t.Fatal(got)
+	}
+	b.after(10 * time.Second)
+	if got := b.summary(); got != "2001:db8:100::/48 withdraw removed" {
+		t.Fatal(got)
+	}
+	if len(b.state.Slices) != 0 {
+		t.Errorf("the state still holds %v", b.state.Slices)
+	}
+}
+
+func TestDecideChangesNeitherArgument(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	before := fmt.Sprintf("%+v", b.state)
+	b.verdict(policy.Down, "http")
+	in := fmt.Sprintf("%+v", b.in)
+	b.d.Decide(b.state, b.in, b.now.Add(time.Hour))
+	if got := fmt.Sprintf("%+v", b.state); got != before {
+		t.Errorf("state changed\nfrom %s\nto   %s", before, got)
+	}
+	if got := fmt.Sprintf("%+v", b.in); got != in {
+		t.Errorf("input changed\nfrom %s\nto   %s", in, got)
+	}
+}
