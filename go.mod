@@ -7,6 +7,11 @@ godebug multipathtcp=0
 require github.com/vishvananda/netlink v1.3.1
 
 require (
+	github.com/osrg/gobgp/v3 v3.37.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+)
+
+require (
 	github.com/fsnotify/fsnotify v1.9.0 // indirect
 	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
 	github.com/miekg/dns v1.1.73

@@ -1,0 +1,5 @@
+package netlab
+
+const keeperMarker = "CATCHMENT_NETLAB_KEEPER"
+
+func runKeeper(string) {}
