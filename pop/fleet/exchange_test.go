@@ -443,3 +443,29 @@ func signed(body string) *http.Request {
 	r.Header.Set(macHeader, secret.sign(kindAsk, "POST", nonce, []byte(body)))
 	return r
 }
+
+// TestAskedIsBeforeOurWord: a question that was on its way when we decided
+// does not confirm the decision; the next one does.
+func TestAskedIsBeforeOurWord(t *testing.T) {
+	f := newNode(t, "LON", "FRA")
+	far := newNode(t, "FRA", "LON")
+	arrived, reply := make(chan bool), make(chan bool)
+	f.exchange.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		far.exchange.Handler(far.take).ServeHTTP(w, r)
+		arrived <- true
+		<-reply
+		return w.Result(), nil
+	})
+	runFleet(t, f.Fleet)
+	<-arrived // told what we were before the decision
+	since := time.Now()
+	f.Poke(since)
+	reply <- true
+	<-arrived // at once, not a poll later
+	if p := f.View(time.Now()).Peers[0]; p.Heard.Before(since) || p.Asked.After(since) {
+		t.Errorf("heard %v, asked %v, decided %v", p.Heard, p.Asked, since)
+	}
+	reply <- true
+	eventually(t, t.Context(), f.Fleet, func(v policy.Fleet) bool { return v.Peers[0].Asked.After(since) })
+}
