@@ -1,0 +1,152 @@
+// Package config turns the operator's file (YAML or TOML, with CATCHMENT_*
+// environment variables on top) into a typed, validated Config, or into a list
+// of every mistake in it, each with its key path and, for YAML, its line.
+//
+// It decides what is a valid configuration and what a key that is not set
+// means (defaults.go, one table). It owns nothing: it starts nothing, opens no
+// socket and touches no file but the one it was asked to read. It never
+// changes a running daemon: a reload parses fully, asks CheckReload, and only
+// then is the new Config handed over.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/policy"
+)
+
+// Config is a validated configuration. Every duration, size, prefix and
+// community in it was parsed once, here.
+type Config struct {
+	POP      policy.POPID
+	StateDir string // absolute
+	Log      Log
+	API      API
+	Metrics  Metrics
+	// BGP is the section as gobgpd knows it, keys in lower case, integers as
+	// int64, lists as []any. bgp/gobgp makes it typed.
+	BGP      map[string]any
+	BFD      []BFDSession
+	Services []Service
+	Limits   policy.Limits
+	Fleet    Fleet
+	FIB      FIB
+	Journal  Journal
+	Stop     Stop
+
+	// Warnings are things that are allowed and probably not meant, in the
+	// same form as errors.
+	Warnings []string
+
+	settings map[string]any // as read, with defaults and environment: what Diff compares
+}
+
+// Log says how much is logged and how it looks.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// API names where the daemon listens for its operator. Empty means not at all.
+type API struct {
+	Socket      string // Unix socket of our own control API
+	GoBGPSocket string // Unix socket of GoBGP's gRPC API
+	GoBGPListen string // host:port of the same
+}
+
+// Metrics says where Prometheus may ask.
+type Metrics struct {
+	Listen string // host:port; empty: nowhere
+}
+
+// BFDSession is a BFD session beside a BGP session (RFC 5880).
+type BFDSession struct {
+	Neighbor   netip.Addr
+	Transmit   time.Duration // desired min TX interval
+	Receive    time.Duration // required min RX interval
+	Multiplier uint8         // detect multiplier, 1 to 255
+	Multihop   bool          // RFC 5883
+}
+
+// Service is one anycast service: what decisions need (policy.Service), what
+// is announced on each rung, and how its health is known.
+type Service struct {
+	policy.Service
+	VIPs    VIPs
+	Normal  Rung
+	Ladder  []Rung // index 0 is Normal, so len(Ladder) == policy.Service.Rungs
+	Drain   Rung
+	Combine CombineRule
+	Checks  []Check
+}
+
+// VIPs are the addresses of a service and the device that holds them.
+type VIPs struct {
+	Addresses []netip.Addr
+	Device    string
+	Keep      bool // keep them while the service is withdrawn
+}
+
+// Rung is a way to announce: the complete attributes, with those inherited
+// from normal and the site community already in it.
+type Rung struct {
+	Name string
+	bgp.Attributes
+	Neighbors map[netip.Addr]bgp.Override
+}
+
+// CombineRule says how the verdicts of a service's checks become one.
+type CombineRule struct {
+	Mode          string  // all, any, quorum or weights
+	Quorum        int     // with quorum: checks that must be up
+	DegradedBelow float64 // fraction up below which the service is degraded
+	DownBelow     float64 // fraction up below which it is down
+}
+
+// Fleet says how this POP hears of the others and they of it.
+type Fleet struct {
+	Listen     string // host:port where other POPs ask; empty: nowhere
+	SecretFile string // shared HMAC key
+	Poll       time.Duration
+	Peers      []StatusPeer
+	Site       *bgp.LargeCommunity // put on everything this POP announces
+	RIB        []RIBPeer
+}
+
+// Configured reports whether any source of a fleet view is there.
+func (f Fleet) Configured() bool { return len(f.Peers) > 0 || len(f.RIB) > 0 }
+
+// StatusPeer is another POP that is asked over HTTP.
+type StatusPeer struct {
+	POP      policy.POPID
+	URL      string
+	Capacity float64
+}
+
+// RIBPeer is another POP recognized in our own RIB by its site community.
+type RIBPeer struct {
+	POP      policy.POPID
+	Site     bgp.LargeCommunity
+	Capacity float64
+}
+
+// FIB says whether and how best learned paths are written into the kernel.
+type FIB struct {
+	Install  bool
+	Table    uint32
+	Protocol uint8
+	Metric   uint32
+}
+
+// Journal bounds the journal on disk.
+type Journal struct {
+	MaxSize int64 // bytes a file
+	Keep    int   // rotated files kept
+}
+
+// Stop bounds how long leaving may take.
+type Stop struct {
+	Deadline time.Duration
+}

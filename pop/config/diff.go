@@ -1,0 +1,119 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Diff says what a reload from old to new would change, a line a key, sorted
+// by key path; entries of lists go by their name, not their place. Passwords
+// are not shown.
+func Diff(old, new *Config) []string {
+	var out []string
+	was, is := old.flat(), new.flat()
+	for path, v := range is {
+		switch w, ok := was[path]; {
+		case !ok:
+			out = append(out, fmt.Sprintf("%s: %s (was not set)", path, show(path, v)))
+		case !reflect.DeepEqual(v, w):
+			out = append(out, fmt.Sprintf("%s: %s -> %s", path, show(path, w), show(path, v)))
+		}
+	}
+	for path, w := range was {
+		if _, ok := is[path]; !ok {
+			out = append(out, fmt.Sprintf("%s: %s -> not set", path, show(path, w)))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// fixed are the keys that a running process cannot change, and why.
+var fixed = []struct{ key, why string }{
+	{"pop", "other POPs know this one by it"},
+	{"state-dir", "the journal and the intents are open there"},
+	{"bgp.global", "sessions would have to be closed"},
+	{"api", "the operator's sockets are open"},
+	{"metrics", "the listener is open"},
+	{"fleet.listen", "the listener is open"},
+}
+
+// CheckReload says whether a running daemon can go from old to new. The error
+// names every change that needs a restart; then nothing of new may be used.
+func CheckReload(old, new *Config) error {
+	var errs []error
+	for _, line := range Diff(old, new) {
+		path, change, _ := strings.Cut(line, ": ")
+		for _, f := range fixed {
+			if rest, ok := strings.CutPrefix(path, f.key); ok && (rest == "" || rest[0] == '.') {
+				errs = append(errs, fmt.Errorf("%s: %s: needs a restart (%s); the reload is refused, nothing changed", path, change, f.why))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// flat returns the settings as key path -> value, services[web].hold-down.
+func (c *Config) flat() map[string]any {
+	out := map[string]any{}
+	flatten(out, "", c.settings)
+	return out
+}
+
+func flatten(out map[string]any, path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			flatten(out, join(path, k), e)
+		}
+	case []any:
+		if len(v) == 0 {
+			return
+		}
+		if _, ok := v[0].(map[string]any); !ok {
+			out[path] = v
+			return
+		}
+		for i, e := range v {
+			flatten(out, path+"["+label(v, i)+"]", e)
+		}
+	case string:
+		if v != "" { // as if not set
+			out[path] = v
+		}
+	default:
+		out[path] = v
+	}
+}
+
+// label names an entry of a list by what identifies it, else by its place.
+func label(list []any, i int) string {
+	for _, key := range []string{"name", "neighbor", "pop", "config.neighbor-address", "config.peer-group-name", "config.prefix"} {
+		s, ok := valueAt(list[i], key).(string)
+		if !ok || s == "" {
+			continue
+		}
+		unique := true
+		for j := range list {
+			unique = unique && (j == i || valueAt(list[j], key) != any(s))
+		}
+		if unique {
+			return s
+		}
+	}
+	return strconv.Itoa(i)
+}
+
+func show(path string, v any) string {
+	if strings.Contains(path, "password") {
+		return "(hidden)"
+	}
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return fmt.Sprint(v)
+}
