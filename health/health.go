@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/damp"
 )
 
 // Outcome is what one run of a check said.
-type Outcome uint8
+type Outcome = damp.Outcome
 
 // Outcomes. CannotTell is the zero value: a check that did not say anything.
 const (
-	CannotTell Outcome = iota // could not run, panicked, hung: counts for nothing
-	Pass
-	Warn // works, but not fully: counts as passed, verdict degraded
-	Fail
+	CannotTell = damp.CannotTell // could not run, panicked, hung: counts for nothing
+	Pass       = damp.Pass
+	Warn       = damp.Warn // works, but not fully: counts as passed, verdict degraded
+	Fail       = damp.Fail
 )
 
 // Result is what one run of a check said.
@@ -37,8 +38,12 @@ type Result struct {
 	Latency    time.Duration // of the whole run
 }
 
-// Checker runs one probe. It returns when ctx ends at the latest; a checker
-// that does not is left behind and counted as hung.
+// Checker runs one probe. The Runner ends ctx when the timeout is over
+// (context.Cause is context.DeadlineExceeded then) and the checker returns at
+// once; one that does not is left behind and counted as hung. ctx carries no
+// deadline of its own, because the Runner may grant more time: a probe that was
+// starved of CPU together with the whole daemon has not failed. A checker is
+// called from several goroutines at a time.
 type Checker interface {
 	Check(ctx context.Context) Result
 }
@@ -48,9 +53,13 @@ type Spec struct {
 	ID      policy.CheckID
 	Service policy.ServiceID
 	Checker Checker
+	// Key tells two configurations of the checker apart, whatever else is in
+	// the Spec: a reload with an equal key keeps verdict, counts and schedule.
+	// Where it is empty the checkers themselves are compared.
+	Key string
 
 	Interval time.Duration // between starts of runs while the verdict is certain
-	Fast     time.Duration // the same while in doubt
+	Fast     time.Duration // the same while in doubt; 0: Interval/10, at least 50 ms, at most 1 s
 	Timeout  time.Duration
 	Jitter   float64 // share of Interval by which each start is moved at random, 0..1
 	Rise     int     // passes in a row until up
