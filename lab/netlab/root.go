@@ -83,6 +83,9 @@ func (r *rootSpec) skeleton() error {
 			return err
 		}
 	}
+	if err := r.ownFolders("/etc"); err != nil {
+		return err
+	}
 	for _, d := range []string{"var/lib", "var/log", "var/cache", "var/spool"} {
 		if err := r.emptyFolders("/" + d); err != nil {
 			return err
@@ -162,6 +165,24 @@ func (r *rootSpec) own(dir string) (string, error) {
 func isRealDir(p string) bool {
 	st, err := os.Lstat(p)
 	return err == nil && st.IsDir()
+}
+
+// ownFolders makes the folders in dir the node's own, with the host's files
+// in them: a program may add its configuration.
+func (r *rootSpec) ownFolders(dir string) error {
+	entries, err := os.ReadDir(filepath.Join(hostView(r.Mount), dir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if _, err := r.own(path.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeFolder makes a folder with the mode and owner the host's has.

@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/catchment/catchment/lab/netlab"
+)
+
+// Tools are the two as commands inside lab nodes:
+//
+//	lab-serve --name LON --listen 192.0.2.1:80,[2001:db8::1]:80 [--sick-file /run/sick]
+//	lab-fetch --url http://192.0.2.1/ [--every 100ms] [--timeout 1s] [--count N]
+//
+// `catchment lab serve` and `catchment lab fetch` take the same flags.
+func Tools() []netlab.Tool {
+	return []netlab.Tool{
+		{Name: "lab-serve", Main: ServeMain},
+		{Name: "lab-fetch", Main: FetchMain},
+	}
+}
+
+// ServeMain is Serve with command line arguments.
+func ServeMain(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	var o ServerOptions
+	fs.StringVar(&o.Name, "name", "", "what to answer with, the POP's name")
+	listen := fs.String("listen", "[::]:80", "addresses to listen on, with commas between; they need not exist yet")
+	fs.StringVar(&o.SickFile, "sick-file", "", "while this file exists, /healthz answers 503")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	o.Listen = strings.Split(*listen, ",")
+	return Serve(ctx, o)
+}
+
+// FetchMain is Fetch with command line arguments: one JSON object a line.
+func FetchMain(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("fetch", flag.ContinueOnError)
+	o := FetchOptions{Answer: func(a Answer) { fmt.Fprintln(os.Stdout, a.Line()) }}
+	fs.StringVar(&o.URL, "url", "", "what to fetch")
+	fs.DurationVar(&o.Every, "every", 0, "time from request to request (default 100ms)")
+	fs.DurationVar(&o.Timeout, "timeout", 0, "time for one request (default 1s)")
+	fs.IntVar(&o.Count, "count", 0, "number of requests; 0 means until a signal")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	return Fetch(ctx, o)
+}
