@@ -248,7 +248,8 @@ type Intent struct {
 	Why     string     `json:"why,omitempty"`
 	At      time.Time  `json:"at"`
 	Until   time.Time  `json:"until,omitzero"`
-	// Wait overrides the service's DrainWait where it is not zero.
+	// Wait overrides the service's DrainWait where it is not zero; for a stop
+	// it is the longest that any service may take.
 	Wait time.Duration `json:"wait,omitempty"`
 	// Force lets the operator override the guards. It is journaled.
 	Force bool `json:"force,omitempty"`

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -355,5 +356,89 @@ func TestDecideChangesNeitherArgument(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%+v", b.in); got != in {
 		t.Errorf("input changed\nfrom %s\nto   %s", in, got)
+	}
+}
+
+func TestStopTakesNoLongerThanItsDeadline(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentStop, By: "signal", At: t0, Wait: 5 * time.Second}}
+	b.want(b.after(time.Second), "drain", "stopping")
+	b.want(b.after(5*time.Second), "withdraw", "stopping")
+	b = newBench(t)
+	b.up()
+	b.in.Intents = []policy.Intent{{Kind: policy.IntentStop, By: "signal", At: t0, Wait: time.Hour}}
+	b.want(b.after(time.Second), "drain", "stopping")
+	b.want(b.after(20*time.Second), "withdraw", "stopping")
+}
+
+func TestNobodyElseAnnouncesSoNothingWaits(t *testing.T) {
+	peer := policy.Peer{POP: "FRA", Heard: t0.Add(time.Minute), Asked: t0, Slices: map[policy.SliceID]policy.PeerSlice{}}
+	for name, c := range map[string]struct {
+		peer policy.Peer
+		want string
+	}{
+		"gone there too": {peer, "announce"},
+		"announced elsewhere": {func() policy.Peer {
+			p := peer
+			p.Slices = map[policy.SliceID]policy.PeerSlice{web: {Stance: policy.Stance{Action: policy.Drain}}}
+			return p
+		}(), "withdraw"},
+		"not heard": {policy.Peer{POP: "FRA"}, "withdraw"},
+	} {
+		b := newBench(t)
+		b.up()
+		b.verdict(policy.Down, "http")
+		b.want(b.after(time.Minute), "withdraw", "check-down")
+		b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{c.peer}}
+		b.verdict(policy.Up)
+		if d := b.decide(); d.Stance.String() != c.want {
+			t.Errorf("%s: %v because %v", name, d.Stance, d.Reason)
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	var st policy.State
+	s := policy.State{Slices: map[policy.SliceID]policy.SliceState{web: {
+		Service: "web", Stance: policy.Stance{Action: policy.Announce, Rung: 1}, Since: t0, Leaving: t0,
+		Reason:  policy.Reason{Code: policy.Guarded, Guard: "blast", Detail: "d"},
+		Penalty: policy.Penalty{Value: 3, At: t0},
+	}}, Reductions: []time.Time{t0}}
+	roundTrip(t, s, &st)
+	if fmt.Sprint(s) != fmt.Sprint(st) {
+		t.Errorf("got %v, want %v", st, s)
+	}
+	p := policy.PeerSlice{Stance: policy.Stance{Action: policy.Drain}, Verdict: policy.Degraded}
+	var q policy.PeerSlice
+	roundTrip(t, p, &q)
+	if q.Verdict != p.Verdict || q.Stance != p.Stance {
+		t.Errorf("got %v, want %v", q, p)
+	}
+	g := policy.GuardVerdict{Guard: "x", Answer: policy.Weaken}
+	var h policy.GuardVerdict
+	roundTrip(t, g, &h)
+	if h != g {
+		t.Errorf("got %v, want %v", h, g)
+	}
+	if err := json.Unmarshal([]byte(`{"verdict":"broken"}`), &q); err == nil || err.Error() != `verdict "broken": want one of [unknown up degraded down]` {
+		t.Errorf("a wrong verdict was taken: %v", err)
+	}
+	if got := policy.Verdict(9).String(); got != "invalid(9)" {
+		t.Error(got)
+	}
+	if got := (policy.Reason{Code: policy.Guarded, Guard: "blast", Detail: "d"}).String(); got != "guarded (blast): d" {
+		t.Error(got)
+	}
+}
+
+func roundTrip(t *testing.T, in, out any) {
+	t.Helper()
+	b, err := json.Marshal(in)
+	if err == nil {
+		err = json.Unmarshal(b, out)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

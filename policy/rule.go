@@ -77,7 +77,7 @@ func (r *round) intent(t target, static bool) (Intent, bool) {
 	rank := map[IntentKind]int{IntentStop: 4, IntentDrain: 3, IntentPin: 2, IntentHold: 1}
 	var best Intent
 	for _, in := range r.in.Intents {
-		if !in.covers(t.service.ID, t.slice) || !in.Until.IsZero() && !r.now.Before(in.Until) {
+		if !in.Covers(t.service.ID, t.slice) || !in.Until.IsZero() && !r.now.Before(in.Until) {
 			continue
 		}
 		if in.Kind != IntentStop && (t.cover && in.Slice != t.slice || static && in.Service == "") {
@@ -90,8 +90,8 @@ func (r *round) intent(t target, static bool) (Intent, bool) {
 	return best, best.Kind != ""
 }
 
-// covers reports whether the intent speaks of the slice.
-func (in Intent) covers(service ServiceID, slice SliceID) bool {
+// Covers reports whether the intent speaks of the slice.
+func (in Intent) Covers(service ServiceID, slice SliceID) bool {
 	if in.Slice != (SliceID{}) {
 		return in.Slice == slice
 	}
@@ -145,7 +145,10 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 		return wish{stance: Stance{}, why: Reason{Code: CheckDown, Detail: details(h.Failing)}}
 	}
 	wait := t.service.DrainWait
-	if in.Wait > 0 {
+	switch {
+	case in.Wait > 0 && in.Kind == IntentStop:
+		wait = min(wait, in.Wait)
+	case in.Wait > 0:
 		wait = in.Wait
 	}
 	end, settled := s.Drain.Add(wait), s.Drain.Add(min(wait, drainSettle))

@@ -123,7 +123,7 @@ func count(q policy.Question, believe func(policy.Peer) bool) tally {
 	for _, p := range q.Input.Fleet.Peers {
 		weight := cmp.Or(p.Capacity, 1)
 		total += weight
-		why := whyNot(p, q.Slice)
+		why := WhyNot(p, q.Slice)
 		if why == "" && !believe(p) {
 			why = "is stale"
 		}
@@ -142,8 +142,8 @@ func count(q policy.Question, believe func(policy.Peer) bool) tally {
 	return t
 }
 
-// whyNot says why a peer does not count as an announcer; empty: it does.
-func whyNot(p policy.Peer, slice policy.SliceID) string {
+// WhyNot says why a peer does not count as an announcer; empty: it does.
+func WhyNot(p policy.Peer, slice policy.SliceID) string {
 	s, ok := p.Slices[slice]
 	switch {
 	case p.Heard.IsZero():

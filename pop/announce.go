@@ -1,0 +1,159 @@
+package pop
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/config"
+)
+
+// retryAfter is when a set or an address that failed is tried again.
+const retryAfter = time.Second
+
+// announcements says how each slice is announced on each rung. Slices that
+// left the configuration keep the way they were announced, so that they can be
+// withdrawn in the guards' own time.
+type announcements map[policy.SliceID]sliceRungs
+
+type sliceRungs struct {
+	rungs []config.Rung
+	drain config.Rung
+	gone  bool
+}
+
+func index(cfg *config.Config, old announcements) announcements {
+	a := announcements{}
+	for id, r := range old {
+		r.gone = true
+		a[id] = r
+	}
+	for i := range cfg.Services {
+		svc := &cfg.Services[i]
+		for _, id := range svc.Slices {
+			a[id] = sliceRungs{rungs: svc.Ladder, drain: svc.Drain}
+		}
+		for _, id := range svc.Cover {
+			a[id] = sliceRungs{rungs: svc.Ladder[:1], drain: svc.Drain}
+		}
+	}
+	return a
+}
+
+// of returns the announcement of a slice in a stance.
+func (a announcements) of(id policy.SliceID, s policy.Stance) (bgp.Announcement, config.Rung, bool) {
+	r, ok := a[id]
+	if !ok || !s.Announced() || len(r.rungs) == 0 {
+		return bgp.Announcement{}, config.Rung{}, false
+	}
+	rung := r.rungs[min(s.Rung, len(r.rungs)-1)]
+	if s.Action == policy.Drain {
+		rung = r.drain
+	}
+	return bgp.Announcement{Prefix: id.Prefix(), Attributes: rung.Attributes, Neighbors: rung.Neighbors}, rung, true
+}
+
+// Own returns every prefix that may be announced: those of the configuration
+// and those that are still on their way out.
+func (a announcements) own() []netip.Prefix {
+	var ps []netip.Prefix
+	for id := range a {
+		ps = append(ps, id.Prefix())
+	}
+	slices.SortFunc(ps, netip.Prefix.Compare)
+	return ps
+}
+
+// announce hands the set of the decision to the speaker. Addresses come before
+// the first announcement that needs them and go after the last.
+func (c *Controller) announce(ctx context.Context, d policy.Decision, detected time.Time) {
+	var set []bgp.Announcement
+	for _, s := range d.Slices {
+		if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
+			set = append(set, a)
+		}
+	}
+	now := time.Now()
+	due := !c.retry.IsZero() && !now.Before(c.retry)
+	if c.setOnce && !due && bgp.Diff(c.set, set).Empty() {
+		return
+	}
+	c.retry = time.Time{}
+	missing := c.ensureAddresses(ctx)
+	set = c.withhold(set, missing)
+	var err error
+	if !c.opt.DryRun {
+		err = c.opt.Announcer.Set(ctx, set)
+	}
+	c.set, c.setOnce = set, true
+	if c.alarms.set("announce-failed", err != nil, fmt.Sprint(err), now) {
+		c.log.Error("announcements are not all out", "err", err)
+	}
+	if err != nil || len(missing) > 0 {
+		c.retry = now.Add(retryAfter)
+	}
+	if c.opt.Metrics != nil && !detected.IsZero() {
+		c.opt.Metrics.ObserveDecision(time.Since(detected))
+	}
+	c.ensureAddresses(ctx)
+}
+
+// withhold leaves out what is not announced yet and has no address to be
+// served from: an announcement without its address is a black hole.
+func (c *Controller) withhold(set []bgp.Announcement, missing map[policy.ServiceID]bool) []bgp.Announcement {
+	if len(missing) == 0 {
+		return set
+	}
+	return slices.DeleteFunc(set, func(a bgp.Announcement) bool {
+		had := slices.ContainsFunc(c.set, func(b bgp.Announcement) bool { return a.Prefix == b.Prefix })
+		return !had && missing[c.state.Slices[policy.SliceID(a.Prefix)].Service]
+	})
+}
+
+// ensureAddresses puts the addresses of announced services on their devices,
+// and of all services that keep theirs. It returns the services whose
+// addresses could not be had.
+func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]bool {
+	if c.opt.Addresses == nil || c.opt.DryRun {
+		return nil
+	}
+	used := map[policy.ServiceID]bool{}
+	for id, s := range c.state.Slices {
+		if s.Stance.Announced() || slices.ContainsFunc(c.set, func(a bgp.Announcement) bool { return a.Prefix == id.Prefix() }) {
+			used[s.Service] = true
+		}
+	}
+	var want []VIP
+	owner := map[policy.ServiceID][]VIP{}
+	for i := range c.cfg.Services {
+		svc := &c.cfg.Services[i]
+		if !svc.VIPs.Keep && !used[svc.ID] {
+			continue
+		}
+		for _, a := range svc.VIPs.Addresses {
+			v := VIP{Address: a, Device: svc.VIPs.Device}
+			want, owner[svc.ID] = append(want, v), append(owner[svc.ID], v)
+		}
+	}
+	if c.addresses != nil && slices.Equal(want, c.addresses) {
+		return nil
+	}
+	failed, err := c.opt.Addresses.Ensure(ctx, want)
+	if c.alarms.set("address", err != nil, fmt.Sprint(err), time.Now()) {
+		c.log.Error("service addresses are not all there", "err", err)
+	}
+	if err == nil {
+		c.addresses = want
+		return nil
+	}
+	c.addresses = nil
+	missing := map[policy.ServiceID]bool{}
+	for id, vips := range owner {
+		missing[id] = slices.ContainsFunc(vips, func(v VIP) bool { return slices.Contains(failed, v) })
+	}
+	return missing
+}

@@ -1,0 +1,216 @@
+package pop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/fleet"
+	"github.com/catchment/catchment/pop/journal"
+)
+
+var _ api.Backend = (*Controller)(nil)
+
+// Intent takes up a wish of the operator and decides at once.
+func (c *Controller) Intent(ctx context.Context, in policy.Intent) (api.Result, error) {
+	var res api.Result
+	var fail error
+	err := c.call(ctx, func() {
+		if fail = c.known(in.Service, in.Slice); fail != nil {
+			return
+		}
+		if in.At.IsZero() {
+			in.At = time.Now()
+		}
+		c.intents = slices.DeleteFunc(c.intents, func(o policy.Intent) bool {
+			return o.Kind == in.Kind && o.Service == in.Service && o.Slice == in.Slice
+		})
+		c.intents = append(c.intents, in)
+		c.note(entryIntent(in, "asked for", in.By))
+		c.log.Info("intent", "kind", in.Kind, "of", scope(in.Service, in.Slice), "by", in.By, "why", in.Why, "force", in.Force)
+		c.round(ctx)
+		c.opt.Store.Save(c.saved())
+		res = c.result(fmt.Sprintf("%s of %s is in force", in.Kind, scope(in.Service, in.Slice)), in.Service, in.Slice)
+	})
+	return res, firstError(err, fail)
+}
+
+// Release ends the intents named.
+func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, error) {
+	var res api.Result
+	var fail error
+	err := c.call(ctx, func() {
+		if fail = c.known(r.Service, r.Slice); fail != nil {
+			return
+		}
+		all := r.Service == "" && r.Slice == policy.SliceID{}
+		var ended []policy.Intent
+		c.intents = slices.DeleteFunc(c.intents, func(in policy.Intent) bool {
+			if in.Kind == policy.IntentStop || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, in.Kind) {
+				return false
+			}
+			if !all && (in.Service != r.Service || in.Slice != r.Slice) {
+				return false
+			}
+			ended = append(ended, in)
+			return true
+		})
+		if len(ended) == 0 {
+			fail = api.Errorf(api.NotFound, "there is nothing to release for %s", scope(r.Service, r.Slice))
+			return
+		}
+		for _, in := range ended {
+			in.Why = r.Why
+			c.note(entryIntent(in, "released", r.By))
+		}
+		c.log.Info("released", "intents", len(ended), "of", scope(r.Service, r.Slice), "by", r.By, "why", r.Why)
+		c.round(ctx)
+		c.opt.Store.Save(c.saved())
+		res = c.result(fmt.Sprintf("%d released", len(ended)), r.Service, r.Slice)
+	})
+	return res, firstError(err, fail)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// known refuses what is not configured, naming what is.
+func (c *Controller) known(svc policy.ServiceID, slice policy.SliceID) error {
+	if svc != "" && c.services[svc] == nil {
+		var names []string
+		for _, s := range c.cfg.Services {
+			names = append(names, string(s.ID))
+		}
+		return api.Errorf(api.NotFound, "no service %q here; there are: %s", svc, strings.Join(names, ", "))
+	}
+	if slice == (policy.SliceID{}) {
+		return nil
+	}
+	for _, d := range c.last.Slices {
+		if d.Slice == slice && (svc == "" || d.Service == svc) {
+			return nil
+		}
+	}
+	return api.Errorf(api.NotFound, "no slice %v here", slice)
+}
+
+// result describes the slices that a change concerns, as they are now.
+func (c *Controller) result(text string, svc policy.ServiceID, slice policy.SliceID) api.Result {
+	v := c.view.Load()
+	res := api.Result{Text: text}
+	for _, d := range v.Decision.Slices {
+		if (svc == "" || d.Service == svc) && (slice == policy.SliceID{} || d.Slice == slice) {
+			res.Slices = append(res.Slices, v.slice(d))
+		}
+	}
+	return res
+}
+
+// Reload reads the configuration again. An error means that nothing changed.
+func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
+	var changes []string
+	var fail error
+	err := c.call(ctx, func() {
+		if c.opt.Reload == nil {
+			fail = api.Errorf(api.Refused, "this daemon cannot reload")
+			return
+		}
+		var cfg *config.Config
+		if cfg, changes, fail = c.opt.Reload(ctx, c.cfg); fail != nil {
+			c.log.Error("reload refused, nothing has changed", "err", fail)
+			c.note(journal.Entry{Kind: journal.KindConfig, By: by, Text: "reload refused: " + fail.Error()})
+			c.metricReload(false)
+			return
+		}
+		c.adopt(cfg)
+		c.metricReload(true)
+		c.note(journal.Entry{Kind: journal.KindConfig, By: by, Text: "reloaded: " + strings.Join(changes, "; ")})
+		c.log.Info("reloaded", "changes", changes, "by", by)
+		c.round(ctx)
+	})
+	return changes, firstError(err, fail)
+}
+
+func (c *Controller) metricReload(ok bool) {
+	if c.opt.Metrics != nil {
+		c.opt.Metrics.Reloaded(ok, time.Now())
+	}
+}
+
+// Claims is what this POP says of itself to the others, of a decision that is
+// no older than the call.
+func (c *Controller) Claims(ctx context.Context) ([]fleet.Claim, error) {
+	var claims []fleet.Claim
+	err := c.call(ctx, func() {
+		c.round(ctx)
+		v := c.view.Load()
+		for _, d := range v.Decision.Slices {
+			h := v.Input.Health[d.Service]
+			claim := fleet.Claim{Slice: d.Slice, Stance: d.Stance, Verdict: h.Verdict, Leaving: !d.Leaving.IsZero()}
+			if d.Reason.Code == policy.Always {
+				claim.Verdict = policy.Up
+			}
+			for _, f := range slices.Concat(h.Failing, h.Shared) {
+				claim.Failing = append(claim.Failing, f.Check)
+			}
+			claims = append(claims, claim)
+		}
+	})
+	return claims, err
+}
+
+// Journal gives the entries that match, oldest first.
+func (c *Controller) Journal(ctx context.Context, f api.JournalFilter, yield func(api.JournalEntry) error) error {
+	filter := journal.Filter{Service: f.Service, Slice: f.Slice, Since: f.Since, Limit: f.Limit}
+	var last uint64
+	give := func(e journal.Entry) error {
+		last = max(last, e.Seq)
+		return yield(journalEntry(e))
+	}
+	if err := c.opt.Journal.Read(filter, give); err != nil || !f.Follow {
+		return err
+	}
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	filter.Limit, filter.Since = 0, time.Now().Add(-time.Minute)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.done:
+			return nil
+		case <-ticker.C:
+		}
+		after := last
+		err := c.opt.Journal.Read(filter, func(e journal.Entry) error {
+			if e.Seq <= after {
+				return nil
+			}
+			return give(e)
+		})
+		if err != nil {
+			return err
+		}
+		filter.Since = time.Now().Add(-time.Minute)
+	}
+}
+
+func journalEntry(e journal.Entry) api.JournalEntry {
+	data, err := json.Marshal(e)
+	if err != nil {
+		data = nil
+	}
+	return api.JournalEntry{Seq: e.Seq, Time: e.Time, Kind: string(e.Kind), Service: e.Service, Slice: e.Slice, Text: e.Text, Data: data}
+}

@@ -1,0 +1,206 @@
+package pop
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/guard"
+	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/metrics"
+)
+
+// tick is the longest time between two rounds: ages grow without any event.
+const tick = time.Second
+
+// Options are what a controller is made of. Fleet, Addresses, Loads, Metrics
+// and Reload may be nil.
+type Options struct {
+	Config    *config.Config
+	Announcer Announcer
+	Checks    Checks
+	Fleet     Fleet
+	Journal   Journal
+	Addresses Addresses
+	Loads     Loads
+	Metrics   *metrics.Metrics
+	Store     *Store
+	Logger    *slog.Logger
+	Version   string
+	DryRun    bool
+	// Reload reads the configuration again and hands it to everybody but the
+	// controller. It is called on the controller's goroutine.
+	Reload func(context.Context, *config.Config) (*config.Config, []string, error)
+}
+
+// Controller owns the state of the POP.
+type Controller struct {
+	opt     Options
+	log     *slog.Logger
+	decider policy.Decider
+	started time.Time
+
+	look  chan struct{} // size one: something changed, look again
+	calls chan func()   // run on the controller's goroutine
+	done  chan struct{} // closed when Run has returned
+
+	// detected is when the oldest verdict came that no round has seen yet.
+	mu       sync.Mutex
+	detected time.Time
+
+	view    atomic.Pointer[View]
+	stopped atomic.Bool // in order, with everything withdrawn
+
+	// Owned by the goroutine of Run.
+	cfg       *config.Config
+	services  map[policy.ServiceID]*config.Service
+	index     announcements
+	state     policy.State
+	intents   []policy.Intent
+	load      map[policy.ServiceID]float64
+	set       []bgp.Announcement // handed to the announcer last
+	setOnce   bool
+	last      policy.Decision
+	reasons   map[policy.SliceID]policy.Reason // journaled last
+	alarms    alarms
+	addresses []VIP
+	retry     time.Time // when a set or an address that failed is tried again
+}
+
+// New makes a controller; Run starts it.
+func New(o Options) *Controller {
+	c := &Controller{
+		opt: o, log: o.Logger, decider: policy.Decider{Guards: guard.Standard()},
+		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}),
+		load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{},
+	}
+	c.view.Store(&View{})
+	c.adopt(o.Config)
+	return c
+}
+
+func (c *Controller) String() string { return "controller" }
+
+// adopt makes cfg the configuration of the next round.
+func (c *Controller) adopt(cfg *config.Config) {
+	c.cfg = cfg
+	c.services = make(map[policy.ServiceID]*config.Service, len(cfg.Services))
+	for i := range cfg.Services {
+		c.services[cfg.Services[i].ID] = &cfg.Services[i]
+	}
+	c.index = index(cfg, c.index)
+}
+
+// OnVerdict is for health.Options: a verdict changed.
+func (c *Controller) OnVerdict(s health.State) {
+	c.mu.Lock()
+	if c.detected.IsZero() || s.DetectedAt.Before(c.detected) {
+		c.detected = s.DetectedAt
+	}
+	c.mu.Unlock()
+	c.Look()
+}
+
+// Look asks for a round soon. It never blocks; bursts become one round.
+func (c *Controller) Look() {
+	select {
+	case c.look <- struct{}{}:
+	default:
+	}
+}
+
+// Run decides until ctx ends. State that a former life left is taken up first,
+// so that a restart announces what was announced before anything is judged.
+func (c *Controller) Run(ctx context.Context) error {
+	defer close(c.done)
+	c.started = time.Now()
+	c.restore()
+	c.ensureAddresses(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	loads := time.NewTicker(tick)
+	defer loads.Stop()
+	var fleetChanged <-chan struct{}
+	if c.opt.Fleet != nil {
+		fleetChanged = c.opt.Fleet.Changed()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			c.opt.Store.Save(c.saved())
+			return nil
+		case f := <-c.calls:
+			f()
+			continue
+		case <-loads.C:
+			c.measure(ctx)
+			c.opt.Store.Alive(time.Now())
+		case <-c.look:
+		case <-fleetChanged:
+		case <-timer.C:
+		}
+		timer.Reset(c.round(ctx))
+	}
+}
+
+// call runs f on the controller's goroutine and waits for it.
+func (c *Controller) call(ctx context.Context, f func()) error {
+	ran := make(chan struct{})
+	select {
+	case c.calls <- func() { defer close(ran); f() }:
+		<-ran
+		return nil
+	case <-c.done:
+		return fmt.Errorf("the controller has stopped")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// round decides once and carries the decision out. It returns how long the
+// next round may wait if nothing happens.
+func (c *Controller) round(ctx context.Context) time.Duration {
+	c.mu.Lock()
+	detected := c.detected
+	c.detected = time.Time{}
+	c.mu.Unlock()
+
+	now := time.Now()
+	states := c.opt.Checks.States()
+	in := c.input(states, now)
+	state, d := c.decider.Decide(c.state, in, now)
+	c.state, c.last = state, d
+	c.announce(ctx, d, detected)
+	if d.Ask && c.opt.Fleet != nil {
+		c.opt.Fleet.Poke(oldestLeaving(d))
+	}
+	c.record(d, in, now)
+	c.publish(d, in, states, now)
+
+	wait := tick
+	if !d.Wake.IsZero() {
+		wait = min(wait, d.Wake.Sub(now))
+	}
+	if !c.retry.IsZero() {
+		wait = min(wait, c.retry.Sub(now))
+	}
+	return max(wait, time.Millisecond)
+}
+
+// oldestLeaving is the time after which peers must have been asked for every
+// slice that waits for their answer.
+func oldestLeaving(d policy.Decision) time.Time {
+	var t time.Time
+	for _, s := range d.Slices {
+		if s.Leaving.After(t) {
+			t = s.Leaving
+		}
+	}
+	return t
+}

@@ -1,0 +1,69 @@
+// Package pop is the controller of one POP. One goroutine owns the POP's
+// state; everything else sends to it and reads snapshots. Each round it puts
+// together what is known (verdicts, intents, the fleet view, load), asks
+// policy.Decide, hands the whole announcement set to the speaker, and only
+// then writes the journal, the metrics and the state on disk: nothing slow
+// stands between a verdict and its UPDATE.
+//
+// The controller owns the round and nothing else: checks run in health, BGP
+// in bgp/gobgp, other POPs are heard in pop/fleet, each a task of its own that
+// cmd/catchmentd starts and joins. It decides nothing that policy could.
+package pop
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/fleet"
+	"github.com/catchment/catchment/pop/journal"
+)
+
+// Announcer makes routers hear a set of announcements: the whole desired set
+// each time.
+type Announcer interface {
+	Set(context.Context, []bgp.Announcement) error
+	Announced() []bgp.Announcement
+	Peers() []bgp.PeerState
+}
+
+// Checks are the running health checks.
+type Checks interface {
+	Set([]health.Spec) error
+	States() []health.State
+}
+
+// Fleet is what is known of the other POPs.
+type Fleet interface {
+	View(now time.Time) policy.Fleet
+	Poke(since time.Time)
+	Changed() <-chan struct{}
+	Peers(now time.Time) []fleet.PeerReport
+}
+
+// Journal keeps what happened. Append never blocks.
+type Journal interface {
+	Append(journal.Entry)
+	Read(journal.Filter, func(journal.Entry) error) error
+	Err() error
+}
+
+// Addresses puts service addresses on devices: the whole desired set each
+// time. With an error it returns those that are not there.
+type Addresses interface {
+	Ensure(context.Context, []VIP) ([]VIP, error)
+}
+
+// VIP is a service address and the device that holds it.
+type VIP struct {
+	Address netip.Addr
+	Device  string
+}
+
+// Loads counts the established connections of local addresses.
+type Loads interface {
+	Connections(context.Context, []netip.Addr) (map[netip.Addr]int, error)
+}

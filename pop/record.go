@@ -1,0 +1,126 @@
+package pop
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/guard"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/journal"
+)
+
+// guardNames are the alarms that come and go with the guards' words.
+var guardNames = []string{
+	guard.NameOwnPrefix, guard.NameDeadman, guard.NameLastPOP, guard.NameStale, guard.NameCorrelated, guard.NameBlast,
+}
+
+// record writes down what a decision changed: in the journal, the log, the
+// metrics and the state on disk. A reason whose detail alone differs (a time
+// that runs) is no change.
+func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) {
+	changed := false
+	for _, s := range d.Slices {
+		old := c.reasons[s.Slice]
+		if !s.Changed && old.Code == s.Reason.Code && old.Guard == s.Reason.Guard {
+			continue
+		}
+		changed = true
+		c.reasons[s.Slice] = s.Reason
+		c.note(c.entryDecision(s, in))
+		c.log.Info("decision", "slice", s.Slice, "service", s.Service, "stance", s.Stance, "before", s.Before, "reason", s.Reason)
+		if c.opt.Metrics != nil {
+			c.opt.Metrics.CountDecision(s)
+		}
+	}
+	for _, al := range c.alarms.guards(d.Alarms, guardNames, now) {
+		c.log.Warn("alarm", "name", al.Name, "slice", al.Slice, "detail", al.Detail)
+		c.note(entryAlarm(al))
+	}
+	if err := c.opt.Journal.Err(); c.alarms.set("journal", err != nil, fmt.Sprintf("the journal is not written: %v", err), now) {
+		c.log.Error("the journal is not written", "err", err)
+	}
+	if changed {
+		c.opt.Store.Save(c.saved())
+	}
+}
+
+func (c *Controller) note(e journal.Entry) {
+	e.POP = c.cfg.POP
+	c.opt.Journal.Append(e)
+}
+
+// entryDecision says what was decided, from what, and what the guards said.
+func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input) journal.Entry {
+	e := journal.Entry{
+		Kind: journal.KindDecision, Service: s.Service, Slice: s.Slice,
+		Before: &s.Before, After: &s.Stance, Reason: &s.Reason, Guards: s.Guards,
+		Text: fmt.Sprintf("%s: %v because %v", s.Slice, s.Stance, s.Reason),
+	}
+	if s.Before != s.Stance {
+		e.Text = fmt.Sprintf("%s: %v -> %v because %v", s.Slice, s.Before, s.Stance, s.Reason)
+	}
+	if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
+		e.Announced = encode(api.AttributesOf(a))
+	}
+	inputs := in
+	inputs.Services = nil // in the configuration; one service only matters here
+	inputs.Health = map[policy.ServiceID]policy.Health{s.Service: in.Health[s.Service]}
+	inputs.Fleet.Peers = nil
+	for _, p := range in.Fleet.Peers {
+		p.Slices = map[policy.SliceID]policy.PeerSlice{s.Slice: p.Slices[s.Slice]}
+		inputs.Fleet.Peers = append(inputs.Fleet.Peers, p)
+	}
+	e.Inputs = encode(inputs)
+	return e
+}
+
+// encode never fails for our own plain types; what cannot be said is left out.
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func entryStart(version string, slices, intents int) journal.Entry {
+	return journal.Entry{Kind: journal.KindStart, Text: fmt.Sprintf("catchmentd %s started; %d slices and %d intents remembered", version, slices, intents)}
+}
+
+func entryIntent(in policy.Intent, what, by string) journal.Entry {
+	text := fmt.Sprintf("%s of %s %s", in.Kind, scope(in.Service, in.Slice), what)
+	if in.Why != "" {
+		text += ": " + in.Why
+	}
+	if in.Force {
+		text += " (forced: guards do not count)"
+	}
+	return journal.Entry{Kind: journal.KindIntent, Service: in.Service, Slice: in.Slice, By: by, Text: text, Inputs: encode(in)}
+}
+
+func entryAlarm(al api.Alarm) journal.Entry {
+	return journal.Entry{Kind: journal.KindAlarm, Service: al.Service, Slice: al.Slice, Text: al.Name + ": " + al.Detail}
+}
+
+func scope(svc policy.ServiceID, slice policy.SliceID) string {
+	switch {
+	case slice != policy.SliceID{}:
+		return slice.String()
+	case svc != "":
+		return string(svc)
+	}
+	return "all services"
+}
+
+// OnPeer is for the speaker: a session changed its state.
+func (c *Controller) OnPeer(e bgp.PeerEvent) {
+	text := fmt.Sprintf("neighbor %v (AS %d): %s -> %s", e.Peer.Address, e.Peer.AS, e.Was, e.Peer.State)
+	if e.Peer.LastError != "" {
+		text += ": " + e.Peer.LastError
+	}
+	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.KindPeer, Text: text})
+	c.Look()
+}

@@ -1,0 +1,128 @@
+package pop
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/fleet"
+)
+
+// Status is the POP as the last round saw it.
+func (c *Controller) Status(context.Context) (api.Status, error) {
+	v := c.view.Load()
+	st := api.Status{
+		POP: v.Input.POP, Version: c.opt.Version, Now: time.Now(), Started: c.started, DryRun: c.opt.DryRun,
+		Stopping: v.Stopping, Neighbors: v.Peers, Intents: v.Input.Intents, Alarms: v.Alarms, Guards: v.guards(),
+	}
+	for _, s := range v.Input.Services {
+		st.Services = append(st.Services, v.service(s))
+	}
+	for _, p := range v.Fleet {
+		st.Fleet = append(st.Fleet, fleetPeer(p))
+	}
+	return st, nil
+}
+
+// guards tells which guards are switched off, and why.
+func (v *View) guards() []api.GuardStatus {
+	var gs []api.GuardStatus
+	if !v.Input.Fleet.Configured {
+		for _, g := range []string{"last-pop", "stale", "correlated"} {
+			gs = append(gs, api.GuardStatus{Guard: g, Says: api.Off, Detail: "no fleet source is configured (fleet.peers or fleet.rib)"})
+		}
+	}
+	if l := v.Input.Limits; l.BlastSlices == 0 && l.BlastShare == 0 {
+		gs = append(gs, api.GuardStatus{Guard: "blast", Says: api.Off, Detail: "guards.blast sets no limit"})
+	}
+	return gs
+}
+
+func (v *View) service(s policy.Service) api.ServiceStatus {
+	out := api.ServiceStatus{ID: s.ID, Health: v.Input.Health[s.ID], Always: s.Always}
+	if load, ok := v.Input.Load[s.ID]; ok {
+		out.Load = &load
+	}
+	for _, check := range v.Checks {
+		if check.Spec.Service == s.ID {
+			out.Checks = append(out.Checks, api.CheckOf(check))
+		}
+	}
+	for _, d := range v.Decision.Slices {
+		if d.Service == s.ID {
+			out.Slices = append(out.Slices, v.slice(d))
+		}
+	}
+	return out
+}
+
+func (v *View) slice(d policy.SliceDecision) api.SliceStatus {
+	out := api.SliceStatus{
+		Slice: d.Slice, Service: d.Service, Cover: v.cover[d.Slice], Stance: d.Stance, Since: d.Since, Reason: d.Reason,
+	}
+	if a, rung, ok := v.index.of(d.Slice, d.Stance); ok {
+		out.Rung = rung.Name
+		if v.set[d.Slice] {
+			attrs := api.AttributesOf(a)
+			out.Announced = &attrs
+		}
+	}
+	if d.Want != d.Stance {
+		out.Wanted, out.WantedReason = &d.Want, &d.Why
+	}
+	for _, g := range d.Guards {
+		says := g.Answer.String()
+		if g.Answer != policy.Allow && (g.Ask || !g.Wake.IsZero()) {
+			says = api.Wait
+		}
+		out.Guards = append(out.Guards, api.GuardStatus{Guard: g.Guard, Says: says, Detail: g.Detail})
+	}
+	out.Next, out.NextAt = next(d, v.Now), d.Wake
+	for _, in := range v.Input.Intents {
+		if in.Covers(d.Service, d.Slice) {
+			out.Intent = in
+		}
+	}
+	return out
+}
+
+// next says what happens by itself if no input changes.
+func next(d policy.SliceDecision, now time.Time) string {
+	if d.Wake.IsZero() {
+		return ""
+	}
+	in := d.Wake.Sub(now).Round(100 * time.Millisecond)
+	switch d.Reason.Code {
+	case policy.HoldDown, policy.Damped:
+		return fmt.Sprintf("announced in %v, if it stays up", in)
+	case policy.Dwell:
+		return fmt.Sprintf("the milder rung in %v, if it stays up", in)
+	case policy.Guarded:
+		return fmt.Sprintf("asked again in %v", in)
+	}
+	if d.Stance.Action == policy.Drain {
+		return fmt.Sprintf("withdrawn in %v at the latest", in)
+	}
+	return fmt.Sprintf("decided again in %v", in)
+}
+
+func fleetPeer(p fleet.PeerReport) api.FleetPeerStatus {
+	out := api.FleetPeerStatus{
+		POP: p.POP, URL: p.URL, Source: p.Source, Capacity: p.Capacity, Heard: p.Heard, Asked: p.Asked,
+		RTT: api.Duration(p.RTT), Stale: p.Stale, Error: p.Error,
+	}
+	apart := map[policy.SliceID]bool{}
+	for _, id := range p.Disagrees {
+		apart[id] = true
+	}
+	for _, cl := range p.Claims {
+		s := api.FleetSliceStatus{Slice: cl.Slice, Stance: cl.Stance, Verdict: cl.Verdict, Leaving: cl.Leaving, Failing: cl.Failing}
+		if apart[cl.Slice] {
+			s.Note = "says that it announces, but its path is gone from our RIB: does not count"
+		}
+		out.Slices = append(out.Slices, s)
+	}
+	return out
+}

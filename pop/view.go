@@ -1,0 +1,67 @@
+package pop
+
+import (
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/fleet"
+)
+
+// View is the snapshot of the last round that everybody else reads. Nothing in
+// it is changed after it has been published.
+type View struct {
+	Now      time.Time
+	Input    policy.Input
+	Decision policy.Decision
+	Checks   []health.State
+	Alarms   []api.Alarm
+	Peers    []bgp.PeerState
+	Fleet    []fleet.PeerReport
+	Stopping bool
+	index    announcements
+	cover    map[policy.SliceID]bool
+	set      map[policy.SliceID]bool // handed to the speaker
+}
+
+// publish makes the round's snapshot and shows it to the metrics.
+func (c *Controller) publish(d policy.Decision, in policy.Input, states []health.State, now time.Time) {
+	v := &View{
+		Now: now, Input: in, Decision: d, Checks: states, Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
+		index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{},
+	}
+	if c.opt.Fleet != nil {
+		v.Fleet = c.opt.Fleet.Peers(now)
+	}
+	for _, s := range in.Services {
+		for _, id := range s.Cover {
+			v.cover[id] = true
+		}
+	}
+	for _, a := range c.set {
+		v.set[policy.SliceID(a.Prefix)] = !c.opt.DryRun
+	}
+	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
+	c.view.Store(v)
+	c.meter(v)
+}
+
+// meter shows a snapshot to the metrics.
+func (c *Controller) meter(v *View) {
+	m := c.opt.Metrics
+	if m == nil {
+		return
+	}
+	m.SetDecision(v.Decision, v.Input)
+	m.SetChecks(v.Checks)
+	m.SetPeers(v.Peers)
+	m.SetFleet(v.Input.Fleet, v.Now)
+	names := make([]string, len(v.Alarms))
+	for i, a := range v.Alarms {
+		names[i] = a.Name
+	}
+	m.SetAlarms(names)
+}
