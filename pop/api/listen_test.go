@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestListen(t *testing.T) {
+	dead := func(t *testing.T, path string) {
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		l.Close()
+	}
+	for _, tc := range []struct {
+		name   string
+		before func(*testing.T, string)
+		want   string
+	}{
+		{"nothing there", func(*testing.T, string) {}, ""},
+		{"a dead socket", dead, ""},
+		{"a daemon that answers", func(t *testing.T, path string) {
+			l, err := net.Listen("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+		}, "another daemon answers on "},
+		{"a file", func(t *testing.T, path string) { os.WriteFile(path, []byte("precious"), 0o600) }, "is no socket"},
+		{"a directory", func(t *testing.T, path string) { os.Mkdir(path, 0o700) }, "is no socket"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			tc.before(t, path)
+			was, _ := os.Lstat(path)
+			l, err := listen(t.Context(), path, 0o660, "")
+			if tc.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Fatalf("%v, want %q", err, tc.want)
+				}
+				if is, err := os.Lstat(path); err != nil || !os.SameFile(is, was) {
+					t.Errorf("what was there is gone: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+				t.Errorf("mode %v, %v", info.Mode(), err)
+			}
+		})
+	}
+	if _, err := listen(t.Context(), filepath.Join(t.TempDir(), "no", "s"), 0o660, ""); err == nil {
+		t.Error("a directory that is missing must be an error")
+	}
+	if _, err := listen(t.Context(), filepath.Join(t.TempDir(), "s"), 0o660, "no-such-group-here"); err == nil {
+		t.Error("a group that does not exist must be an error")
+	}
+}
+
+// TestModeBeforeBind: the file is never open to more than the mode, even
+// with an umask that hides nothing. This test alone sets the umask.
+func TestModeBeforeBind(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := bind(t.Context(), path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// TestRights: who may change things.
+func TestRights(t *testing.T) {
+	me := uint32(os.Geteuid())
+	for _, tc := range []struct {
+		name  string
+		who   caller
+		group string
+		want  bool
+	}{
+		{"nobody known", caller{}, "", false},
+		{"root", caller{known: true, uid: 0, gid: 7}, "", true},
+		{"the daemon's user", caller{known: true, uid: me, gid: 7}, "", true},
+		{"another", caller{known: true, uid: 4242, gid: 4242}, "", false},
+		{"another, in the group", caller{known: true, uid: 4242, gid: 77}, "77", true},
+		{"another, in another group", caller{known: true, uid: 4242, gid: 78}, "77", false},
+		{"a group that is gone", caller{known: true, uid: 4242, gid: 78}, "no-such-group-here", false},
+	} {
+		if got := tc.who.mayChange(tc.group); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+}
+
+// TestStrangerReadsOnly: without the rights a change never reaches the backend
+// (which is nil here) while reading does.
+func TestStrangerReadsOnly(t *testing.T) {
+	s := NewServer(Options{Logger: slog.New(slog.DiscardHandler)})
+	for _, verb := range []string{"drain", "undrain", "hold", "release", "pin", "reload", "stop"} {
+		r := httptest.NewRequest("POST", "/v1/"+verb, nil)
+		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{known: true, uid: 4242, gid: 4242}))
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "uid 4242 may read but not change") {
+			t.Errorf("%s: %d %s", verb, w.Code, w.Body)
+		}
+	}
+}

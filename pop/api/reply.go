@@ -1,0 +1,84 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// streamWrite is how long one entry of a followed journal may take to be
+// taken by the reader.
+const streamWrite = 10 * time.Second
+
+// callTimeout bounds every call but a followed journal. A reload that has to
+// look names up is the slowest.
+const callTimeout = 30 * time.Second
+
+func reply(w http.ResponseWriter, r *http.Request, f call) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(callTimeout + streamWrite))
+	v, err := f(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // a caller that is gone needs no answer
+}
+
+func fail(w http.ResponseWriter, err error) {
+	e := asError(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statuses[e.Code])
+	_ = json.NewEncoder(w).Encode(e)
+}
+
+// journal streams entries. An error after the first entry cuts the connection,
+// so that a half answer never looks whole.
+func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
+	f, err := filter(r.URL.Query(), time.Now())
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // a follower may stay as long as it likes
+	enc := json.NewEncoder(w)
+	started := false
+	start := func() {
+		started = true
+		w.Header().Set("Content-Type", "application/jsonl")
+		w.WriteHeader(http.StatusOK)
+	}
+	if f.Follow {
+		start()
+		_ = out.Flush() // the reader knows that it is connected
+	}
+	err = s.opt.Backend.Journal(r.Context(), f, func(e JournalEntry) error {
+		if !started {
+			start()
+		}
+		_ = out.SetWriteDeadline(time.Now().Add(streamWrite))
+		if err := enc.Encode(e); err != nil {
+			return err
+		}
+		if f.Follow {
+			return out.Flush()
+		}
+		return nil
+	})
+	switch {
+	case err == nil && !started:
+		start()
+	case err != nil && !started:
+		fail(w, err)
+	case err != nil && r.Context().Err() == nil:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func nonNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
