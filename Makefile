@@ -1,0 +1,60 @@
+# make demo   see Catchment do its main job, in about a minute
+# make test   everything, against real routers
+GO      ?= go
+BIN     := $(CURDIR)/bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: all build demo test race lint schedules fuzz bench-failover bench lab lab-containerlab deps clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+# A world of namespaces, three POPs and a story; needs Go and nothing else.
+demo: build
+	$(BIN)/catchment lab demo $(DEMOFLAGS)
+
+# Debian packages that the tests need; prints what is missing before installing.
+deps:
+	@lab/deps.sh
+
+test: deps build
+	$(GO) test -timeout 20m ./...
+
+race: deps build
+	$(GO) test -race -timeout 30m -short ./bgp/... ./health/... ./policy/... ./pop/... ./server/...
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+# A million random schedules against the guards.
+schedules:
+	CATCHMENT_SCHEDULES=1000000 GOGC=400 $(GO) test -count=1 -v -timeout 30m -run 'TestSchedules$$' ./policy/guard
+
+# Each fuzz target for a short while; FUZZTIME=10m for longer.
+FUZZTIME ?= 10s
+fuzz:
+	@grep -rlE '^func Fuzz' --include=*_test.go . | while read -r f; do \
+		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
+			echo "== $$f $$t"; $(GO) test -run xxx -fuzz "^$$t$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; \
+		done; \
+	done
+
+# Kill to route gone, beside ExaBGP and a checker for BIRD, in one run.
+bench-failover: deps build
+	$(GO) run ./lab/bench/failover -bin $(BIN)
+
+# The stories of lab/testdata on every topology.
+lab: deps build
+	$(GO) test -count=1 -timeout 20m -v ./lab
+
+# One topology under containerlab itself, where Docker can run.
+lab-containerlab: build
+	lab/containerlab.sh
+
+clean:
+	rm -rf $(BIN)
