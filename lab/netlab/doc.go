@@ -40,6 +40,14 @@
 //	Inspect(), Log(node), LogFile(node)
 //	Down()                          ends everything; nothing is left, also after a crash of the caller
 //
+// # Labs that outlive a command
+//
+//	name, err := netlab.Keep(ctx, file, vars, opt)  a process in the background holds the lab
+//	names, err := netlab.Labs()                     those of this user
+//	c, err := netlab.Connect(name)                  then c.Exec, c.Inspect, c.Signal, c.Do, c.Down
+//
+// The story scripts of lab/testdata are run by package story.
+//
 // # What of the schema is understood
 //
 // name, prefix, mgmt (ignored), topology with defaults, kinds, groups, nodes
