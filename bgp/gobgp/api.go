@@ -1,0 +1,169 @@
+package gobgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/osrg/gobgp/v3/pkg/server"
+	"google.golang.org/grpc"
+)
+
+// apiListener is GoBGP's gRPC API. v3 listens by itself, in a goroutine, and
+// calls Fatal where it cannot; so the addresses are tried first, the socket is
+// made under another name and renamed once its mode is right, and a Fatal
+// that still comes ends Run with an error.
+type apiListener struct {
+	socket, hidden string // final and first name of the Unix socket
+	tcp            string
+}
+
+const (
+	socketMode = 0o660
+	socketWait = 5 * time.Second
+	socketPoll = 5 * time.Millisecond
+)
+
+func listenAPI(socket, tcp string) (*apiListener, error) {
+	a := &apiListener{tcp: tcp}
+	if tcp != "" {
+		l, err := net.Listen("tcp", tcp)
+		if err != nil {
+			return nil, fmt.Errorf("GoBGP API: %w", err)
+		}
+		l.Close()
+	}
+	if socket == "" {
+		return a, nil
+	}
+	if strings.Contains(socket, ",") {
+		return nil, fmt.Errorf("GoBGP API: socket %s: a comma separates addresses there", socket)
+	}
+	if err := removeStale(socket); err != nil {
+		return nil, fmt.Errorf("GoBGP API: %w", err)
+	}
+	a.socket, a.hidden = socket, fmt.Sprintf("%s.%d", socket, os.Getpid())
+	if err := removeStale(a.hidden); err != nil {
+		return nil, fmt.Errorf("GoBGP API: %w", err)
+	}
+	l, err := net.Listen("unix", a.hidden) // a missing directory is an error here
+	if err != nil {
+		return nil, fmt.Errorf("GoBGP API: %w", err)
+	}
+	l.Close() // and removes it
+	return a, nil
+}
+
+// removeStale removes a socket that nobody answers on.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and is not a socket", path)
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return fmt.Errorf("%s: another process answers on it", path)
+	}
+	return os.Remove(path)
+}
+
+func (a *apiListener) options(refuse func(method string, request any) error) []server.ServerOption {
+	var hosts []string
+	if a.hidden != "" {
+		hosts = append(hosts, "unix://"+a.hidden)
+	}
+	if a.tcp != "" {
+		hosts = append(hosts, a.tcp)
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		if err := refuse(info.FullMethod, req); err != nil {
+			return nil, err
+		}
+		return h(ctx, req)
+	}
+	stream := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+		return h(srv, &checkedStream{ss, info.FullMethod, refuse})
+	}
+	return []server.ServerOption{
+		server.GrpcListenAddress(strings.Join(hosts, ",")),
+		server.GrpcOption([]grpc.ServerOption{
+			grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(stream)}),
+	}
+}
+
+// checkedStream shows each message of a stream to the guard.
+type checkedStream struct {
+	grpc.ServerStream
+	method string
+	refuse func(string, any) error
+}
+
+func (s *checkedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.refuse(s.method, m)
+}
+
+// publish waits until GoBGP listens and gives the socket its mode and name.
+func (a *apiListener) publish(ctx context.Context, fatal <-chan error) error {
+	deadline := time.After(socketWait)
+	tick := time.NewTicker(socketPoll)
+	defer tick.Stop()
+	for !a.up() {
+		select {
+		case err := <-fatal:
+			return err
+		case <-ctx.Done():
+			return nil
+		case <-deadline:
+			return errors.New("GoBGP API: does not listen")
+		case <-tick.C:
+		}
+	}
+	if a.socket == "" {
+		return nil
+	}
+	if err := os.Chmod(a.hidden, socketMode); err != nil {
+		return fmt.Errorf("GoBGP API: %w", err)
+	}
+	if err := os.Rename(a.hidden, a.socket); err != nil {
+		return fmt.Errorf("GoBGP API: %w", err)
+	}
+	return nil
+}
+
+func (a *apiListener) up() bool {
+	for network, addr := range map[string]string{"unix": a.hidden, "tcp": a.tcp} {
+		if addr == "" {
+			continue
+		}
+		c, err := net.Dial(network, addr)
+		if err != nil {
+			return false
+		}
+		c.Close()
+	}
+	return true
+}
+
+func (a *apiListener) remove() {
+	for _, p := range []string{a.hidden, a.socket} {
+		if p != "" {
+			os.Remove(p) // gone already is fine
+		}
+	}
+}

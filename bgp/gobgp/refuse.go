@@ -1,0 +1,109 @@
+package gobgp
+
+import (
+	"slices"
+	"strings"
+
+	api "github.com/osrg/gobgp/v3/api"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Calls of the API that would take the daemon's work out of its hands, and
+// what to do instead.
+var refusedCalls = map[string]string{
+	"StopBgp":                "stop catchmentd instead",
+	"StartBgp":               "BGP is started by catchmentd's config",
+	"SetPolicies":            "it would remove the own-prefix guard; put policies into the config and reload",
+	"SetPolicyAssignment":    "the order of policies is catchmentd's; put it into the config and reload",
+	"AddPolicyAssignment":    "the order of policies is catchmentd's; put it into the config and reload",
+	"DeletePolicyAssignment": "the order of policies is catchmentd's; put it into the config and reload",
+	"EnableZebra":            "catchmentd writes routes into the kernel itself (fib.install)",
+	"AddVrf":                 "catchmentd announces unicast routes only",
+}
+
+// refuse is asked before each call of the gRPC API. All that reads is
+// allowed, and so is what an operator does to neighbors; what is Catchment's
+// is not, because reconciler and operator would fight over it.
+func (s *Speaker) refuse(method string, request any) error {
+	name := method[strings.LastIndexByte(method, '/')+1:]
+	if why, ok := refusedCalls[name]; ok {
+		return denied(name, why)
+	}
+	switch r := request.(type) {
+	case *api.AddPathRequest:
+		return s.refusePath(name, r.GetPath())
+	case *api.AddPathStreamRequest:
+		for _, p := range r.GetPaths() {
+			if err := s.refusePath(name, p); err != nil {
+				return err
+			}
+		}
+	case *api.DeletePathRequest:
+		if r.GetPath() == nil && len(r.GetUuid()) == 0 {
+			return denied(name, "it would withdraw our announcements; delete routes one by one")
+		}
+		return s.refusePath(name, r.GetPath())
+	case *api.AddPolicyRequest:
+		return refuseName(name, r.GetPolicy().GetName(), statementNames(r.GetPolicy())...)
+	case *api.DeletePolicyRequest:
+		return refuseName(name, r.GetPolicy().GetName(), statementNames(r.GetPolicy())...)
+	case *api.AddStatementRequest:
+		return refuseName(name, r.GetStatement().GetName())
+	case *api.DeleteStatementRequest:
+		return refuseName(name, r.GetStatement().GetName())
+	case *api.AddDefinedSetRequest:
+		return refuseName(name, r.GetDefinedSet().GetName())
+	case *api.DeleteDefinedSetRequest:
+		return refuseName(name, r.GetDefinedSet().GetName())
+	case *api.AddPeerRequest:
+		return refusePeer(name, r.GetPeer())
+	case *api.UpdatePeerRequest:
+		return refusePeer(name, r.GetPeer())
+	}
+	return nil
+}
+
+// refusePath keeps hands off our own prefixes. Routes of others may be added
+// to the table to try things out; export policy lets none of them leave.
+func (s *Speaker) refusePath(call string, p *api.Path) error {
+	prefix, ok := prefixOfAPI(p)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	own := s.scope.owns(prefix)
+	s.mu.Unlock()
+	if own {
+		return denied(call, prefix.String()+" is announced by catchmentd; use its drain and hold")
+	}
+	return nil
+}
+
+func refuseName(call, name string, more ...string) error {
+	for _, n := range append([]string{name}, more...) {
+		if strings.HasPrefix(n, prefixOurs) {
+			return denied(call, n+" is part of catchmentd's guards")
+		}
+	}
+	return nil
+}
+
+func statementNames(p *api.Policy) []string {
+	var out []string
+	for _, s := range p.GetStatements() {
+		out = append(out, s.GetName())
+	}
+	return slices.Compact(out)
+}
+
+func refusePeer(call string, p *api.Peer) error {
+	if p.GetRouteServer().GetRouteServerClient() {
+		return denied(call, "a route server's clients are past the own-prefix guard")
+	}
+	return nil
+}
+
+func denied(call, why string) error {
+	return status.Errorf(codes.PermissionDenied, "%s refused by catchmentd: %s", call, why)
+}

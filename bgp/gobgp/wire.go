@@ -1,0 +1,402 @@
+package gobgp
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/osrg/gobgp/v3/pkg/log"
+	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
+
+	"github.com/catchment/catchment/bgp"
+)
+
+// wire knows what has been written to the neighbors' sockets and what still
+// has to be. GoBGP queues one message for each change and neighbor and writes
+// them in order, so for each neighbor and prefix there is a queue of writes
+// that are awaited, and each UPDATE that has left takes its place off it.
+//
+// Its methods up, down and wrote run inside GoBGP's locks: they call nothing.
+type wire struct {
+	reaches func(netip.Addr, bgp.Announcement) bool // may the neighbor get it?
+	now     func() time.Time
+	done    chan finished // batches that are out
+
+	mu      sync.Mutex
+	out     map[netip.Addr]*adjOut // established sessions
+	set     map[netip.Prefix]bgp.Announcement
+	changed chan struct{} // closed when something was written
+	errs    map[netip.Addr]string
+	flaps   map[netip.Addr]uint32
+}
+
+// adjOut is one established session.
+type adjOut struct {
+	sent    map[netip.Prefix]bool // announced on this session
+	awaited map[netip.Prefix][]write
+}
+
+type write struct {
+	announce bool
+	since    time.Time
+	batch    *batch // nil: the first table after the session came up
+}
+
+// batch is the changes of one Set.
+type batch struct {
+	start  time.Time
+	left   int
+	sealed bool // all its changes are known
+	any    bool // something had to be written
+}
+
+type finished struct{ start, end time.Time }
+
+func newWire() *wire {
+	return &wire{
+		reaches: func(netip.Addr, bgp.Announcement) bool { return true },
+		now:     time.Now,
+		done:    make(chan finished, 1024),
+		out:     make(map[netip.Addr]*adjOut),
+		set:     make(map[netip.Prefix]bgp.Announcement),
+		changed: make(chan struct{}),
+		errs:    make(map[netip.Addr]string),
+		flaps:   make(map[netip.Addr]uint32),
+	}
+}
+
+// begin opens a batch.
+func (w *wire) begin() *batch { return &batch{start: w.now()} }
+
+// announce says that a is about to be handed to GoBGP.
+func (w *wire) announce(b *batch, a bgp.Announcement) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.set[a.Prefix] = a
+	for addr, o := range w.out {
+		switch {
+		case w.reaches(addr, a):
+			o.await(a.Prefix, write{true, w.now(), b})
+		case o.has(a.Prefix):
+			o.await(a.Prefix, write{false, w.now(), b})
+		}
+	}
+}
+
+// withdraw says that p is about to be withdrawn.
+func (w *wire) withdraw(b *batch, p netip.Prefix) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.set, p)
+	for _, o := range w.out {
+		if o.has(p) {
+			o.await(p, write{false, w.now(), b})
+		}
+	}
+}
+
+// undo takes back what announce or withdraw said: GoBGP refused.
+func (w *wire) undo(b *batch, p netip.Prefix) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.out {
+		o.drop(w, p, func(x write) bool { return x.batch == b })
+	}
+}
+
+// seal ends a batch: when its last write is out, it is reported on done.
+func (w *wire) seal(b *batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.sealed = true
+	w.settle(b)
+}
+
+func (w *wire) settle(b *batch) {
+	if b == nil || !b.sealed || b.left > 0 || !b.any {
+		return
+	}
+	b.any = false
+	select {
+	case w.done <- finished{b.start, w.now()}:
+	default: // nobody listens
+	}
+}
+
+func (o *adjOut) await(p netip.Prefix, x write) {
+	o.awaited[p] = append(o.awaited[p], x)
+	if x.batch != nil {
+		x.batch.left++
+		x.batch.any = true
+	}
+}
+
+// has reports whether the neighbor has p, or will once the queue is out.
+func (o *adjOut) has(p netip.Prefix) bool {
+	if q := o.awaited[p]; len(q) > 0 {
+		return q[len(q)-1].announce
+	}
+	return o.sent[p]
+}
+
+func (o *adjOut) drop(w *wire, p netip.Prefix, which func(write) bool) {
+	q := o.awaited[p]
+	keep := q[:0:0]
+	for _, x := range q {
+		if !which(x) {
+			keep = append(keep, x)
+			continue
+		}
+		if x.batch != nil {
+			x.batch.left--
+			w.settle(x.batch)
+		}
+	}
+	if len(keep) == 0 {
+		delete(o.awaited, p)
+		return
+	}
+	o.awaited[p] = keep
+}
+
+func (w *wire) signal() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// up: a session is established; GoBGP now sends it the whole table.
+func (w *wire) up(f log.Fields) {
+	addr, ok := neighborOf(f)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := &adjOut{sent: make(map[netip.Prefix]bool), awaited: make(map[netip.Prefix][]write)}
+	for p, a := range w.set {
+		if w.reaches(addr, a) {
+			o.await(p, write{true, w.now(), nil})
+		}
+	}
+	w.out[addr] = o
+	w.signal()
+}
+
+// down: a session is gone and with it all that was still to be written.
+func (w *wire) down(f log.Fields) {
+	addr, ok := neighborOf(f)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.out[addr]; o != nil {
+		for p := range maps.Clone(o.awaited) {
+			o.drop(w, p, func(write) bool { return true })
+		}
+	}
+	delete(w.out, addr)
+	w.errs[addr] = fmt.Sprint(f["Reason"])
+	w.flaps[addr]++
+	w.signal()
+}
+
+// wrote: an UPDATE has been written to the socket.
+func (w *wire) wrote(f log.Fields) {
+	addr, ok := neighborOf(f)
+	if !ok {
+		return
+	}
+	announced, withdrawn := prefixesOf(f)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.out[addr]
+	if o == nil {
+		return
+	}
+	for _, p := range withdrawn {
+		delete(o.sent, p)
+		o.resolve(w, p, false)
+	}
+	for _, p := range announced {
+		o.sent[p] = true
+		o.resolve(w, p, true)
+	}
+	w.signal()
+}
+
+// resolve takes the write off the queue: the first that fits, and what was
+// before it. Where none fits, a policy turned the change into its opposite.
+func (o *adjOut) resolve(w *wire, p netip.Prefix, announce bool) {
+	q := o.awaited[p]
+	if len(q) == 0 {
+		return
+	}
+	n := slices.IndexFunc(q, func(x write) bool { return x.announce == announce }) + 1
+	n = max(n, 1)
+	seen := 0
+	o.drop(w, p, func(write) bool { seen++; return seen <= n })
+}
+
+// flush waits until nothing is awaited any more.
+func (w *wire) flush(ctx context.Context) error {
+	for {
+		w.mu.Lock()
+		var left []string
+		for addr, o := range w.out {
+			if len(o.awaited) > 0 {
+				left = append(left, fmt.Sprintf("%s (%d prefixes)", addr, len(o.awaited)))
+			}
+		}
+		changed := w.changed
+		w.mu.Unlock()
+		if len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			slices.Sort(left)
+			return fmt.Errorf("not yet written to %s: %w", strings.Join(left, ", "), ctx.Err())
+		}
+	}
+}
+
+// doubtful lists the neighbors that owe a write for longer than age.
+func (w *wire) doubtful(age time.Duration) map[netip.Addr][]netip.Prefix {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make(map[netip.Addr][]netip.Prefix)
+	for addr, o := range w.out {
+		for p, q := range o.awaited {
+			if w.now().Sub(q[0].since) >= age {
+				out[addr] = append(out[addr], p)
+			}
+		}
+	}
+	return out
+}
+
+// excuse drops the awaited writes that will never come: announcements that
+// the neighbor is not to get (exports says so), withdrawals of what it never
+// had.
+func (w *wire) excuse(addr netip.Addr, prefixes []netip.Prefix, exports map[netip.Prefix]bool, age time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.out[addr]
+	if o == nil {
+		return
+	}
+	for _, p := range prefixes {
+		o.drop(w, p, func(x write) bool {
+			if w.now().Sub(x.since) < age {
+				return false
+			}
+			return x.announce && !exports[p] || !x.announce && !o.sent[p]
+		})
+	}
+	w.signal()
+}
+
+// established returns the neighbors with a session.
+func (w *wire) established() []netip.Addr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(w.out), netip.Addr.Compare)
+}
+
+// allDown waits until no session is left.
+func (w *wire) allDown(ctx context.Context) error {
+	for {
+		w.mu.Lock()
+		n, changed := len(w.out), w.changed
+		w.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d sessions not closed: %w", n, ctx.Err())
+		}
+	}
+}
+
+// told reports how many prefixes a neighbor has from us, how often its
+// session was lost, and why the last time.
+func (w *wire) told(addr netip.Addr) (sent int, flaps uint32, reason string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.out[addr]; o != nil {
+		sent = len(o.sent)
+	}
+	return sent, w.flaps[addr], w.errs[addr]
+}
+
+// has reports whether p is announced to addr on the wire.
+func (w *wire) has(addr netip.Addr, p netip.Prefix) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.out[addr]
+	return o != nil && o.sent[p]
+}
+
+func neighborOf(f log.Fields) (netip.Addr, bool) {
+	s, _ := f["Key"].(string)
+	a, err := netip.ParseAddr(s)
+	return a, err == nil
+}
+
+// prefixesOf reads an UPDATE from the fields of GoBGP's log line.
+func prefixesOf(f log.Fields) (announced, withdrawn []netip.Prefix) {
+	nlri, _ := f["nlri"].([]*packet.IPAddrPrefix)
+	for _, n := range nlri {
+		announced = appendPrefix(announced, n)
+	}
+	gone, _ := f["withdrawals"].([]*packet.IPAddrPrefix)
+	for _, n := range gone {
+		withdrawn = appendPrefix(withdrawn, n)
+	}
+	attrs, _ := f["attributes"].([]packet.PathAttributeInterface)
+	for _, a := range attrs {
+		switch x := a.(type) {
+		case *packet.PathAttributeMpReachNLRI:
+			for _, n := range x.Value {
+				announced = appendPrefix(announced, n)
+			}
+		case *packet.PathAttributeMpUnreachNLRI:
+			for _, n := range x.Value {
+				withdrawn = appendPrefix(withdrawn, n)
+			}
+		}
+	}
+	return announced, withdrawn
+}
+
+func appendPrefix(to []netip.Prefix, n packet.AddrPrefixInterface) []netip.Prefix {
+	p, ok := prefixOf(n)
+	if !ok {
+		return to
+	}
+	return append(to, p)
+}
+
+// prefixOf turns a unicast NLRI into our type; other families are not ours.
+func prefixOf(n packet.AddrPrefixInterface) (netip.Prefix, bool) {
+	var ip net.IP
+	var bits uint8
+	switch x := n.(type) {
+	case *packet.IPAddrPrefix:
+		ip, bits = x.Prefix.To4(), x.Length
+	case *packet.IPv6AddrPrefix:
+		ip, bits = x.Prefix.To16(), x.Length
+	}
+	addr, ok := netip.AddrFromSlice(ip)
+	return netip.PrefixFrom(addr, int(bits)), ok
+}
