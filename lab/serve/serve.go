@@ -109,6 +109,12 @@ type Answer struct {
 	Pop    string    `json:"pop,omitempty"` // who answered
 	Status int       `json:"status,omitempty"`
 	Err    string    `json:"err,omitempty"`
+	Again  bool      `json:"again,omitempty"` // this is the second try: the first was cut (FetchOptions.Again)
+}
+
+// End is when the request was over.
+func (a Answer) End() time.Time {
+	return a.Time.Add(time.Duration(a.Millis * float64(time.Millisecond)))
 }
 
 // OK says whether the request succeeded.
@@ -120,7 +126,11 @@ type FetchOptions struct {
 	Every   time.Duration // from the start of one request to that of the next; default 100 ms
 	Timeout time.Duration // of one request; default 1 s
 	Count   int           // requests; 0: until the context ends
-	Answer  func(Answer)  // gets each one, in order
+	// Again asks once more, at once, when a connection that had been made was
+	// cut: what browsers do. Anycast does that to the connections that are open
+	// when a route moves. A refused connection is not asked again.
+	Again  bool
+	Answer func(Answer) // gets each one, in order
 }
 
 // Fetch asks until ctx ends or Count is reached, one request at a time, each
@@ -137,7 +147,7 @@ func Fetch(ctx context.Context, o FetchOptions) error {
 	tick := time.NewTicker(o.Every)
 	defer tick.Stop()
 	for n := 1; ; n++ {
-		a, err := ask(ctx, client, o.URL)
+		a, err := ask(ctx, client, o)
 		if err != nil {
 			return err
 		}
@@ -156,23 +166,38 @@ func Fetch(ctx context.Context, o FetchOptions) error {
 	}
 }
 
-func ask(ctx context.Context, client *http.Client, url string) (Answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func ask(ctx context.Context, client *http.Client, o FetchOptions) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.URL, nil)
 	if err != nil {
 		return Answer{}, err
 	}
 	a := Answer{Time: time.Now()}
-	resp, err := client.Do(req)
-	if err == nil {
-		a.Status, a.Pop = resp.StatusCode, resp.Header.Get("X-Pop")
-		_, err = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
+	if err = a.try(client, req); o.Again && cut(err) {
+		a.Again = true
+		err = a.try(client, req)
 	}
 	a.Millis = float64(time.Since(a.Time).Microseconds()) / 1000
 	if err != nil {
 		a.Err = err.Error()
 	}
 	return a, nil
+}
+
+// try makes the request once.
+func (a *Answer) try(client *http.Client, req *http.Request) error {
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	a.Status, a.Pop = resp.StatusCode, resp.Header.Get("X-Pop")
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// cut says whether the other end had the connection and no longer knows it.
+func cut(err error) bool {
+	return errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
 // Line is an answer as Fetch's command prints it: one JSON object.

@@ -13,7 +13,7 @@ import (
 // Tools are the two as commands inside lab nodes:
 //
 //	lab-serve --name LON --listen 192.0.2.1:80,[2001:db8::1]:80 [--sick-file /run/sick]
-//	lab-fetch --url http://192.0.2.1/ [--every 100ms] [--timeout 1s] [--count N]
+//	lab-fetch --url http://192.0.2.1/ [--every 100ms] [--timeout 1s] [--count N] [--again]
 //
 // `catchment lab serve` and `catchment lab fetch` take the same flags.
 func Tools() []netlab.Tool {
@@ -45,6 +45,7 @@ func FetchMain(ctx context.Context, args []string) error {
 	fs.DurationVar(&o.Every, "every", 0, "time from request to request (default 100ms)")
 	fs.DurationVar(&o.Timeout, "timeout", 0, "time for one request (default 1s)")
 	fs.IntVar(&o.Count, "count", 0, "number of requests; 0 means until a signal")
+	fs.BoolVar(&o.Again, "again", false, "ask once more when a connection was cut, as browsers do")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
