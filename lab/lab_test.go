@@ -1,0 +1,77 @@
+// Package lab_test plays the stories of testdata, each in all its variants.
+// They need Debian's frr, bird2 and openbgpd; make deps installs them.
+package lab_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/catchment/catchment/lab/netlab"
+	"github.com/catchment/catchment/lab/serve"
+	"github.com/catchment/catchment/lab/story"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m, serve.Tools()...) }
+
+// needed are the programs of the Debian packages the labs run.
+var needed = map[string]string{
+	"/usr/lib/frr/bgpd": "frr", "/usr/sbin/bird": "bird2", "/usr/sbin/bgpctl": "openbgpd", "/usr/sbin/ip": "iproute2",
+}
+
+// programs builds what the nodes run beside Debian's, or takes CATCHMENT_BIN.
+func programs(t *testing.T) string {
+	t.Helper()
+	for file, pkg := range needed {
+		if _, err := os.Stat(file); err != nil {
+			t.Fatalf("%s is missing: apt-get install %s", file, pkg)
+		}
+	}
+	if bin := os.Getenv("CATCHMENT_BIN"); bin != "" {
+		return bin
+	}
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin, "github.com/catchment/catchment/cmd/catchmentd",
+		"github.com/catchment/catchment/cmd/catchment",
+		"github.com/osrg/gobgp/v3/cmd/gobgpd", "github.com/osrg/gobgp/v3/cmd/gobgp")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the nodes' programs: %v\n%s", err, out)
+	}
+	return bin
+}
+
+func TestStories(t *testing.T) {
+	if testing.Short() {
+		t.Skip("stories take minutes; run without -short")
+	}
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	opt := story.Options{Make: story.InNetlab(netlab.Options{Bin: programs(t)})}
+	for _, file := range files {
+		script, err := story.Load(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			for _, v := range script.Variants {
+				t.Run(v.String(), func(t *testing.T) { play(t, script, v, opt) })
+			}
+		})
+	}
+}
+
+func play(t *testing.T, script *story.Script, v story.Variant, opt story.Options) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	opt.Say = t.Logf
+	if err := script.Run(ctx, v, opt); err != nil {
+		t.Fatal(err)
+	}
+}
