@@ -47,9 +47,10 @@ func ParseConfig(section map[string]any) (*Config, error) {
 		return nil, err
 	}
 	m := n.(map[string]any)
-	if err := errors.Join(checkMap(m), mergePeerGroups(m)); err != nil {
+	if err := checkMap(m); err != nil {
 		return nil, err
 	}
+	mergePeerGroups(m)
 	withDefaults(m)
 	set, err := decode(m)
 	if err != nil {

@@ -1,9 +1,6 @@
 package gobgp
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Defaults that differ from gobgpd's, in seconds. A refused connection is
 // tried again after one to two of connect-retry (gobgpd: 120), a session that
@@ -20,22 +17,17 @@ const (
 // mergePeerGroups writes what a peer group says into its members, where they
 // do not say it themselves. gobgpd does so too, but there a group overrides
 // the graceful-restart section and, with a zero, the AS of its members.
-func mergePeerGroups(m map[string]any) error {
-	for i, n := range list(m, "neighbors") {
+func mergePeerGroups(m map[string]any) {
+	for _, n := range list(m, "neighbors") {
 		config := sub(n, "config")
 		name, _ := config["peer-group"].(string)
 		if name == "" {
 			continue
 		}
-		g := groupNamed(m, name)
-		if g == nil {
-			return fmt.Errorf("bgp.neighbors[%d].config.peer-group: no peer group is named %q", i, name)
-		}
-		merge(n, g)
+		merge(n, groupNamed(m, name))
 		delete(config, "peer-group")
 		delete(config, "peer-group-name")
 	}
-	return nil
 }
 
 // merge copies the keys of from that to lacks, into sections but not into

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/server"
@@ -17,10 +18,13 @@ import (
 type peerTable struct {
 	mu    sync.Mutex
 	state map[netip.Addr]bgp.SessionState
+	idle  map[netip.Addr]time.Time // since when, where it is idle
+	tries map[netip.Addr]int       // woken since it was last up
 }
 
 func newPeerTable() *peerTable {
-	return &peerTable{state: make(map[netip.Addr]bgp.SessionState)}
+	return &peerTable{state: make(map[netip.Addr]bgp.SessionState),
+		idle: make(map[netip.Addr]time.Time), tries: make(map[netip.Addr]int)}
 }
 
 // change records a state and reports the one before.
@@ -32,17 +36,22 @@ func (t *peerTable) change(a netip.Addr, to bgp.SessionState) (was bgp.SessionSt
 		was = bgp.Idle
 	}
 	t.state[a] = to
+	delete(t.idle, a)
+	switch to {
+	case bgp.Idle:
+		t.idle[a] = time.Now()
+	case bgp.Established:
+		delete(t.tries, a)
+	}
 	return was, was != to
 }
 
 // watch follows sessions and learned routes until the context ends (a watch
 // whose context is not cancelled stays in v3 for ever).
 func (s *Speaker) watch(ctx context.Context, srv *server.BgpServer) error {
-	if s.opts.OnPeer != nil {
-		r := &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}
-		if err := srv.WatchEvent(ctx, r, func(r *api.WatchEventResponse) { s.onPeer(ctx, srv, r) }); err != nil {
-			return fmt.Errorf("watch sessions: %w", err)
-		}
+	r := &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}
+	if err := srv.WatchEvent(ctx, r, func(r *api.WatchEventResponse) { s.onPeer(ctx, srv, r) }); err != nil {
+		return fmt.Errorf("watch sessions: %w", err)
 	}
 	if !s.scope.importAll && len(s.scope.imports) == 0 && s.opts.OnPath == nil {
 		return nil
@@ -71,7 +80,7 @@ func (s *Speaker) onPeer(ctx context.Context, srv *server.BgpServer, r *api.Watc
 	}
 	now := sessionState(e.Peer.State.SessionState)
 	was, changed := s.peers.change(addr, now)
-	if !changed {
+	if !changed || s.opts.OnPeer == nil {
 		return
 	}
 	p := bgp.PeerState{Address: addr, AS: e.Peer.State.PeerAsn}
@@ -113,16 +122,11 @@ func (s *Speaker) peerState(p *api.Peer) bgp.PeerState {
 		State:       sessionState(p.State.SessionState),
 		AdminDown:   p.State.AdminState != api.PeerState_UP,
 	}
-	out.Advertised, out.Flaps, out.LastError = s.wire.told(addr)
+	h := s.wire.told(addr)
+	out.Advertised, out.Flaps, out.LastError, out.Since = h.sent, h.flaps, h.reason, h.since
 	out.Accepted = s.paths.count(addr)
 	if out.AS == 0 {
 		out.AS = p.Conf.PeerAsn
-	}
-	ts := p.Timers.State
-	if out.State == bgp.Established {
-		out.Since = ts.Uptime.AsTime()
-	} else if ts.Uptime.GetSeconds() > 0 {
-		out.Since = ts.Downtime.AsTime()
 	}
 	for _, a := range p.AfiSafis {
 		out.Received += int(a.State.GetReceived())

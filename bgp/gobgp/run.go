@@ -198,6 +198,7 @@ func (s *Speaker) tend(ctx context.Context, srv *server.BgpServer) {
 			}
 		case <-tick.C:
 			s.doubt(ctx, srv)
+			s.wake(ctx, srv)
 		}
 	}
 }

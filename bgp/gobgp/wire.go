@@ -34,6 +34,7 @@ type wire struct {
 	changed chan struct{} // closed when something was written
 	errs    map[netip.Addr]string
 	flaps   map[netip.Addr]uint32
+	since   map[netip.Addr]time.Time // of the last coming or going
 }
 
 // adjOut is one established session.
@@ -68,6 +69,7 @@ func newWire() *wire {
 		changed: make(chan struct{}),
 		errs:    make(map[netip.Addr]string),
 		flaps:   make(map[netip.Addr]uint32),
+		since:   make(map[netip.Addr]time.Time),
 	}
 }
 
@@ -185,6 +187,7 @@ func (w *wire) up(f log.Fields) {
 		}
 	}
 	w.out[addr] = o
+	w.since[addr] = w.now()
 	w.signal()
 }
 
@@ -204,6 +207,7 @@ func (w *wire) down(f log.Fields) {
 	delete(w.out, addr)
 	w.errs[addr] = fmt.Sprint(f["Reason"])
 	w.flaps[addr]++
+	w.since[addr] = w.now()
 	w.signal()
 }
 
@@ -328,15 +332,22 @@ func (w *wire) allDown(ctx context.Context) error {
 	}
 }
 
-// told reports how many prefixes a neighbor has from us, how often its
-// session was lost, and why the last time.
-func (w *wire) told(addr netip.Addr) (sent int, flaps uint32, reason string) {
+// history is what happened on the sessions with one neighbor.
+type history struct {
+	sent   int       // prefixes announced on this session
+	since  time.Time // it came up or went down; zero if never up
+	flaps  uint32
+	reason string // of the last loss
+}
+
+func (w *wire) told(addr netip.Addr) history {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	h := history{since: w.since[addr], flaps: w.flaps[addr], reason: w.errs[addr]}
 	if o := w.out[addr]; o != nil {
-		sent = len(o.sent)
+		h.sent = len(o.sent)
 	}
-	return sent, w.flaps[addr], w.errs[addr]
+	return h
 }
 
 // has reports whether p is announced to addr on the wire.

@@ -1,0 +1,5 @@
+package gobgp_test
+
+func child() {}
+
+const childEnv = "GOBGP_TEST_CHILD"
