@@ -7,7 +7,6 @@ import (
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/policy"
-	"github.com/catchment/catchment/pop/fleet"
 )
 
 var outcomes = map[health.Outcome]string{
@@ -69,29 +68,4 @@ func GuardOf(v policy.GuardVerdict) GuardStatus {
 		g.Says = Wait
 	}
 	return g
-}
-
-// FleetOf puts what is known of other POPs into the API's words.
-func FleetOf(peers []fleet.PeerReport) []FleetPeerStatus {
-	var out []FleetPeerStatus
-	for _, p := range peers {
-		f := FleetPeerStatus{
-			POP: p.POP, URL: p.URL, Source: p.Source, Capacity: p.Capacity, Heard: p.Heard, Asked: p.Asked,
-			RTT: Duration(p.RTT), Stale: p.Stale, Error: p.Error,
-		}
-		leaving := map[policy.SliceID]bool{}
-		for _, c := range p.Claims {
-			leaving[c.Slice] = c.Leaving
-		}
-		for id, s := range p.Slices {
-			fs := FleetSliceStatus{Slice: id, Stance: s.Stance, Verdict: s.Verdict, Failing: s.Failing, Leaving: leaving[id]}
-			if slices.Contains(p.Disagrees, id) {
-				fs.Note = "says that it announces, but the route is gone from our RIB"
-			}
-			f.Slices = append(f.Slices, fs)
-		}
-		slices.SortFunc(f.Slices, func(a, b FleetSliceStatus) int { return a.Slice.Prefix().Compare(b.Slice.Prefix()) })
-		out = append(out, f)
-	}
-	return out
 }

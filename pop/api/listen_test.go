@@ -86,6 +86,17 @@ func TestModeBeforeBind(t *testing.T) {
 	}
 }
 
+func TestNew(t *testing.T) {
+	for want, o := range map[string]Options{
+		"no path for the socket": {},
+		"no-such-group-here":     {Socket: "s", Group: "no-such-group-here"},
+	} {
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // TestRights: who may change things.
 func TestRights(t *testing.T) {
 	me := uint32(os.Geteuid())
@@ -112,7 +123,10 @@ func TestRights(t *testing.T) {
 // TestStrangerReadsOnly: without the rights a change never reaches the backend
 // (which is nil here) while reading does.
 func TestStrangerReadsOnly(t *testing.T) {
-	s := NewServer(Options{Logger: slog.New(slog.DiscardHandler)})
+	s, err := New(Options{Socket: "unused", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, verb := range []string{"drain", "undrain", "hold", "release", "pin", "reload", "stop"} {
 		r := httptest.NewRequest("POST", "/v1/"+verb, nil)
 		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{known: true, uid: 4242, gid: 4242}))

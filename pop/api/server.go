@@ -26,12 +26,20 @@ type Server struct {
 	ready chan struct{}
 }
 
-// NewServer makes a Server; Run starts it.
-func NewServer(o Options) *Server {
+// New makes a Server; Run starts it.
+func New(o Options) (*Server, error) {
+	if o.Socket == "" {
+		return nil, errors.New("control API: no path for the socket (api.socket)")
+	}
+	if o.Group != "" {
+		if _, err := groupID(o.Group); err != nil {
+			return nil, fmt.Errorf("control API: %w", err)
+		}
+	}
 	if o.Mode == 0 {
 		o.Mode = 0o660
 	}
-	return &Server{opt: o, ready: make(chan struct{})}
+	return &Server{opt: o, ready: make(chan struct{})}, nil
 }
 
 func (s *Server) String() string { return "control API" }

@@ -30,7 +30,10 @@ func start(t *testing.T, b api.Backend) (*api.Client, string) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "c.sock")
 	ctx, cancel := context.WithCancel(context.Background())
-	srv := api.NewServer(api.Options{Socket: socket, Backend: b, Logger: quiet()})
+	srv, err := api.New(api.Options{Socket: socket, Backend: b, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
 	t.Cleanup(func() {

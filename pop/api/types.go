@@ -102,7 +102,7 @@ type Attributes struct {
 	Prepend          int        `json:"prepend,omitempty"`
 	Communities      []string   `json:"communities,omitempty"`
 	LargeCommunities []string   `json:"large_communities,omitempty"`
-	NextHop          string     `json:"next_hop"` // "self": each session's own address
+	NextHop          string     `json:"next_hop,omitempty"` // "self": each session's own address
 	Neighbors        []Neighbor `json:"neighbors,omitempty"`
 }
 

@@ -114,7 +114,7 @@ func eventually(t *testing.T, ctx context.Context, f *Fleet, ok func(policy.Flee
 func all(id policy.SliceID, st policy.Stance) func(policy.Fleet) bool {
 	return func(v policy.Fleet) bool {
 		for _, p := range v.Peers {
-			if p.Heard.IsZero() || p.Slices[id].Stance != st {
+			if p.Heard.IsZero() || p.Slices[id].Stance != st || p.Slices[id].Leaving {
 				return false
 			}
 		}
@@ -141,7 +141,7 @@ func TestNodesHearOneAnother(t *testing.T) {
 				v := nodes[name].View(time.Now())
 				i := slices.IndexFunc(v.Peers, func(p policy.Peer) bool { return p.POP == "LON" })
 				ps := v.Peers[i].Slices[web4]
-				if ps.Stance != draining || ps.Verdict != policy.Down || ps.DownSince.IsZero() || !slices.Equal(ps.Failing, []policy.CheckID{"http"}) {
+				if !ps.Leaving || ps.Verdict != policy.Down || ps.DownSince.IsZero() || !slices.Equal(ps.Failing, []policy.CheckID{"http"}) {
 					t.Errorf("%s knows of LON: %+v", name, ps)
 				}
 			}
@@ -169,7 +169,7 @@ func (n *node) leave(t *testing.T) {
 		for _, p := range v.Peers {
 			if p.Asked.After(since) {
 				answered++
-				confirmed = confirmed || p.Slices[web4].Stance == announced
+				confirmed = confirmed || p.Slices[web4].Stance == announced && !p.Slices[web4].Leaving
 			}
 		}
 		if confirmed {

@@ -91,6 +91,8 @@ func TestView(t *testing.T) {
 		heard  time.Duration // -1: never
 		stance map[policy.SliceID]policy.Stance
 		downAt time.Duration // of web4, 0: not down
+
+		leaving bool // of web4
 	}{
 		{name: "never heard", now: s, source: "status", heard: -1},
 		{name: "an answer is believed", events: []Event{answer(1*s, 2*s, "a", 1, up(web4), up(web6))}, now: 3 * s,
@@ -101,13 +103,13 @@ func TestView(t *testing.T) {
 			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
 		{name: "a question weakens at once", events: []Event{answer(1*s, 1*s, "a", 1, up(web4), up(web6)), ask(2*s, "a", 2, down(web4), up(web6))}, now: 2 * s,
 			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced, web6: announced}, downAt: 2 * s},
-		{name: "who leaves shows as draining", events: []Event{answer(1*s, 1*s, "a", 1, up(web4)), ask(2*s, "a", 2, leaving)}, now: 2 * s,
-			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: draining}},
+		{name: "who leaves shows so", events: []Event{answer(1*s, 1*s, "a", 1, up(web4)), ask(2*s, "a", 2, leaving)}, now: 2 * s,
+			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "a slice not mentioned is not announced", events: []Event{answer(1*s, 1*s, "a", 1, up(web4)), ask(2*s, "a", 2)}, now: 2 * s,
 			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: withdrawn}},
 		{name: "leaving is taken back by an answer only",
 			events: []Event{answer(1*s, 1*s, "a", 1, up(web4)), ask(2*s, "a", 2, leaving), ask(3*s, "a", 3, up(web4))}, now: 3 * s,
-			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: draining}},
+			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "and then it is", events: []Event{ask(2*s, "a", 2, leaving), answer(3*s, 3*s, "a", 3, up(web4))}, now: 3 * s,
 			source: "status", heard: 3 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
 		{name: "down since the first word of it", events: []Event{ask(2*s, "a", 1, down(web4)), answer(3*s, 4*s, "a", 2, down(web4))}, now: 4 * s,
@@ -115,13 +117,13 @@ func TestView(t *testing.T) {
 
 		{name: "an answer older than a question does not count",
 			events: []Event{answer(1*s, 1*s, "a", 1, up(web4)), ask(3*s, "a", 3, leaving), answer(2*s, 4*s, "a", 2, up(web4))}, now: 4 * s,
-			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: draining}},
+			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "nor one of the life before",
 			events: []Event{answer(1*s, 1*s, "a", 9, up(web4)), ask(3*s, "b", 1, leaving), answer(2*s, 4*s, "a", 10, up(web4))}, now: 4 * s,
-			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: draining}},
+			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "nor when an old question made it look newer",
 			events: []Event{answer(1*s, 1*s, "a", 1, up(web4)), ask(3*s, "a", 5, leaving), ask(3*s, "old", 1, leaving), ask(3*s, "a", 3, leaving), answer(2*s, 4*s, "a", 4, up(web4))}, now: 4 * s,
-			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: draining}},
+			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "a new life is believed when we ask it",
 			events: []Event{answer(1*s, 1*s, "a", 9, up(web4)), ask(2*s, "b", 1, leaving), answer(3*s, 4*s, "b", 2, up(web4))}, now: 4 * s,
 			source: "status", heard: 4 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
@@ -146,7 +148,7 @@ func TestView(t *testing.T) {
 		{name: "the rib where the status is missing", rib: true, events: []Event{ask(1*s, "a", 1, up(web4)), route4(0, web4, nil)}, now: 9 * s,
 			source: "rib", heard: 9 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
 		{name: "but a weaker last word holds", rib: true, events: []Event{route4(1*s, web4, nil), answer(2*s, 2*s, "a", 1, up(web4)), ask(3*s, "a", 2, leaving)}, now: 99 * s,
-			source: "rib", heard: 99 * s, stance: map[policy.SliceID]policy.Stance{web4: draining}},
+			source: "rib", heard: 99 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "until a route appears after it", rib: true,
 			events: []Event{route4(1*s, web4, nil), answer(2*s, 2*s, "a", 1, leaving), route4(3*s, web4, gone), route4(4*s, web4, nil)}, now: 99 * s,
 			source: "rib", heard: 99 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
@@ -188,6 +190,9 @@ func TestView(t *testing.T) {
 				t.Errorf("stances %v, want %v", got, tc.stance)
 			}
 			ps := p.Slices[web4]
+			if ps.Leaving != tc.leaving {
+				t.Errorf("leaving: %v", ps.Leaving)
+			}
 			if tc.downAt == 0 != ps.DownSince.IsZero() || tc.downAt > 0 && (!ps.DownSince.Equal(at(tc.downAt)) || ps.Verdict != policy.Down) {
 				t.Errorf("%v, want down since %v", ps, at(tc.downAt))
 			}

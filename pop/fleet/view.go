@@ -18,8 +18,7 @@ const (
 // View is what policy may judge by at now. It is a pure function of the state
 // and shares nothing with it.
 //
-// Every configured peer is in it, with zero Heard if it never answered. A POP
-// that says it is leaving shows as draining, so that it counts for nobody.
+// Every configured peer is in it, with zero Heard if it never answered.
 func (s State) View(now time.Time) policy.Fleet {
 	f := policy.Fleet{Configured: len(s.Peers) > 0}
 	seen := s.routes()
@@ -93,11 +92,7 @@ func (p PeerState) view(s State, seen map[policy.SliceID]sight, now time.Time) p
 
 // slice is a claim in the words of policy.
 func (c Claim) slice() policy.PeerSlice {
-	ps := policy.PeerSlice{Stance: c.Stance, Verdict: c.Verdict, Failing: c.Failing}
-	if c.Leaving && ps.Stance.Action == policy.Announce {
-		ps.Stance = policy.Stance{Action: policy.Drain}
-	}
-	return ps
+	return policy.PeerSlice{Stance: c.Stance, Verdict: c.Verdict, Leaving: c.Leaving, Failing: c.Failing}
 }
 
 // disagrees reports whether the POP says that it announces what the RIB should
@@ -123,7 +118,7 @@ func (p PeerState) bySight(seen map[policy.SliceID]sight) map[policy.SliceID]pol
 			ps.Stance.Action = policy.Drain
 		}
 		if c, ok := p.claims[id]; ok && !r.since.After(p.Told) {
-			if last := c.last.slice(); last.Stance.Less(ps.Stance) || last.Verdict == policy.Down {
+			if last := c.last.slice(); last.Stance.Less(ps.Stance) || last.Verdict == policy.Down || last.Leaving {
 				ps = last
 			}
 		}

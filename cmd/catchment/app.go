@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/catchment/catchment/pop/api"
+)
+
+// defaultSocket is where the daemon listens unless its config says otherwise.
+const defaultSocket = "/run/catchment/catchment.sock"
+
+// Exit statuses.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // or refused
+	exitUsage       = 2
+	exitUnreachable = 3
+)
+
+// app is what commands share: where they write, and what the global flags say.
+type app struct {
+	out, err io.Writer
+	socket   string
+	json     bool
+
+	poll     time.Duration // between looks of drain --wait
+	patience time.Duration // how long a guard must object until drain --wait gives up
+}
+
+func newApp(out, err io.Writer) *app {
+	return &app{out: out, err: err, poll: 200 * time.Millisecond, patience: 3 * time.Second}
+}
+
+// run carries out one command line and returns the exit status.
+func (a *app) run(ctx context.Context, args []string, socket string) int {
+	started := false
+	root := a.root(cmp.Or(socket, defaultSocket))
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	var gone *api.Unreachable
+	switch {
+	case err == nil:
+		return exitOK
+	case !started:
+		return a.usage(err, cmd)
+	case errors.As(err, &gone):
+		fmt.Fprintf(a.err, "catchment: no daemon answers on %s: %v\n%s\n", gone.Socket, gone.Err, hint(gone.Err))
+		return exitUnreachable
+	}
+	var wrong usageError
+	if errors.As(err, &wrong) {
+		return a.usage(err, cmd)
+	}
+	fmt.Fprintf(a.err, "catchment: %v\n", err)
+	return exitFailed
+}
+
+// usage says what is wrong with the command line, and where help is.
+func (a *app) usage(err error, cmd *cobra.Command) int {
+	fmt.Fprintf(a.err, "catchment: %s\nTry `%s --help`.\n", strings.TrimSpace(err.Error()), cmd.CommandPath())
+	return exitUsage
+}
+
+// hint says what to do about a daemon that cannot be reached.
+func hint(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "You may not open the socket: be root, or in the group that owns it."
+	}
+	return "Start it with `systemctl start catchmentd`, or `catchmentd --config FILE` by hand;\n" +
+		"if it listens elsewhere (api.socket in its config), say so with --socket or CATCHMENT_SOCKET."
+}
+
+// usageError is a command line that parses and makes no sense.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func (a *app) root(socket string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "catchment",
+		Short: "See and steer what this POP announces, and why",
+		Long: `See and steer what this POP announces, and why.
+
+Exit statuses: 0 done; 1 it failed or was refused; 2 the command line is
+wrong; 3 no daemon answers.`,
+		Example: `  catchment status
+  catchment explain 192.0.2.0/24
+  catchment drain web --wait --why "new disks"
+  catchment journal -f`,
+		SilenceUsage: true, SilenceErrors: true,
+		SuggestionsMinimumDistance: 2,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (or CATCHMENT_SOCKET)")
+	flags.BoolVarP(&a.json, "json", "j", false, "print JSON, for machines")
+	root.AddCommand(
+		a.statusCommand(), a.servicesCommand(), a.explainCommand(), a.journalCommand(),
+		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.releaseCommand(),
+		a.reloadCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// withClient runs f with a connection to the daemon.
+func (a *app) withClient(f func(*api.Client) error) error {
+	c := api.NewClient(a.socket)
+	defer c.Close()
+	return f(c)
+}
+
+// print writes v as JSON if asked to, and what text writes otherwise.
+func (a *app) print(v any, text func(io.Writer)) error {
+	if !a.json {
+		text(a.out)
+		return nil
+	}
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
