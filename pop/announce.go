@@ -57,8 +57,7 @@ func (a announcements) of(id policy.SliceID, s policy.Stance) (bgp.Announcement,
 	return bgp.Announcement{Prefix: id.Prefix(), Attributes: rung.Attributes, Neighbors: rung.Neighbors}, rung, true
 }
 
-// Own returns every prefix that may be announced: those of the configuration
-// and those that are still on their way out.
+// own lists every prefix.
 func (a announcements) own() []netip.Prefix {
 	var ps []netip.Prefix
 	for id := range a {
@@ -85,6 +84,9 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 	c.retry = time.Time{}
 	missing := c.ensureAddresses(ctx)
 	set = c.withhold(set, missing)
+	c.mu.Lock()
+	c.unsent = detected
+	c.mu.Unlock()
 	var err error
 	if !c.opt.DryRun {
 		err = c.opt.Announcer.Set(ctx, set)
@@ -95,9 +97,6 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 	}
 	if err != nil || len(missing) > 0 {
 		c.retry = now.Add(retryAfter)
-	}
-	if c.opt.Metrics != nil && !detected.IsZero() {
-		c.opt.Metrics.ObserveDecision(time.Since(detected))
 	}
 	c.ensureAddresses(ctx)
 }
@@ -139,18 +138,17 @@ func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]b
 			want, owner[svc.ID] = append(want, v), append(owner[svc.ID], v)
 		}
 	}
-	if c.addresses != nil && slices.Equal(want, c.addresses) {
+	if c.placed && slices.Equal(want, c.addresses) {
 		return nil
 	}
 	failed, err := c.opt.Addresses.Ensure(ctx, want)
 	if c.alarms.set("address", err != nil, fmt.Sprint(err), time.Now()) {
 		c.log.Error("service addresses are not all there", "err", err)
 	}
+	c.addresses, c.placed = want, err == nil
 	if err == nil {
-		c.addresses = want
 		return nil
 	}
-	c.addresses = nil
 	missing := map[policy.ServiceID]bool{}
 	for id, vips := range owner {
 		missing[id] = slices.ContainsFunc(vips, func(v VIP) bool { return slices.Contains(failed, v) })

@@ -130,13 +130,13 @@ func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 		var cfg *config.Config
 		if cfg, changes, fail = c.opt.Reload(ctx, c.cfg); fail != nil {
 			c.log.Error("reload refused, nothing has changed", "err", fail)
-			c.note(journal.Entry{Kind: journal.KindConfig, By: by, Text: "reload refused: " + fail.Error()})
+			c.note(journal.Entry{Kind: journal.Config, By: by, Text: "reload refused: " + fail.Error()})
 			c.metricReload(false)
 			return
 		}
 		c.adopt(cfg)
 		c.metricReload(true)
-		c.note(journal.Entry{Kind: journal.KindConfig, By: by, Text: "reloaded: " + strings.Join(changes, "; ")})
+		c.note(journal.Entry{Kind: journal.Config, By: by, Text: "reloaded: " + strings.Join(changes, "; ")})
 		c.log.Info("reloaded", "changes", changes, "by", by)
 		c.round(ctx)
 	})
@@ -145,7 +145,7 @@ func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 
 func (c *Controller) metricReload(ok bool) {
 	if c.opt.Metrics != nil {
-		c.opt.Metrics.Reloaded(ok, time.Now())
+		c.opt.Metrics.SetReload(ok, time.Now())
 	}
 }
 
@@ -174,18 +174,27 @@ func (c *Controller) Claims(ctx context.Context) ([]fleet.Claim, error) {
 // Journal gives the entries that match, oldest first.
 func (c *Controller) Journal(ctx context.Context, f api.JournalFilter, yield func(api.JournalEntry) error) error {
 	filter := journal.Filter{Service: f.Service, Slice: f.Slice, Since: f.Since, Limit: f.Limit}
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
 	var last uint64
-	give := func(e journal.Entry) error {
-		last = max(last, e.Seq)
-		return yield(journalEntry(e))
-	}
-	if err := c.opt.Journal.Read(filter, give); err != nil || !f.Follow {
+	entries, err := c.opt.Journal.Read(filter)
+	if err != nil {
 		return err
 	}
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	filter.Limit, filter.Since = 0, time.Now().Add(-time.Minute)
 	for {
+		for _, e := range entries {
+			if e.Seq <= last {
+				continue
+			}
+			if err := yield(journalEntry(e)); err != nil {
+				return err
+			}
+			last, filter.Since = e.Seq, e.Time
+		}
+		if !f.Follow {
+			return nil
+		}
+		filter.Limit = 0
 		select {
 		case <-ctx.Done():
 			return nil
@@ -193,19 +202,12 @@ func (c *Controller) Journal(ctx context.Context, f api.JournalFilter, yield fun
 			return nil
 		case <-ticker.C:
 		}
-		after := last
-		err := c.opt.Journal.Read(filter, func(e journal.Entry) error {
-			if e.Seq <= after {
-				return nil
-			}
-			return give(e)
-		})
-		if err != nil {
-			return err
-		}
-		filter.Since = time.Now().Add(-time.Minute)
+		entries = c.opt.Journal.Recent(filter)
 	}
 }
+
+// followEvery is how often a follower of the journal is shown what is new.
+const followEvery = 200 * time.Millisecond
 
 func journalEntry(e journal.Entry) api.JournalEntry {
 	data, err := json.Marshal(e)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,9 @@ type Controller struct {
 	// detected is when the oldest verdict came that no round has seen yet.
 	mu       sync.Mutex
 	detected time.Time
+	// unsent is when the verdict came whose announcements are on their way
+	// to the neighbors.
+	unsent time.Time
 
 	view    atomic.Pointer[View]
 	stopped atomic.Bool // in order, with everything withdrawn
@@ -69,7 +73,9 @@ type Controller struct {
 	last      policy.Decision
 	reasons   map[policy.SliceID]policy.Reason // journaled last
 	alarms    alarms
-	addresses []VIP
+	meter     meter
+	addresses []VIP     // asked for last
+	placed    bool      // and all there
 	retry     time.Time // when a set or an address that failed is tried again
 }
 
@@ -78,7 +84,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		opt: o, log: o.Logger, decider: policy.Decider{Guards: guard.Standard()},
 		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}),
-		load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{},
+		load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
 	}
 	c.view.Store(&View{})
 	c.adopt(o.Config)
@@ -149,6 +155,29 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 }
 
+// OnWritten is for the speaker: the last UPDATE of a Set has been written.
+func (c *Controller) OnWritten(start time.Time, took time.Duration) {
+	c.mu.Lock()
+	detected := c.unsent
+	c.unsent = time.Time{}
+	c.mu.Unlock()
+	if c.opt.Metrics != nil && !detected.IsZero() {
+		c.opt.Metrics.ObserveDecision(start.Add(took).Sub(detected))
+	}
+}
+
+// Alive reports whether the controller's goroutine answers within d.
+func (c *Controller) Alive(ctx context.Context, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return c.call(ctx, func() {}) == nil
+}
+
+// Own lists every prefix that may be announced: of the configuration given,
+// and what an older one left that is not withdrawn yet. It is called on the
+// controller's goroutine, or before Run.
+func (c *Controller) Own(cfg *config.Config) []netip.Prefix { return index(cfg, c.index).own() }
+
 // call runs f on the controller's goroutine and waits for it.
 func (c *Controller) call(ctx context.Context, f func()) error {
 	ran := make(chan struct{})
@@ -180,8 +209,8 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	if d.Ask && c.opt.Fleet != nil {
 		c.opt.Fleet.Poke(oldestLeaving(d))
 	}
-	c.record(d, in, now)
-	c.publish(d, in, states, now)
+	changed := c.record(d, in, now)
+	c.publish(d, in, states, changed, now)
 
 	wait := tick
 	if !d.Wake.IsZero() {

@@ -47,7 +47,8 @@ type Fleet interface {
 // Journal keeps what happened. Append never blocks.
 type Journal interface {
 	Append(journal.Entry)
-	Read(journal.Filter, func(journal.Entry) error) error
+	Read(journal.Filter) ([]journal.Entry, error)
+	Recent(journal.Filter) []journal.Entry // of those still in memory
 	Err() error
 }
 

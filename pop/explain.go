@@ -25,10 +25,15 @@ func (c *Controller) Explain(_ context.Context, id policy.SliceID) (api.Explanat
 		}
 		e := v.explain(d)
 		e.Now = time.Now()
-		err := c.opt.Journal.Read(journal.Filter{Slice: id, Limit: lastEntries}, func(j journal.Entry) error {
+		var err error
+		filter := journal.Filter{Slice: id, Limit: lastEntries}
+		entries := c.opt.Journal.Recent(filter)
+		if len(entries) < lastEntries {
+			entries, err = c.opt.Journal.Read(filter)
+		}
+		for _, j := range entries {
 			e.Journal = append(e.Journal, journalEntry(j))
-			return nil
-		})
+		}
 		if err != nil {
 			c.log.Warn("explain without journal", "err", err)
 		}

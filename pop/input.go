@@ -31,7 +31,7 @@ func (c *Controller) input(states []health.State, now time.Time) policy.Input {
 		if svc.Always {
 			continue
 		}
-		h := health.Combine(health.Rule(svc.Combine), by[svc.ID])
+		h := health.Combine(svc.Combine, by[svc.ID])
 		h.Empty = len(svc.Checks) == 0
 		for _, s := range by[svc.ID] {
 			h.Stalled = h.Stalled || stalled(s, now)

@@ -18,10 +18,9 @@ var guardNames = []string{
 }
 
 // record writes down what a decision changed: in the journal, the log, the
-// metrics and the state on disk. A reason whose detail alone differs (a time
+// metrics and the state on disk, and reports whether there was anything. A reason whose detail alone differs (a time
 // that runs) is no change.
-func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) {
-	changed := false
+func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) (changed bool) {
 	for _, s := range d.Slices {
 		old := c.reasons[s.Slice]
 		if !s.Changed && old.Code == s.Reason.Code && old.Guard == s.Reason.Guard {
@@ -31,9 +30,7 @@ func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) {
 		c.reasons[s.Slice] = s.Reason
 		c.note(c.entryDecision(s, in))
 		c.log.Info("decision", "slice", s.Slice, "service", s.Service, "stance", s.Stance, "before", s.Before, "reason", s.Reason)
-		if c.opt.Metrics != nil {
-			c.opt.Metrics.CountDecision(s)
-		}
+		c.meter.count(s)
 	}
 	for _, al := range c.alarms.guards(d.Alarms, guardNames, now) {
 		c.log.Warn("alarm", "name", al.Name, "slice", al.Slice, "detail", al.Detail)
@@ -45,6 +42,7 @@ func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) {
 	if changed {
 		c.opt.Store.Save(c.saved())
 	}
+	return changed
 }
 
 func (c *Controller) note(e journal.Entry) {
@@ -55,15 +53,18 @@ func (c *Controller) note(e journal.Entry) {
 // entryDecision says what was decided, from what, and what the guards said.
 func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input) journal.Entry {
 	e := journal.Entry{
-		Kind: journal.KindDecision, Service: s.Service, Slice: s.Slice,
-		Before: &s.Before, After: &s.Stance, Reason: &s.Reason, Guards: s.Guards,
+		Kind: journal.Decision, Service: s.Service, Slice: s.Slice,
+		Before: &s.Before, After: &s.Stance, Reason: &s.Reason,
 		Text: fmt.Sprintf("%s: %v because %v", s.Slice, s.Stance, s.Reason),
 	}
 	if s.Before != s.Stance {
 		e.Text = fmt.Sprintf("%s: %v -> %v because %v", s.Slice, s.Before, s.Stance, s.Reason)
 	}
 	if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
-		e.Announced = encode(api.AttributesOf(a))
+		e.Attributes = encode(api.AttributesOf(a))
+	}
+	for _, g := range s.Guards {
+		e.Guards = append(e.Guards, journal.GuardVerdict{Name: g.Guard, Verdict: g.Answer.String(), Detail: g.Detail})
 	}
 	inputs := in
 	inputs.Services = nil // in the configuration; one service only matters here
@@ -87,7 +88,7 @@ func encode(v any) json.RawMessage {
 }
 
 func entryStart(version string, slices, intents int) journal.Entry {
-	return journal.Entry{Kind: journal.KindStart, Text: fmt.Sprintf("catchmentd %s started; %d slices and %d intents remembered", version, slices, intents)}
+	return journal.Entry{Kind: journal.Start, Text: fmt.Sprintf("catchmentd %s started; %d slices and %d intents remembered", version, slices, intents)}
 }
 
 func entryIntent(in policy.Intent, what, by string) journal.Entry {
@@ -98,11 +99,11 @@ func entryIntent(in policy.Intent, what, by string) journal.Entry {
 	if in.Force {
 		text += " (forced: guards do not count)"
 	}
-	return journal.Entry{Kind: journal.KindIntent, Service: in.Service, Slice: in.Slice, By: by, Text: text, Inputs: encode(in)}
+	return journal.Entry{Kind: journal.Intent, Service: in.Service, Slice: in.Slice, By: by, Text: text, Inputs: encode(in)}
 }
 
 func entryAlarm(al api.Alarm) journal.Entry {
-	return journal.Entry{Kind: journal.KindAlarm, Service: al.Service, Slice: al.Slice, Text: al.Name + ": " + al.Detail}
+	return journal.Entry{Kind: journal.Alarm, Service: al.Service, Slice: al.Slice, Text: al.Name + ": " + al.Detail}
 }
 
 func scope(svc policy.ServiceID, slice policy.SliceID) string {
@@ -121,6 +122,6 @@ func (c *Controller) OnPeer(e bgp.PeerEvent) {
 	if e.Peer.LastError != "" {
 		text += ": " + e.Peer.LastError
 	}
-	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.KindPeer, Text: text})
+	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.Peer, Text: text})
 	c.Look()
 }

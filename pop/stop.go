@@ -38,20 +38,20 @@ func (c *Controller) Stop(ctx context.Context, sp Speaker, by string) error {
 	defer cancel()
 	if len(kept) > 0 {
 		c.log.Warn("leaving with slices that guards keep announced: sessions end without a Cease", "slices", kept)
-		c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.KindStop, By: by, Text: fmt.Sprintf("stopped; kept by guards: %v", kept)})
+		c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.Stop, By: by, Text: fmt.Sprintf("stopped; kept by guards: %v", kept)})
 		return sp.Leave(closing)
 	}
 	c.stopped.Store(true)
 	c.opt.Store.Save(c.Saved(closing))
-	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.KindStop, By: by, Text: "stopped; everything is withdrawn"})
+	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.Stop, By: by, Text: "stopped; everything is withdrawn"})
 	return sp.Stop(closing)
 }
 
 // stopReserve is kept of the deadline for sending the withdraws.
 const stopReserve = 3 * time.Second
 
-// awaitWithdrawn waits until nothing is announced, and returns what still is
-// when no more can be expected: the time is over, or guards object.
+// awaitWithdrawn waits until nothing is announced, or nothing but what guards
+// keep, or the time is over. It returns what guards keep.
 func (c *Controller) awaitWithdrawn(ctx context.Context) []policy.SliceID {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -59,12 +59,15 @@ func (c *Controller) awaitWithdrawn(ctx context.Context) []policy.SliceID {
 		var kept []policy.SliceID
 		final := true
 		for _, d := range c.view.Load().Decision.Slices {
-			if d.Stance.Announced() {
-				kept = append(kept, d.Slice)
-				final = final && d.Reason.Code == policy.Guarded && !waits(d)
+			if !d.Stance.Announced() {
+				continue
 			}
+			if d.Reason.Code == policy.Guarded {
+				kept = append(kept, d.Slice)
+			}
+			final = final && d.Reason.Code == policy.Guarded && !waits(d)
 		}
-		if len(kept) == 0 || final {
+		if final {
 			return kept
 		}
 		select {
@@ -90,7 +93,7 @@ func waits(d policy.SliceDecision) bool {
 // Leave ends for a restart: nothing is withdrawn, the sessions end without a
 // Cease, and the state on disk lets the next life begin where this one ended.
 func (c *Controller) Leave(ctx context.Context, sp Speaker, by string) error {
-	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.KindStop, By: by, Text: "leaving for a restart; routes stay"})
+	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.Stop, By: by, Text: "leaving for a restart; routes stay"})
 	c.opt.Store.Save(c.Saved(ctx))
 	return sp.Leave(ctx)
 }

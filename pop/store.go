@@ -60,6 +60,13 @@ func (s *Store) Load() (Saved, time.Time, error) {
 	return v, info.ModTime(), nil
 }
 
+// Restarting reports whether routers may still hold the routes of a former
+// life that did not end in order.
+func (s *Store) Restarting() (bool, error) {
+	v, alive, err := s.Load()
+	return !v.Stopped && Recent(alive, time.Now()), err
+}
+
 // Save hands over the value to write; an older one still waiting is dropped.
 func (s *Store) Save(v Saved) {
 	for {
@@ -83,6 +90,9 @@ func (s *Store) Alive(t time.Time) {
 	}
 }
 
+// Touch makes t the time at which the daemon was last alive.
+func (s *Store) Touch(t time.Time) { os.Chtimes(s.path, t, t) } // of a file that may not be there yet
+
 // Run writes until ctx ends, and then what is still waiting.
 func (s *Store) Run(ctx context.Context) error {
 	for {
@@ -90,7 +100,7 @@ func (s *Store) Run(ctx context.Context) error {
 		case v := <-s.next:
 			s.write(v)
 		case t := <-s.kick:
-			os.Chtimes(s.path, t, t) // of a file that may not be there yet
+			s.Touch(t)
 		case <-ctx.Done():
 			select {
 			case v := <-s.next:

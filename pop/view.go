@@ -14,21 +14,22 @@ import (
 // View is the snapshot of the last round that everybody else reads. Nothing in
 // it is changed after it has been published.
 type View struct {
-	Now      time.Time
-	Input    policy.Input
-	Decision policy.Decision
-	Checks   []health.State
-	Alarms   []api.Alarm
-	Peers    []bgp.PeerState
-	Fleet    []fleet.PeerReport
-	Stopping bool
-	index    announcements
-	cover    map[policy.SliceID]bool
-	set      map[policy.SliceID]bool // handed to the speaker
+	Now       time.Time
+	Input     policy.Input
+	Decision  policy.Decision
+	Checks    []health.State
+	Alarms    []api.Alarm
+	Peers     []bgp.PeerState
+	Fleet     []fleet.PeerReport
+	Stopping  bool
+	index     announcements
+	cover     map[policy.SliceID]bool
+	set       map[policy.SliceID]bool // handed to the speaker
+	announced []bgp.Announcement
 }
 
 // publish makes the round's snapshot and shows it to the metrics.
-func (c *Controller) publish(d policy.Decision, in policy.Input, states []health.State, now time.Time) {
+func (c *Controller) publish(d policy.Decision, in policy.Input, states []health.State, changed bool, now time.Time) {
 	v := &View{
 		Now: now, Input: in, Decision: d, Checks: states, Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
 		index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{},
@@ -44,24 +45,10 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, states []health
 	for _, a := range c.set {
 		v.set[policy.SliceID(a.Prefix)] = !c.opt.DryRun
 	}
+	if !c.opt.DryRun {
+		v.announced = c.set
+	}
 	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
 	c.view.Store(v)
-	c.meter(v)
-}
-
-// meter shows a snapshot to the metrics.
-func (c *Controller) meter(v *View) {
-	m := c.opt.Metrics
-	if m == nil {
-		return
-	}
-	m.SetDecision(v.Decision, v.Input)
-	m.SetChecks(v.Checks)
-	m.SetPeers(v.Peers)
-	m.SetFleet(v.Input.Fleet, v.Now)
-	names := make([]string, len(v.Alarms))
-	for i, a := range v.Alarms {
-		names[i] = a.Name
-	}
-	m.SetAlarms(names)
+	c.meter.show(v, changed)
 }

@@ -39,7 +39,10 @@ var fixed = []struct{ key, why string }{
 	{"bgp.global", "sessions would have to be closed"},
 	{"api", "the operator's sockets are open"},
 	{"metrics", "the listener is open"},
-	{"fleet.listen", "the listener is open"},
+	{"fleet", "what is known of the other POPs would be lost"},
+	{"fib", "routes are in the kernel"},
+	{"journal", "it is open"},
+	{"log", "it is open"},
 }
 
 // CheckReload says whether a running daemon can go from old to new. The error
