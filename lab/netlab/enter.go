@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// enterMarker is set inside the user namespace, to what StateDir is outside:
+// inside, everybody is user 0.
 const enterMarker = "CATCHMENT_NETLAB_WORLD"
 
 // Tool is a command that exists in every node of the lab and runs this
@@ -89,7 +91,7 @@ func Enter() error {
 	runtime.LockOSThread() // Pdeathsig means the death of the starting thread
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), enterMarker+"=1")
+	cmd.Env = append(os.Environ(), enterMarker+"="+StateDir())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,

@@ -50,6 +50,9 @@ type (
 // StateDir is where labs in the background have their sockets and logs: of
 // the calling user.
 func StateDir() string {
+	if dir := os.Getenv(enterMarker); filepath.IsAbs(dir) {
+		return dir
+	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Getuid() != 0 {
 		return filepath.Join(dir, "catchment-lab")
 	}
