@@ -1,0 +1,273 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+// How long the story waits for what must happen, and how long it lets a
+// person look.
+const (
+	patience = 20 * time.Second
+	look     = 2 * time.Second
+)
+
+// story is the demo while it runs.
+type story struct {
+	world    *world
+	timeline *Timeline
+	routes   *kernel
+	journals *journals
+	clients  map[string]*tally
+}
+
+// step is one chapter: tell does it to the world and says what was seen.
+type step struct {
+	title string
+	short string // in the table at the end
+	tell  func(*story, context.Context) (string, error)
+}
+
+var steps = []step{
+	{"The client reaches the nearest POP", "nearest POP", (*story).comesUp},
+	{"The service at LON is killed", "service killed", (*story).killed},
+	{"The service returns", "service back", (*story).returns},
+	{"LON is drained for maintenance", "POP drained", (*story).drained},
+	{"The same check fails at all POPs", "check wrong everywhere", (*story).allFail},
+}
+
+// do notes something the demo does, from which the following is measured.
+func (s *story) do(what, detail string) time.Time {
+	now := time.Now()
+	s.timeline.Add(Event{At: now, Who: "demo", What: what, Detail: detail, Cause: true})
+	return now
+}
+
+// say notes something the demo sees.
+func (s *story) say(what, format string, args ...any) {
+	s.timeline.Add(Event{At: time.Now(), Who: "demo", What: what, Detail: fmt.Sprintf(format, args...)})
+}
+
+// until waits for a condition; what names it when it does not come.
+func until(ctx context.Context, limit time.Duration, what string, met func() bool) error {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return fmt.Errorf("not seen within %v: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// pause lets a person read, and the client ask.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// answeredBy waits until a POP answers the client in both families.
+func (s *story) answeredBy(ctx context.Context, who string) error {
+	return until(ctx, patience, "the client is answered by "+who, func() bool {
+		for _, t := range s.clients {
+			if t.by() != who {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// killed: the route leaves the router's kernel, the next POP answers.
+func (s *story) killed(ctx context.Context) (string, error) {
+	killed := s.do("kill -9", fmt.Sprintf("the service at LON (process %d)", s.world.services[lon.node].Pid))
+	if err := s.world.kill(lon); err != nil {
+		return "", err
+	}
+	if err := s.routesTo(ctx, "t2"); err != nil {
+		return "", err
+	}
+	if err := s.answeredBy(ctx, fra.pop); err != nil {
+		return "", err
+	}
+	if err := pause(ctx, look); err != nil {
+		return "", err
+	}
+	var gone []string
+	answered := killed
+	for _, f := range families {
+		at, _ := s.routes.left(f, lon.pop, killed)
+		gone = append(gone, span(at.Sub(killed))+" "+f.name)
+		if at, ok := s.clients[f.name].first(fra.pop, killed); ok && at.After(answered) {
+			answered = at
+		}
+	}
+	n := between(s.clients, killed, time.Now())
+	return fmt.Sprintf("route gone from the kernel of t1 after %s; answered by FRA after %s; %d of %d requests failed",
+		strings.Join(gone, ", "), span(answered.Sub(killed)), n.failed, n.requests), nil
+}
+
+func (s *story) routesTo(ctx context.Context, who string) error {
+	return until(ctx, patience, "the routes of "+routerNode+" lead to "+who, func() bool { return s.routes.all(who) })
+}
+
+// returns: the route comes back, but not before the hold-down is over.
+func (s *story) returns(ctx context.Context) (string, error) {
+	started := s.do("start", "the service at LON")
+	if _, err := s.world.serve(lon); err != nil {
+		return "", err
+	}
+	if err := s.routesTo(ctx, lon.pop); err != nil {
+		return "", err
+	}
+	if err := s.answeredBy(ctx, lon.pop); err != nil {
+		return "", err
+	}
+	if err := pause(ctx, look); err != nil {
+		return "", err
+	}
+	d, ok := s.journals.first(lon, started, announced)
+	if !ok {
+		return "", fmt.Errorf("LON's journal does not say that it announces")
+	}
+	wait := d.at.Sub(started)
+	if wait < holdDown {
+		return "", fmt.Errorf("LON announced after %s, before the hold-down of %v was over", span(wait), holdDown)
+	}
+	if n := between(s.clients, started, time.Now()); n.failed > 0 {
+		return "", fmt.Errorf("%d of %d requests failed", n.failed, n.requests)
+	}
+	return fmt.Sprintf("announced again after %s (hold-down %v); no request failed", span(wait), holdDown), nil
+}
+
+// drained: away and back without a failed request.
+func (s *story) drained(ctx context.Context) (string, error) {
+	began := s.do("drain", "catchment drain "+serviceName+", at LON")
+	if _, err := s.world.lab.Exec(ctx, lon.node, "catchment", "drain", serviceName); err != nil {
+		return "", err
+	}
+	if err := s.answeredBy(ctx, fra.pop); err != nil {
+		return "", err
+	}
+	if _, ok := s.journals.first(lon, began, draining); !ok {
+		return "", fmt.Errorf("LON's journal does not say that it drains")
+	}
+	if err := until(ctx, patience, "LON withdraws", func() bool { return s.journals.both(lon, withdrawn) }); err != nil {
+		return "", err
+	}
+	out, _ := s.journals.last(lon, ipv4)
+	if err := pause(ctx, look); err != nil {
+		return "", err
+	}
+	s.do("undrain", "catchment undrain "+serviceName+", at LON")
+	if _, err := s.world.lab.Exec(ctx, lon.node, "catchment", "undrain", serviceName); err != nil {
+		return "", err
+	}
+	if err := s.answeredBy(ctx, lon.pop); err != nil {
+		return "", err
+	}
+	if err := pause(ctx, look); err != nil {
+		return "", err
+	}
+	n := between(s.clients, began, time.Now())
+	if n.failed > 0 {
+		return "", fmt.Errorf("%d of %d requests failed", n.failed, n.requests)
+	}
+	return fmt.Sprintf("empty and withdrawn after %s; none of %d requests failed%s", span(out.at.Sub(began)), n.requests, n.cut()), nil
+}
+
+// cut says how many requests were made in two tries.
+func (a asked) cut() string {
+	switch a.again {
+	case 0:
+		return ""
+	case 1:
+		return " (1 was cut while the route moved, and asked again)"
+	}
+	return fmt.Sprintf(" (%d were cut while the route moved, and asked again)", a.again)
+}
+
+// allFail: a wrong check everywhere takes nothing away, and then all is as
+// before.
+func (s *story) allFail(ctx context.Context) (string, error) {
+	began := s.do("break", "/healthz answers 503 at LON, FRA and NYC; the service itself still works")
+	if err := s.world.fall(true); err != nil {
+		return "", err
+	}
+	err := until(ctx, patience, "all POPs are kept by a guard", func() bool {
+		for _, p := range sites {
+			if !s.journals.both(p, func(d decision) bool { return guarded(d) && announced(d) }) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return "", err
+	}
+	if err := pause(ctx, 2*look); err != nil {
+		return "", err
+	}
+	guards, err := s.why(ctx)
+	if err != nil {
+		return "", err
+	}
+	n := between(s.clients, began, time.Now())
+	switch {
+	case s.routes.lost(began):
+		return "", fmt.Errorf("the route was gone from %s for a while", routerNode)
+	case n.failed > 0:
+		return "", fmt.Errorf("%d of %d requests failed", n.failed, n.requests)
+	}
+	s.do("mend", "/healthz answers 200 again")
+	if err := s.world.fall(false); err != nil {
+		return "", err
+	}
+	err = until(ctx, patience, "all POPs are healthy", func() bool {
+		return s.journals.both(lon, healthy) && s.journals.both(fra, healthy) && s.journals.both(nyc, healthy)
+	})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("kept by guard %s; none of %d requests failed%s", guards, n.requests, n.cut()), s.answeredBy(ctx, lon.pop)
+}
+
+// why asks the POPs which guard keeps the service, and shows what LON says.
+func (s *story) why(ctx context.Context) (string, error) {
+	var guards []string
+	for _, p := range sites {
+		e, err := s.world.explain(ctx, p, ipv4)
+		if err != nil {
+			return "", err
+		}
+		r := e.Slice.Reason
+		if r.Code != policy.Guarded {
+			return "", fmt.Errorf("%s is not kept by a guard but says: %v", p.pop, r)
+		}
+		if !strings.Contains(strings.Join(guards, " "), r.Guard) {
+			guards = append(guards, r.Guard)
+		}
+		if p != lon {
+			continue
+		}
+		s.say("asks", "catchment explain %v, at LON:", ipv4.prefix)
+		s.say("", "%v because %v", e.Slice.Stance, r)
+	}
+	return strings.Join(guards, " and "), nil
+}
