@@ -60,6 +60,10 @@ func (a *app) run(ctx context.Context, args []string, socket string) int {
 		fmt.Fprintf(a.err, "catchment: no daemon answers on %s: %v\n%s\n", gone.Socket, gone.Err, hint(gone.Err))
 		return exitUnreachable
 	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status) // of a command in a lab node, which has said what it had to say
+	}
 	var wrong usageError
 	if errors.As(err, &wrong) {
 		return a.usage(err, cmd)
@@ -109,7 +113,7 @@ wrong; 3 no daemon answers.`,
 	root.AddCommand(
 		a.statusCommand(), a.servicesCommand(), a.explainCommand(), a.journalCommand(),
 		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.releaseCommand(),
-		a.reloadCommand(), a.versionCommand(),
+		a.reloadCommand(), a.versionCommand(), a.newLabCommand(),
 	)
 	return root
 }

@@ -13,6 +13,7 @@ import (
 )
 
 func main() {
+	initLab()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	a := newApp(os.Stdout, os.Stderr)
 	status := a.run(ctx, os.Args[1:], os.Getenv("CATCHMENT_SOCKET"))

@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// serve answers for b on a real socket until the test ends.
-func serve(t *testing.T, b api.Backend) string {
+// start answers for b on a real socket until the test ends.
+func start(t *testing.T, b api.Backend) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "c.sock")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -77,7 +77,7 @@ func TestOutput(t *testing.T) {
 		{Kind: policy.IntentHold, Service: "web", By: "uid 1000 (ann)", At: apitest.Now.Add(-time.Hour), Until: apitest.Now.Add(time.Hour), Why: "checks are being rebuilt"},
 		{Kind: policy.IntentPin, Stance: policy.Stance{Action: policy.Announce, Rung: 1}, By: "uid 0 (root)", At: apitest.Now.Add(-time.Minute), Force: true},
 	}
-	socket := serve(t, b)
+	socket := start(t, b)
 	for _, tc := range []struct {
 		name   string
 		status int
@@ -130,7 +130,7 @@ func TestOutput(t *testing.T) {
 // TestChangesArrive: the words on the command line are those the daemon hears.
 func TestChangesArrive(t *testing.T) {
 	b := apitest.World()
-	socket := serve(t, b)
+	socket := start(t, b)
 	catchment(t.Context(), socket, "drain", "web", "--within", "1m", "--force", "--why", "new disks")
 	catchment(t.Context(), socket, "hold", "--slice", "2001:db8:100::/48")
 	catchment(t.Context(), socket, "undrain", "web")
@@ -154,7 +154,7 @@ func TestChangesArrive(t *testing.T) {
 func TestRefused(t *testing.T) {
 	b := apitest.World()
 	b.Err = &api.Error{Code: api.Refused, Guard: "last-pop", Message: "no other POP announces 192.0.2.0/24"}
-	status, _, errs := catchment(t.Context(), serve(t, b), "drain", "web")
+	status, _, errs := catchment(t.Context(), start(t, b), "drain", "web")
 	if status != exitFailed || errs != "catchment: refused by guard last-pop: no other POP announces 192.0.2.0/24\n" {
 		t.Errorf("%d %q", status, errs)
 	}
@@ -178,14 +178,14 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	if status, out, _ := catchment(t.Context(), serve(t, apitest.World()), "version"); status != 0 || !strings.HasSuffix(out, "\ncatchmentd v0.1.0\n") {
+	if status, out, _ := catchment(t.Context(), start(t, apitest.World()), "version"); status != 0 || !strings.HasSuffix(out, "\ncatchmentd v0.1.0\n") {
 		t.Errorf("%d %q", status, out)
 	}
 }
 
 func TestJournalFollow(t *testing.T) {
 	b := apitest.World()
-	socket := serve(t, b)
+	socket := start(t, b)
 	go func() {
 		b.More <- api.JournalEntry{Seq: 9, Time: apitest.Now, Kind: "intent", Service: "web", Text: "drain by ann\x1b[2J"}
 		close(b.More)
@@ -255,7 +255,7 @@ func TestDrainWait(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := &script{Backend: apitest.World(), steps: tc.steps}
-			status, out, errs := catchment(t.Context(), serve(t, b), strings.Fields(tc.args)...)
+			status, out, errs := catchment(t.Context(), start(t, b), strings.Fields(tc.args)...)
 			if status != tc.status {
 				t.Errorf("status %d, want %d", status, tc.status)
 			}
@@ -276,8 +276,39 @@ func slicesOf(n int, f func(*apitest.Backend)) []func(*apitest.Backend) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := &script{Backend: apitest.World(), steps: []func(*apitest.Backend){func(*apitest.Backend) { cancel() }}}
-	status, _, errs := catchment(ctx, serve(t, b), "drain", "web", "--wait")
+	status, _, errs := catchment(ctx, start(t, b), "drain", "web", "--wait")
 	if status != exitFailed || errs != "catchment: stopped waiting; the drain goes on (interrupted)\n" {
 		t.Errorf("%d %q", status, errs)
+	}
+}
+
+// TestLabCommandLine: what needs no lab.
+func TestLabCommandLine(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	for _, tc := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"lab up nothing.clab.yml", exitFailed, "nothing.clab.yml"},
+		{"lab up nothing.clab.yml --var X", exitUsage, "want NAME=VALUE"},
+		{"lab story nothing.txt", exitFailed, "nothing.txt"},
+		{"lab inspect no-such-lab", exitFailed, "no-such-lab is not up"},
+		{"lab exec no-such-lab node ls -l", exitFailed, "no-such-lab is not up"},
+		{"lab exec no-such-lab node", exitUsage, "requires at least 3 arg"},
+		{"lab demo now", exitUsage, "unknown command"},
+	} {
+		status, _, errs := catchment(t.Context(), "unused", strings.Fields(tc.args)...)
+		if status != tc.status || !strings.Contains(errs, tc.want) {
+			t.Errorf("%s: %d %q, want %d %q", tc.args, status, errs, tc.status, tc.want)
+		}
+	}
+}
+
+func TestParseSignal(t *testing.T) {
+	for s, want := range map[string]int{"KILL": 9, "sigstop": 19, "9": 9, "cont": 18, "0": 0, "WHAT": 0} {
+		if sig, err := parseSignal(s); int(sig) != want || (err == nil) != (want != 0) {
+			t.Errorf("%s: %v, %v", s, sig, err)
+		}
 	}
 }
