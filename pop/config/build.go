@@ -38,6 +38,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 		neighbors: map[netip.Addr]bool{}, prefixes: map[netip.Prefix]string{},
 		names: map[string]string{}, vips: map[netip.Addr]string{},
 	}
+	statusText(settings)
 	p.decode(settings, &b.raw)
 	b.daemon()
 	b.bgp(o)
@@ -151,11 +152,17 @@ func (b *builder) bgp(o Options) {
 	if err != nil {
 		b.dynamic = true // not known is not the same as not there
 		for _, e := range flat(err) {
-			b.refuse("bgp", "%v", e)
+			path, msg, ok := strings.Cut(e.Error(), ": ")
+			if !ok || !within(path, "bgp") {
+				path, msg = "bgp", e.Error()
+			}
+			b.refuse(path, "%s", msg)
 		}
 	}
 	for _, n := range addrs {
-		b.neighbors[n.Unmap()] = true
+		if n.IsValid() { // an unnumbered neighbor has none yet
+			b.neighbors[n.Unmap()] = true
+		}
 	}
 }
 

@@ -4,8 +4,11 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/health/probe"
 	"github.com/catchment/catchment/policy"
 )
 
@@ -23,7 +26,34 @@ type Check struct {
 	Maintenance bool
 	Watch       []netip.AddrPort
 	PIDFile     string
-	Probe       Probe
+	Probe       probe.Config
+}
+
+// statusText lets status: [200] be written with numbers: probe takes text, as
+// "2xx" and "200-204" are too.
+func statusText(settings map[string]any) {
+	services, _ := settings["services"].([]any)
+	for i := range services {
+		checks, _ := valueAt(services[i], "checks").([]any)
+		for k := range checks {
+			list, _ := valueAt(checks[k], "status").([]any)
+			for n, v := range list {
+				if code, ok := v.(int64); ok {
+					list[n] = strconv.FormatInt(code, 10)
+				}
+			}
+		}
+	}
+}
+
+// Spec makes the health runner's order from the check and its checker.
+func (c *Check) Spec(service policy.ServiceID, checker health.Checker) health.Spec {
+	return health.Spec{
+		ID: c.ID, Service: service, Checker: checker, Key: c.Probe.Key(),
+		Interval: c.Interval, Fast: c.Fast, Timeout: c.Timeout, Jitter: c.Jitter,
+		Rise: c.Rise, Fall: c.Fall, Weight: c.Weight, Shared: c.Shared, Maintenance: c.Maintenance,
+		Watch: c.Watch, PIDFile: c.PIDFile,
+	}
 }
 
 type rawCheck struct {
@@ -39,7 +69,7 @@ type rawCheck struct {
 	Maintenance bool             `mapstructure:"maintenance"`
 	Watch       []netip.AddrPort `mapstructure:"watch"`
 	PIDFile     string           `mapstructure:"pidfile"`
-	Probe       `mapstructure:",squash"`
+	Probe       probe.Config     `mapstructure:",squash"`
 }
 
 // checks checks a service's checks and how they combine.
@@ -95,7 +125,9 @@ func (b *builder) combine(path string, r *rawService, s *Service, judging int) {
 	case c.Mode != "quorum" && c.Quorum != 0:
 		b.refuse(path+".quorum", "%d, but mode is %s", c.Quorum, c.Mode)
 	}
-	s.Combine = CombineRule(c)
+	s.Combine = health.Rule{
+		Mode: health.Mode(c.Mode), Quorum: c.Quorum, DegradedBelow: c.DegradedBelow, DownBelow: c.DownBelow,
+	}
 }
 
 func (b *builder) check(path string, r *rawCheck) Check {
@@ -127,7 +159,13 @@ func (b *builder) check(path string, r *rawCheck) Check {
 	if r.PIDFile != "" && !filepath.IsAbs(r.PIDFile) {
 		b.refuse(path+".pidfile", "%q: want an absolute path", r.PIDFile)
 	}
-	b.probe(path, r.Probe)
+	if err := r.Probe.Validate(); err != nil {
+		if key, msg, ok := strings.Cut(err.Error(), ": "); ok && !strings.Contains(key, " ") {
+			b.refuse(path+"."+key, "%s", msg)
+		} else {
+			b.refuse(path, "%v", err)
+		}
+	}
 	return Check{
 		ID: policy.CheckID(r.Name), Interval: r.Interval, Fast: r.Fast, Timeout: r.Timeout,
 		Jitter: r.Jitter, Rise: r.Rise, Fall: r.Fall, Weight: r.Weight,

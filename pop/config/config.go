@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/policy"
 )
 
@@ -78,7 +79,7 @@ type Service struct {
 	Normal  Rung
 	Ladder  []Rung // index 0 is Normal, so len(Ladder) == policy.Service.Rungs
 	Drain   Rung
-	Combine CombineRule
+	Combine health.Rule
 	Checks  []Check
 }
 
@@ -95,14 +96,6 @@ type Rung struct {
 	Name string
 	bgp.Attributes
 	Neighbors map[netip.Addr]bgp.Override
-}
-
-// CombineRule says how the verdicts of a service's checks become one.
-type CombineRule struct {
-	Mode          string  // all, any, quorum or weights
-	Quorum        int     // with quorum: checks that must be up
-	DegradedBelow float64 // fraction up below which the service is degraded
-	DownBelow     float64 // fraction up below which it is down
 }
 
 // Fleet says how this POP hears of the others and they of it.
@@ -138,6 +131,10 @@ type FIB struct {
 	Table    uint32
 	Protocol uint8
 	Metric   uint32
+	// Multipath is how many equally good next hops share a prefix's traffic.
+	Multipath int
+	// Transit passes learned routes on: for the routers of a lab only.
+	Transit bool
 }
 
 // Journal bounds the journal on disk.

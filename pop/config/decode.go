@@ -47,7 +47,7 @@ var (
 // what is not known and what does not fit.
 func (p *problems) decode(settings map[string]any, out any) {
 	root := reflect.TypeOf(out).Elem()
-	p.unknown("", settings, root)
+	p.unknown("", p.written, root)
 	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: out, DecodeHook: convert})
 	if err == nil {
 		err = dec.Decode(settings)
@@ -67,10 +67,16 @@ func (p *problems) unknown(path string, v any, t reflect.Type) {
 			p.unknown(path+"["+strconv.Itoa(i)+"]", e, t.Elem())
 		}
 	default:
-		section, _ := v.(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(section)) {
+		section := sectionOf(v)
+		seen := map[string]bool{}
+		for _, written := range slices.Sorted(maps.Keys(section)) {
+			key := strings.ToLower(written)
+			if seen[key] {
+				p.unreadable(join(path, key), "written twice, in capitals and small letters")
+			}
+			seen[key] = true
 			if kt := keyType(t, key); kt != nil {
-				p.unknown(join(path, key), section[key], kt)
+				p.unknown(join(path, key), section[written], kt)
 				continue
 			}
 			msg := "unknown key"
@@ -80,6 +86,19 @@ func (p *problems) unknown(path string, v any, t reflect.Type) {
 			p.unreadable(join(path, key), "%s", msg)
 		}
 	}
+}
+
+// sectionOf is v as keys and values; nil if it is none. YAML allows keys that
+// are no text.
+func sectionOf(v any) map[string]any {
+	section, _ := v.(map[string]any)
+	if odd, ok := v.(map[any]any); ok {
+		section = make(map[string]any, len(odd))
+		for k, e := range odd {
+			section[fmt.Sprint(k)] = e
+		}
+	}
+	return section
 }
 
 // typeErrors rewords the decoder's errors: what is wanted there, what is there.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 )
@@ -76,7 +77,10 @@ func parse(r io.Reader, format, file string, o Options) (*Config, error) {
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
 		return nil, &Error{File: file, Msg: syntax(err)}
 	}
-	if format != "toml" {
+	if format == "toml" {
+		_ = toml.Unmarshal(text, &p.written) // viper has parsed it already
+	} else {
+		_ = yaml.Unmarshal(text, &p.written)
 		p.lines = lines(text)
 	}
 	p.environment(v, o.Env)

@@ -36,6 +36,7 @@ func (e *Error) Error() string {
 // problems collects every mistake, so that the operator sees them all at once.
 type problems struct {
 	file     string
+	written  map[string]any    // the file as it is: viper leaves out nulls and empty sections
 	lines    map[string]int    // of keys, where the format tells
 	env      map[string]string // key path -> variable that set it
 	errs     []*Error

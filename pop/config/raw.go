@@ -34,6 +34,10 @@ type rawConfig struct {
 		Table    uint32 `mapstructure:"table"`
 		Protocol uint8  `mapstructure:"protocol"`
 		Metric   uint32 `mapstructure:"metric"`
+		// Multipath is how many equally good next hops share a prefix's traffic.
+		Multipath int `mapstructure:"multipath"`
+		// Transit passes learned routes on: for the routers of a lab only.
+		Transit bool `mapstructure:"transit"`
 	} `mapstructure:"fib"`
 	Journal struct {
 		MaxSize size `mapstructure:"max-size"`
