@@ -135,7 +135,7 @@ func parseIP(b []byte) []packet {
 	src, dst, flags := binary.BigEndian.Uint16(tcp), binary.BigEndian.Uint16(tcp[2:]), tcp[13]
 	const syn, ack = 0x02, 0x10
 	switch {
-	case dst == servicePort && flags&(syn|ack) == syn:
+	case checkedPort(dst) && flags&(syn|ack) == syn:
 		return []packet{{probed, to}}
 	case src == 179 || dst == 179:
 		data := int(tcp[12]>>4) * 4

@@ -23,7 +23,8 @@
 //
 // Every tool asks the same URL, has the same two eBGP sessions and no
 // hold-down, damping or jitter. "polling" is Catchment without kernel
-// assistance and with the interval, fast interval, rise and fall of the peer
-// it is compared with. ExaBGP runs with --withdraw-on-down: without it, its
+// assistance; where it says "counted", it has the interval, fast interval,
+// rise and fall of the peer it is compared with and takes a refused connection
+// for one fail of several, as the peers do, not for a verdict. ExaBGP runs with --withdraw-on-down: without it, its
 // default, a dead service only gets a higher MED.
 package bench

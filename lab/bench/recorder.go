@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -77,18 +76,6 @@ func (r *recorder) look(k kind, where string, since time.Time) (first event, ok 
 	return first, ok, r.more
 }
 
-// last returns the last event of that kind in a time.
-func (r *recorder) last(k kind, where string, since, until time.Time) (last event, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range slices.Backward(r.events) {
-		if e.kind == k && e.where == where && e.at.After(since) && !e.at.After(until) && (!ok || e.at.After(last.at)) {
-			last, ok = e, true
-		}
-	}
-	return last, ok
-}
-
 // wait returns the first event of that kind and place after since, as soon as
 // there is one.
 func (r *recorder) wait(ctx context.Context, k kind, where string, since time.Time, limit time.Duration) (event, error) {
@@ -107,4 +94,16 @@ func (r *recorder) wait(ctx context.Context, k kind, where string, since time.Ti
 			return event{}, context.Cause(ctx)
 		}
 	}
+}
+
+// count returns how many events of a kind there are.
+func (r *recorder) count(k kind) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.kind == k {
+			n++
+		}
+	}
+	return n
 }

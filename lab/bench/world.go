@@ -198,7 +198,13 @@ func (w *world) writeConfigs() error {
 // startService starts the service that is killed, and returns when that was.
 func (w *world) startService() (time.Time, error) {
 	at := time.Now()
-	p, err := w.lab.Start("pop", netlab.Command{Args: []string{"lab-serve", "--name", "LON", "--listen", "192.0.2.1:80,[2001:db8:100::1]:80"}})
+	listen := "192.0.2.1:80,[2001:db8:100::1]:80"
+	if len(w.val.Services) > 1 {
+		for i := range extraPorts {
+			listen += fmt.Sprintf(",192.0.2.1:%d", firstExtra+i)
+		}
+	}
+	p, err := w.lab.Start("pop", netlab.Command{Args: []string{"lab-serve", "--name", "LON", "--listen", listen}})
 	if err != nil {
 		return at, err
 	}
