@@ -126,6 +126,7 @@ func (b *builder) daemon() {
 	if r.FIB.Protocol < 5 {
 		b.refuse("fib.protocol", "%d: 0 to 4 belong to the kernel and the administrator; take one of your own such as 186", r.FIB.Protocol)
 	}
+	b.atLeast("fib.multipath", r.FIB.Multipath, 1)
 	c.POP, c.StateDir = policy.POPID(r.POP), r.StateDir
 	c.Log, c.Metrics = Log(r.Log), Metrics(r.Metrics)
 	c.API = API(r.API)

@@ -57,9 +57,10 @@ var defaults = map[string]any{
 	"fleet.peers[].capacity": 1,
 	"fleet.rib[].capacity":   1,
 
-	"fib.table":    254,
-	"fib.protocol": 186,
-	"fib.metric":   20,
+	"fib.table":     254,
+	"fib.protocol":  186,
+	"fib.metric":    20,
+	"fib.multipath": 1,
 
 	"journal.max-size": "64MiB",
 	"journal.keep":     8,
