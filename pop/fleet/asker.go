@@ -160,6 +160,9 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(nonceHeader, nonce)
 	req.Header.Set(macHeader, a.x.cfg.Secrets.sign(kindAsk, req.Method, nonce, body))
+	// A kept connection that a restarted peer no longer knows is no failure:
+	// the same question may be sent again, on a new one.
+	req.Header["Idempotency-Key"] = nil
 	res, err := a.x.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("peer %s: %w", a.peer.POP, err)

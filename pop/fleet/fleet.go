@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -171,7 +170,7 @@ func (f *Fleet) Ready() <-chan struct{} {
 // take is the sink of all sources.
 func (f *Fleet) take(e Event) error {
 	f.mu.Lock()
-	changed, err := e.apply(&f.state)
+	changed, err := f.state.Take(e)
 	f.mu.Unlock()
 	if changed || f.exchange != nil && f.exchange.awaited(e) {
 		select {
@@ -236,10 +235,7 @@ func (f *Fleet) Peers(now time.Time) []PeerReport {
 	out := make([]PeerReport, len(view.Peers))
 	for i, p := range view.Peers {
 		r := PeerReport{Peer: p, Stale: p.Heard.IsZero() || f.cfg.Stale > 0 && now.Sub(p.Heard) > f.cfg.Stale}
-		for _, c := range f.state.Peers[i].claims {
-			r.Claims = append(r.Claims, c.last)
-		}
-		slices.SortFunc(r.Claims, func(a, b Claim) int { return a.Slice.Prefix().Compare(b.Slice.Prefix()) })
+		r.Claims = f.state.Peers[i].words()
 		for _, d := range apart {
 			if d.POP == p.POP {
 				r.Disagrees = append(r.Disagrees, d.Slice)

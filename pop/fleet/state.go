@@ -33,8 +33,8 @@ const (
 	Overtaken  Refusal = "overtaken"   // something newer came from that POP meanwhile
 )
 
-// State is all that is known of the fleet, as a plain value. Events change it,
-// View reads it.
+// State is all that is known of the fleet. Take changes it, View reads it; it
+// is not safe for use by several goroutines (Fleet is).
 type State struct {
 	POP   policy.POPID
 	Stale time.Duration // age at which a status is no longer preferred to the RIB; 0: never
@@ -62,6 +62,16 @@ type PeerState struct {
 	beside   map[policy.SliceID]bool      // the RIB has shown it beside ours
 	lost     map[policy.SliceID]time.Time // since when the RIB no longer shows it
 	shown    bool                         // the RIB has shown something of it
+
+	memo memo
+}
+
+// memo keeps what View and Peers made of a peer until an event changes it. The
+// maps are never changed after, so that readers may share them: a decision
+// then costs the same whether a POP has ten slices or ten thousand.
+type memo struct {
+	status, rib map[policy.SliceID]policy.PeerSlice
+	words       []Claim // last words, by prefix
 }
 
 // claim is what we believe of a slice, and the peer's last word on it, which
@@ -86,8 +96,6 @@ type route struct {
 
 // Event is something that a source learned.
 type Event interface {
-	// apply changes the state; the error is a Refusal if the event has
-	// nothing to say any more. changed: a decision might come out otherwise.
 	apply(*State) (changed bool, err error)
 }
 
@@ -108,6 +116,33 @@ type Answered struct {
 type Own struct {
 	Slices []Claim
 	At     time.Time
+}
+
+// Take takes in an event. The error is a Refusal if the event has nothing to
+// say any more; changed means that a decision might come out otherwise.
+func (s *State) Take(e Event) (changed bool, err error) {
+	changed, err = e.apply(s)
+	switch e := e.(type) {
+	case AskedUs:
+		s.forget(e.From, changed)
+	case Answered:
+		s.forget(e.From, changed)
+	default:
+		for i := range s.Peers {
+			if changed && s.Peers[i].RIB {
+				s.Peers[i].memo = memo{}
+			}
+		}
+	}
+	return changed, err
+}
+
+// forget drops the memo of a peer that said something. Beside the RIB even the
+// time at which it was said counts.
+func (s *State) forget(id policy.POPID, changed bool) {
+	if p := s.peer(id); p != nil && (changed || p.RIB) {
+		p.memo = memo{}
+	}
 }
 
 func (s *State) peer(id policy.POPID) *PeerState {
@@ -228,8 +263,11 @@ func since(held claim, c, last Claim, now time.Time) claim {
 }
 
 func (c claim) equal(o claim) bool {
-	return c.Stance == o.Stance && c.Verdict == o.Verdict && c.Leaving == o.Leaving &&
-		c.downSince.Equal(o.downSince) && slices.Equal(c.Failing, o.Failing)
+	return c.Claim.equal(o.Claim) && c.last.equal(o.last) && c.downSince.Equal(o.downSince)
+}
+
+func (c Claim) equal(o Claim) bool {
+	return c.Slice == o.Slice && c.Stance == o.Stance && c.Verdict == o.Verdict && c.Leaving == o.Leaving && slices.Equal(c.Failing, o.Failing)
 }
 
 func (e Own) apply(s *State) (bool, error) {
@@ -244,12 +282,14 @@ func (e Own) apply(s *State) (bool, error) {
 		}
 	}
 	s.own = own
+	changed := false
 	for key, r := range s.paths {
 		id := policy.SliceID(key.prefix)
 		ours, ok := own[id]
 		if p := s.peer(r.pop); ok && p != nil && !r.stale && e.At.Sub(ours) >= besideAfter && e.At.Sub(r.since) >= besideAfter {
+			changed = changed || !p.beside[id]
 			p.beside[id] = true
 		}
 	}
-	return false, nil
+	return changed, nil
 }

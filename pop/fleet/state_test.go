@@ -167,9 +167,10 @@ func TestView(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			st := state(!tc.noAsk, tc.rib)
 			for _, e := range tc.events {
-				if _, err := e.apply(&st); err != nil && !errors.Is(err, Overtaken) && !errors.Is(err, Replayed) {
+				if _, err := st.Take(e); err != nil && !errors.Is(err, Overtaken) && !errors.Is(err, Replayed) {
 					t.Fatal(err)
 				}
+				st.View(at(tc.now)) // and must not hide what comes later
 			}
 			f := st.View(at(tc.now))
 			if !f.Configured || len(f.Peers) != 1 {
@@ -204,7 +205,7 @@ func TestView(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	st := state(true, false)
 	for _, e := range []Event{answer(1*s, 1*s, "a", 5, up(web4)), answer(2*s, 3*s, "b", 1, up(web4))} {
-		if _, err := e.apply(&st); err != nil {
+		if _, err := st.Take(e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,7 +223,7 @@ func TestRefusals(t *testing.T) {
 		{"stranger", stranger, UnknownPOP},
 	} {
 		before := st.View(at(5 * s))
-		if _, err := tc.e.apply(&st); !errors.Is(err, tc.want) {
+		if _, err := st.Take(tc.e); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
 		if after := st.View(at(5 * s)); !reflect.DeepEqual(before, after) {
@@ -237,7 +238,7 @@ func TestDisagreements(t *testing.T) {
 		own(0, up(web4)), route4(1*s, web4, nil), own(90*s, up(web4)),
 		answer(91*s, 91*s, "a", 1, up(web4)), route4(95*s, web4, gone),
 	} {
-		if _, err := e.apply(&st); err != nil {
+		if _, err := st.Take(e); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -15,17 +16,37 @@ const (
 	SourceRIB    = "rib"
 )
 
-// View is what policy may judge by at now. It is a pure function of the state
-// and shares nothing with it.
+// View is what policy may judge by at now. It is a pure function of the state;
+// the maps in it are shared with other views and must not be changed.
 //
 // Every configured peer is in it, with zero Heard if it never answered.
-func (s State) View(now time.Time) policy.Fleet {
-	f := policy.Fleet{Configured: len(s.Peers) > 0}
-	seen := s.routes()
-	for _, p := range s.Peers {
-		f.Peers = append(f.Peers, p.view(s, seen[p.POP], now))
+func (s *State) View(now time.Time) policy.Fleet {
+	f := policy.Fleet{Configured: len(s.Peers) > 0, Peers: make([]policy.Peer, 0, len(s.Peers))}
+	seen := sync.OnceValue(s.routes) // only where a memo is gone
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		v := policy.Peer{POP: p.POP, Capacity: p.Capacity, Source: SourceStatus, Heard: p.Heard, Asked: p.Asked}
+		fresh := !p.Heard.IsZero() && (s.Stale <= 0 || now.Sub(p.Heard) <= s.Stale)
+		if !p.Status {
+			v.Source = SourceRIB
+		}
+		if p.RIB && p.shown && !fresh {
+			v.Source, v.Heard, v.Asked = SourceRIB, now, time.Time{}
+			v.Slices = made(&p.memo.rib, func() map[policy.SliceID]policy.PeerSlice { return p.bySight(seen()[p.POP]) })
+		} else {
+			v.Slices = made(&p.memo.status, func() map[policy.SliceID]policy.PeerSlice { return p.byStatus(seen()[p.POP]) })
+		}
+		f.Peers = append(f.Peers, v)
 	}
 	return f
+}
+
+// made is what was made before, or is made now.
+func made[T any](kept *map[policy.SliceID]T, build func() map[policy.SliceID]T) map[policy.SliceID]T {
+	if *kept == nil {
+		*kept = build()
+	}
+	return *kept
 }
 
 // sight is what the RIB shows of a POP for a slice.
@@ -36,7 +57,7 @@ type sight struct {
 }
 
 // routes sums up the RIB by POP and slice.
-func (s State) routes() map[policy.POPID]map[policy.SliceID]sight {
+func (s *State) routes() map[policy.POPID]map[policy.SliceID]sight {
 	all := map[policy.POPID]map[policy.SliceID]sight{}
 	for key, r := range s.paths {
 		of, id := all[r.pop], policy.SliceID(key.prefix)
@@ -67,27 +88,18 @@ func (a sight) and(b sight) sight {
 	return a
 }
 
-func (p PeerState) view(s State, seen map[policy.SliceID]sight, now time.Time) policy.Peer {
-	v := policy.Peer{POP: p.POP, Capacity: p.Capacity, Source: SourceStatus}
-	fresh := !p.Heard.IsZero() && (s.Stale <= 0 || now.Sub(p.Heard) <= s.Stale)
-	if p.RIB && p.shown && !fresh {
-		v.Source, v.Heard, v.Slices = SourceRIB, now, p.bySight(seen)
-		return v
-	}
-	if !p.Status {
-		v.Source = SourceRIB
-	}
-	v.Heard, v.Asked = p.Heard, p.Asked
-	v.Slices = make(map[policy.SliceID]policy.PeerSlice, len(p.claims))
+// byStatus is the POP as it says itself, less what the RIB denies.
+func (p *PeerState) byStatus(seen map[policy.SliceID]sight) map[policy.SliceID]policy.PeerSlice {
+	out := make(map[policy.SliceID]policy.PeerSlice, len(p.claims))
 	for id, c := range p.claims {
 		ps := c.slice()
 		ps.DownSince = c.downSince
 		if p.disagrees(c, seen) {
 			ps.Stance = policy.Stance{}
 		}
-		v.Slices[id] = ps
+		out[id] = ps
 	}
-	return v
+	return out
 }
 
 // slice is a claim in the words of policy.
@@ -97,14 +109,14 @@ func (c Claim) slice() policy.PeerSlice {
 
 // disagrees reports whether the POP says that it announces what the RIB should
 // show and does not.
-func (p PeerState) disagrees(c claim, seen map[policy.SliceID]sight) bool {
+func (p *PeerState) disagrees(c claim, seen map[policy.SliceID]sight) bool {
 	_, there := seen[c.Slice]
 	return c.Stance.Announced() && p.beside[c.Slice] && !there
 }
 
 // bySight is the POP as only the RIB shows it. A last word of its own that is
 // weaker holds, unless the route appeared after it.
-func (p PeerState) bySight(seen map[policy.SliceID]sight) map[policy.SliceID]policy.PeerSlice {
+func (p *PeerState) bySight(seen map[policy.SliceID]sight) map[policy.SliceID]policy.PeerSlice {
 	out := make(map[policy.SliceID]policy.PeerSlice, len(seen))
 	for id := range p.lost {
 		out[id] = policy.PeerSlice{}
@@ -140,10 +152,14 @@ func (d Disagreement) String() string {
 
 // Disagreements lists them, by peer. One that is younger than a few seconds
 // may only be a withdraw whose message is on its way.
-func (s State) Disagreements() []Disagreement {
+func (s *State) Disagreements() []Disagreement {
 	var out []Disagreement
 	seen := s.routes()
-	for _, p := range s.Peers {
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		if len(p.beside) == 0 {
+			continue
+		}
 		for id, c := range p.claims {
 			if p.disagrees(c, seen[p.POP]) {
 				out = append(out, Disagreement{POP: p.POP, Slice: id, Since: p.lost[id]})
@@ -154,4 +170,15 @@ func (s State) Disagreements() []Disagreement {
 		return cmp.Or(cmp.Compare(a.POP, b.POP), a.Slice.Prefix().Compare(b.Slice.Prefix()))
 	})
 	return out
+}
+
+// words are the last words of the POP itself, by prefix.
+func (p *PeerState) words() []Claim {
+	if p.memo.words == nil {
+		for _, c := range p.claims {
+			p.memo.words = append(p.memo.words, c.last)
+		}
+		slices.SortFunc(p.memo.words, func(a, b Claim) int { return a.Slice.Prefix().Compare(b.Slice.Prefix()) })
+	}
+	return p.memo.words
 }
