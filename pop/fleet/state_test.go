@@ -152,6 +152,8 @@ func TestView(t *testing.T) {
 		{name: "until a route appears after it", rib: true,
 			events: []Event{route4(1*s, web4, nil), answer(2*s, 2*s, "a", 1, leaving), route4(3*s, web4, gone), route4(4*s, web4, nil)}, now: 99 * s,
 			source: "rib", heard: 99 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
+		{name: "a route appears, and the POP says again that it leaves", rib: true, events: []Event{answer(1*s, 1*s, "a", 1, leaving), route4(2*s, web4, nil), ask(3*s, "a", 2, leaving)}, now: 99 * s,
+			source: "rib", heard: 99 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}, leaving: true},
 		{name: "a rib that never had it says nothing", rib: true, events: []Event{own(0, up(web4)), answer(1*s, 1*s, "a", 1, up(web4))}, now: 2 * s,
 			source: "status", heard: 1 * s, stance: map[policy.SliceID]policy.Stance{web4: announced}},
 		{name: "nor one that had it only while we did not announce", rib: true,
