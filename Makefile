@@ -5,7 +5,7 @@ BIN     := $(CURDIR)/bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build demo test race lint schedules fuzz bench-failover bench lab lab-containerlab deps clean
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench lab lab-containerlab deps clean
 
 all: build
 
@@ -30,6 +30,12 @@ lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# Statements of policy and the guards that tests reach; 95 % at least.
+cover:
+	$(GO) test -count=1 -coverpkg=./policy,./policy/guard,./policy/damp -coverprofile=$(BIN)/policy.cover ./policy/... >/dev/null
+	@$(GO) tool cover -func=$(BIN)/policy.cover | awk '$$3 + 0 < 100 && !/^total/ { print } \
+		/^total/ { v = $$3 + 0; met = (v >= 95); print "goal policy-coverage-percent", v, 95, (met ? "met" : "missed"); exit !met }'
 
 # A million random schedules against the guards.
 schedules:

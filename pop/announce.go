@@ -134,7 +134,7 @@ func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]b
 			continue
 		}
 		for _, a := range svc.VIPs.Addresses {
-			v := VIP{Address: a, Device: svc.VIPs.Device}
+			v := VIP{Address: a, Device: svc.VIPs.Device, Keep: svc.VIPs.Keep}
 			want, owner[svc.ID] = append(want, v), append(owner[svc.ID], v)
 		}
 	}

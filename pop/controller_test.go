@@ -131,7 +131,11 @@ func (w *world) Announced() []bgp.Announcement { return w.set }
 func (w *world) Peers() []bgp.PeerState        { return nil }
 
 func (w *world) Ensure(_ context.Context, vips []pop.VIP) ([]pop.VIP, error) {
-	w.say("addresses %v", vips)
+	var names []string
+	for _, v := range vips {
+		names = append(names, v.Address.String()+" on "+v.Device)
+	}
+	w.say("addresses %v", names)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.missing) > 0 && len(vips) > 0 {
@@ -238,7 +242,7 @@ func (w *world) expect(want string) {
 }
 
 const (
-	vipOn   = "addresses [{192.0.2.1 lo}]"
+	vipOn   = "addresses [192.0.2.1 on lo]"
 	vipOff  = "addresses []"
 	setWeb  = "set [192.0.2.0/24]"
 	setNone = "set []"

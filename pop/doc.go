@@ -62,6 +62,7 @@ type Addresses interface {
 type VIP struct {
 	Address netip.Addr
 	Device  string
+	Keep    bool // stays when it is no longer wanted
 }
 
 // Loads counts the established connections of local addresses.

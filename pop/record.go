@@ -3,6 +3,7 @@ package pop
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/catchment/catchment/bgp"
@@ -123,5 +124,13 @@ func (c *Controller) OnPeer(e bgp.PeerEvent) {
 		text += ": " + e.Peer.LastError
 	}
 	c.opt.Journal.Append(journal.Entry{POP: c.opt.Config.POP, Kind: journal.Peer, Text: text})
+	c.Look()
+}
+
+// OnBFD is for the BFD sessions: one changed its state.
+func (c *Controller) OnBFD(neighbor netip.Addr, state, was, diagnostic string) {
+	c.opt.Journal.Append(journal.Entry{
+		POP: c.opt.Config.POP, Kind: journal.Peer, Text: fmt.Sprintf("BFD with %v: %s -> %s: %s", neighbor, was, state, diagnostic),
+	})
 	c.Look()
 }

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/bgp/addr"
+	"github.com/catchment/catchment/bgp/bfd"
+	"github.com/catchment/catchment/bgp/gobgp"
+	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/health/probe"
+	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/fleet"
+	"github.com/catchment/catchment/pop/journal"
+	"github.com/catchment/catchment/pop/metrics"
+)
+
+// parts are the daemon's parts, built and not started, and the order in which
+// they start.
+type parts struct {
+	cfg        *config.Config
+	path       string
+	log        *slog.Logger
+	controller *pop.Controller
+	speaker    *gobgp.Speaker
+	runner     *health.Runner
+	bfd        *bfd.Manager
+	fleet      *fleet.Fleet
+	routes     *routes // nil: no FIB
+	tasks      []task
+}
+
+// load reads the configuration with every part's own judgement of its section.
+func load(path string) (*config.Config, error) {
+	return config.Load(path, config.Options{
+		Env: os.Environ(),
+		BGP: func(section map[string]any) ([]netip.Addr, error) {
+			c, err := gobgp.ParseConfig(section)
+			if err != nil {
+				return nil, err
+			}
+			var addrs []netip.Addr
+			for _, n := range c.Neighbors() {
+				addrs = append(addrs, n.Address)
+			}
+			return addrs, nil
+		},
+	})
+}
+
+// build makes every part. Nothing runs and nobody hears of us yet.
+func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts, error) {
+	d := &parts{cfg: cfg, path: path, log: logger(cfg.Log, stderr)}
+	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
+		return nil, fmt.Errorf("state-dir: %w", err)
+	}
+	j, err := journal.Open(journal.Options{
+		Dir: filepath.Join(cfg.StateDir, "journal"), MaxSize: cfg.Journal.MaxSize, Keep: cfg.Journal.Keep, Logger: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	store := pop.NewStore(cfg.StateDir, d.log)
+	addresses, err := addr.New(addr.Options{StateFile: filepath.Join(cfg.StateDir, "addresses.json"), Logger: d.log})
+	if err != nil {
+		return nil, err
+	}
+	if d.fleet, err = d.buildFleet(); err != nil {
+		return nil, err
+	}
+	m := metrics.New(metrics.Build{Version: version})
+	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
+	d.runner = health.NewRunner(health.Options{
+		Logger:    d.log,
+		OnVerdict: func(s health.State) { d.controller.OnVerdict(s) },
+		OnResult: func(s health.State) {
+			m.ObserveResult(s.Spec.Service, s.Spec.ID, api.CheckOf(s).Outcome, s.Last.Latency)
+		},
+	})
+	d.controller = pop.New(pop.Options{
+		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
+		Addresses: vips{addresses}, Metrics: m, Store: store,
+		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload,
+	})
+	if err := d.setChecks(cfg); err != nil {
+		return nil, err
+	}
+	if err := d.buildBGP(store, dry); err != nil {
+		return nil, err
+	}
+	server, err := api.New(api.Options{Socket: cfg.API.Socket, Backend: d.controller, Logger: d.log})
+	if err != nil {
+		return nil, err
+	}
+	d.tasks = []task{j, store, named{addresses, "addresses"}}
+	if d.routes != nil {
+		d.tasks = append(d.tasks, named{d.routes, "fib"})
+	}
+	d.tasks = append(d.tasks, d.speaker, named{d.runner, "checks"}, d.controller, named{d.bfd, "bfd"}, d.fleet, server)
+	if cfg.Metrics.Listen != "" {
+		d.tasks = append(d.tasks, exporter{m, cfg.Metrics.Listen})
+	}
+	return d, nil
+}
+
+// buildBGP makes the speaker and what stands beside it.
+func (d *parts) buildBGP(store *pop.Store, dry bool) error {
+	section, err := gobgp.ParseConfig(d.cfg.BGP)
+	if err != nil {
+		return err
+	}
+	if d.cfg.FIB.Install && !dry {
+		if d.routes, err = newRoutes(d.cfg.FIB, d.log); err != nil {
+			return err
+		}
+	}
+	restarting, err := store.Restarting()
+	if err != nil {
+		d.log.Error("the state cannot be read", "err", err)
+	}
+	d.speaker, err = gobgp.New(gobgp.Options{
+		Config: section, Logger: d.log, Own: d.controller.Own(d.cfg), Import: imports(d.cfg), ImportAll: d.cfg.FIB.Install,
+		Transit: d.cfg.FIB.Transit, APISocket: d.cfg.API.GoBGPSocket, APIListen: d.cfg.API.GoBGPListen, Restarting: restarting && !dry,
+		OnPeer: d.controller.OnPeer, OnPath: d.onPath, OnWritten: d.controller.OnWritten,
+	})
+	if err != nil {
+		return err
+	}
+	d.bfd, err = bfd.New(bfd.Options{Sessions: sessions(d.cfg), Logger: d.log, OnChange: d.onBFD})
+	return err
+}
+
+// imports are the prefixes whose learned paths tell what other POPs do.
+func imports(cfg *config.Config) []netip.Prefix {
+	if len(cfg.Fleet.RIB) == 0 {
+		return nil
+	}
+	var ps []netip.Prefix
+	for _, s := range cfg.Services {
+		for _, id := range s.Slices {
+			ps = append(ps, id.Prefix())
+		}
+	}
+	return ps
+}
+
+func (d *parts) buildFleet() (*fleet.Fleet, error) {
+	f := d.cfg.Fleet
+	c := fleet.Config{POP: d.cfg.POP, Listen: f.Listen, Poll: f.Poll, Stale: d.cfg.Limits.StaleAfter}
+	for _, p := range f.Peers {
+		c.Peers = append(c.Peers, fleet.Peer{POP: p.POP, URL: p.URL, Capacity: p.Capacity})
+	}
+	for _, r := range f.RIB {
+		c.Sites = append(c.Sites, fleet.Site{POP: r.POP, Community: r.Site, Capacity: r.Capacity})
+	}
+	if f.SecretFile != "" {
+		secrets, err := fleet.ReadSecrets(f.SecretFile)
+		if err != nil {
+			return nil, err
+		}
+		c.Secrets = secrets
+	}
+	return fleet.New(c, func(ctx context.Context) ([]fleet.Claim, error) { return d.controller.Claims(ctx) }, d.log)
+}
+
+// specs makes the checks of a configuration.
+func specs(cfg *config.Config) ([]health.Spec, error) {
+	var out []health.Spec
+	var errs []error
+	for i := range cfg.Services {
+		for j := range cfg.Services[i].Checks {
+			c := &cfg.Services[i].Checks[j]
+			checker, err := probe.New(c.Probe)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("services[%d].checks[%d] (%s): %w", i, j, c.ID, err))
+				continue
+			}
+			out = append(out, c.Spec(cfg.Services[i].ID, checker))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+func (d *parts) setChecks(cfg *config.Config) error {
+	checks, err := specs(cfg)
+	if err != nil {
+		return err
+	}
+	return d.runner.Set(checks)
+}
+
+func sessions(cfg *config.Config) []bfd.SessionConfig {
+	var out []bfd.SessionConfig
+	for _, s := range cfg.BFD {
+		out = append(out, bfd.SessionConfig{
+			Neighbor: s.Neighbor, Transmit: s.Transmit, Receive: s.Receive, Multiplier: int(s.Multiplier), Multihop: s.Multihop,
+		})
+	}
+	return out
+}
+
+func logger(c config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.Level)) // the configuration has judged it
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// announcer is the speaker, with BFD's word on each neighbor. It is looked up
+// late because controller and speaker know each other.
+type announcer struct{ d *parts }
+
+func (a announcer) Set(ctx context.Context, set []bgp.Announcement) error {
+	return a.d.speaker.Set(ctx, set)
+}
+
+func (a announcer) Announced() []bgp.Announcement { return a.d.speaker.Announced() }
+
+func (a announcer) Peers() []bgp.PeerState {
+	peers := a.d.speaker.Peers()
+	state := map[netip.Addr]string{}
+	for _, s := range a.d.bfd.Sessions() {
+		state[s.Neighbor.WithZone("")] = s.State.String()
+	}
+	for i := range peers {
+		peers[i].BFD = state[peers[i].Address.WithZone("")]
+	}
+	return peers
+}
+
+// exporter is the metrics' listener as a task.
+type exporter struct {
+	m      *metrics.Metrics
+	listen string
+}
+
+func (e exporter) Run(ctx context.Context) error { return e.m.Serve(ctx, e.listen) }
+func (e exporter) String() string                { return "metrics" }
+
+func journalStats(j *journal.Journal) metrics.Journal {
+	s := j.Stats()
+	return metrics.Journal{Written: s.Written, Errors: s.Errors, Dropped: s.Dropped, Failing: j.Err() != nil}
+}
+
+// named gives a task the name that its errors carry.
+type named struct {
+	runner interface{ Run(context.Context) error }
+	name   string
+}
+
+func (n named) Run(ctx context.Context) error { return n.runner.Run(ctx) }
+func (n named) String() string                { return n.name }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/bgp/addr"
+	"github.com/catchment/catchment/bgp/bfd"
+	"github.com/catchment/catchment/bgp/fib"
+	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/config"
+)
+
+// routes writes the best learned paths into the kernel. The speaker tells of
+// paths one at a time, so nothing here is called by two at once.
+type routes struct {
+	*fib.Table
+	best *fib.Best
+	log  *slog.Logger
+}
+
+func newRoutes(c config.FIB, log *slog.Logger) (*routes, error) {
+	t, err := fib.New(fib.Options{TableID: int(c.Table), Protocol: int(c.Protocol), Metric: int(c.Metric), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return &routes{Table: t, best: fib.NewBest(c.Multipath), log: log}, nil
+}
+
+func (r *routes) path(p bgp.Path, withdrawn bool) {
+	d, changed := fib.Decision{}, false
+	if withdrawn {
+		d, changed = r.best.Withdraw(p.Prefix, p.Neighbor, p.PathID)
+	} else {
+		d, changed = r.best.Add(p)
+	}
+	if !changed {
+		return
+	}
+	if err := r.Apply(d); err != nil {
+		r.log.Warn("route is not in the kernel yet", "prefix", d.Prefix, "err", err)
+	}
+}
+
+// onPath tells everybody who listens to learned paths.
+func (d *parts) onPath(p bgp.Path, withdrawn bool) {
+	d.fleet.Path(p, withdrawn)
+	if d.routes != nil {
+		d.routes.path(p, withdrawn)
+	}
+}
+
+// onBFD closes the session of a neighbor that was there and is gone. One that
+// has never been up says nothing: it may not speak BFD at all.
+func (d *parts) onBFD(e bfd.Event) {
+	d.controller.OnBFD(e.Neighbor, e.State.String(), e.Was.String(), e.Diagnostic.String())
+	if e.Failure() {
+		ctx, cancel := context.WithTimeout(context.Background(), joinTime)
+		defer cancel()
+		if err := d.speaker.ResetPeer(ctx, e.Neighbor.WithZone(""), "BFD down: "+e.Diagnostic.String()); err != nil {
+			d.log.Error("BFD is down and the session cannot be reset", "neighbor", e.Neighbor, "err", err)
+		}
+	}
+}
+
+// vips is the address manager in the controller's words.
+type vips struct{ m *addr.Manager }
+
+func (v vips) Ensure(ctx context.Context, want []pop.VIP) ([]pop.VIP, error) {
+	all := make([]addr.Address, len(want))
+	for i, w := range want {
+		all[i] = addr.Address{Addr: w.Address, Device: w.Device, Keep: w.Keep}
+	}
+	err := v.m.Ensure(ctx, all)
+	if err == nil {
+		return nil, nil
+	}
+	gone, cerr := v.m.Check(ctx)
+	if cerr != nil {
+		return want, err
+	}
+	var missing []pop.VIP
+	for _, a := range gone {
+		for _, w := range want {
+			if w.Address.Unmap() == a.Addr && (w.Device == a.Device || w.Device == "") {
+				missing = append(missing, w)
+			}
+		}
+	}
+	return missing, err
+}
