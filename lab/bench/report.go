@@ -40,7 +40,7 @@ func writeTable(out io.Writer, which blow, title string, results map[string]*res
 		}
 		if rows++; rows == 1 {
 			fmt.Fprintf(out, "\n%s\n", title)
-			fmt.Fprintln(tw, "router\tn\tdown median\tp99\tmin-max\tto UPDATE\trouter's part\tback median\tp99\tmin-max\tvs peer\t ")
+			fmt.Fprintln(tw, "router\tn\tdown median\tp99\tmin-max\tto UPDATE\tfrom probe\trouter's part\tback median\tp99\tmin-max\tvs peer\t ")
 		}
 		for i, r := range routers {
 			name := s.title
@@ -48,9 +48,9 @@ func writeTable(out io.Writer, which blow, title string, results map[string]*res
 				name = ""
 			}
 			down, up := res.down[r], res.up[r]
-			fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s-%s\t%s\t%s\t%s\t%s\t%s-%s\t%s\t  %s\n", r, len(down),
+			fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s-%s\t%s\t%s\t%s\t%s\t%s\t%s-%s\t%s\t  %s\n", r, len(down),
 				short(down.median()), short(down.p99()), short(down.min()), short(down.max()),
-				short(res.update.median()), short(res.router[r].median()),
+				short(res.update.median()), short(res.detect.median()), short(res.router[r].median()),
 				short(up.median()), short(up.p99()), short(up.min()), short(up.max()),
 				ratio(down, results[s.peer], r), name)
 		}
@@ -72,8 +72,9 @@ func writeNotes(out io.Writer, opt Options) {
 		p99 = fmt.Sprintf("of %d samples that is the maximum", opt.Kills)
 	}
 	fmt.Fprintf(out, `
-p99: %s. "to UPDATE" is the median from the blow to the first withdrawal on the wire, "router's part"
-from the withdrawal on the wire to the route gone; what Catchment can do ends with the first. "vs peer" is median down
+p99: %s. Medians: "to UPDATE" from the blow to the first withdrawal on the wire, "from probe" the part
+of it after the first check that began after the blow, "router's part" from the withdrawal on the wire to the route
+gone: a tool can be faster in the first only. "vs peer" is median down
 time over that of the tool with the same settings (kernel-assisted and hang rows: over ExaBGP 1 s, fast 0.2 s).
 "back" counts from the start of the service's process; rise as in the row (kernel-assisted: 2), hold-down 0.
 `, p99)
