@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -16,9 +17,12 @@ import (
 )
 
 // listen makes the socket. A socket file that is left over is removed only if
-// nobody answers on it; anything else at that path is an error. The file is at
-// no time open to more than mode says.
+// nobody answers on it; anything else at that path is an error. A missing
+// directory (/run is empty after a boot) is made. The file is at no time open to more than mode says.
 func listen(ctx context.Context, path string, mode fs.FileMode, group string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
 	if err := clear(ctx, path); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
