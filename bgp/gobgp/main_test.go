@@ -75,6 +75,9 @@ func conf(section string, kv ...any) map[string]any {
 	for i := 0; i < len(kv); i += 2 {
 		c[kv[i].(string)] = kv[i+1]
 	}
+	if section == "config" {
+		return map[string]any{"config": c}
+	}
 	return map[string]any{section: map[string]any{"config": c}}
 }
 

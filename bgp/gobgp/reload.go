@@ -43,11 +43,17 @@ func (s *Speaker) Reload(ctx context.Context, c *Config, own, imports []netip.Pr
 		return nil
 	}
 	oldScope := s.scope
-	policies := !reflect.DeepEqual(policyPart(old), policyPart(c))
-	if policies || !reflect.DeepEqual(oldScope, sc) {
+	policies := !reflect.DeepEqual(policyPart(old), policyPart(c)) ||
+		(len(oldScope.imports) == 0) != (len(sc.imports) == 0) // another import policy
+	if !policies {
+		if err := updateSets(ctx, srv, oldScope, sc); err != nil {
+			return wrap(errors.Join(fmt.Errorf("reload: %w", err), updateSets(ctx, srv, sc, oldScope)))
+		}
+	} else {
 		if err := s.setPolicies(ctx, srv, c, sc, s.variants.list()); err != nil {
 			// The old ones go back, should the new ones be half in force.
-			return wrap(errors.Join(fmt.Errorf("reload: %w", err), s.setPolicies(ctx, srv, old, oldScope, s.variants.list())))
+			err = fmt.Errorf("reload: %w", err)
+			return wrap(errors.Join(err, s.setPolicies(ctx, srv, old, oldScope, s.variants.list()), s.resend(ctx, srv)))
 		}
 	}
 	rebuild := !slices.Equal(s.facts.internal(), factsOf(c).internal())
@@ -61,6 +67,32 @@ func (s *Speaker) Reload(ctx context.Context, c *Config, own, imports []netip.Pr
 		errs = append(errs, srv.ResetPeer(ctx, r))
 	}
 	return wrap(errors.Join(errs...))
+}
+
+// updateSets changes our prefix sets in place, without a moment in which the
+// guard is not whole.
+func updateSets(ctx context.Context, srv *server.BgpServer, old, now scope) error {
+	var errs []error
+	for _, set := range without(now, old).sets() {
+		if set.DefinedType == api.DefinedType_PREFIX {
+			errs = append(errs, srv.AddDefinedSet(ctx, &api.AddDefinedSetRequest{DefinedSet: set}))
+		}
+	}
+	for _, set := range without(old, now).sets() {
+		if set.DefinedType == api.DefinedType_PREFIX && len(set.Prefixes) > 1 {
+			set.Prefixes = set.Prefixes[1:] // but not the one that is always there
+			errs = append(errs, srv.DeleteDefinedSet(ctx, &api.DeleteDefinedSetRequest{DefinedSet: set}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// without returns the prefixes of a that b lacks.
+func without(a, b scope) scope {
+	minus := func(x, y []netip.Prefix) []netip.Prefix {
+		return slices.DeleteFunc(slices.Clone(x), func(p netip.Prefix) bool { return slices.Contains(y, p) })
+	}
+	return scope{own: minus(a.own, b.own), imports: minus(a.imports, b.imports)}
 }
 
 func (s *Speaker) adopt(c *Config, sc scope) {
@@ -159,9 +191,9 @@ func (s *Speaker) removeNeighbor(ctx context.Context, srv *server.BgpServer, n o
 	return nil
 }
 
-// resend hands all announcements to GoBGP again, so that they pass changed
-// policies. Where a neighbor has a route that the policies now hold back, the
-// route is withdrawn first.
+// resend brings the neighbors' tables to changed policies. Where a neighbor
+// has a route that the policies now hold back, the route is withdrawn from
+// all and announced again.
 func (s *Speaker) resend(ctx context.Context, srv *server.BgpServer) error {
 	all := s.Announced()
 	var prefixes []netip.Prefix
@@ -184,7 +216,9 @@ func (s *Speaker) resend(ctx context.Context, srv *server.BgpServer) error {
 		if held[a.Prefix] {
 			errs = append(errs, s.withdraw(ctx, srv, b, a.Prefix))
 		}
-		errs = append(errs, s.announce(ctx, srv, b, a))
+		errs = append(errs, s.announce(ctx, srv, b, a)) // does something if withdrawn, or of another variant now
 	}
-	return errors.Join(errs...)
+	s.wire.resend()
+	r := &api.ResetPeerRequest{Soft: true, Direction: api.ResetPeerRequest_OUT}
+	return errors.Join(append(errs, srv.ResetPeer(ctx, r))...)
 }

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	doubtAge = 50 * time.Millisecond // a write that takes longer is looked into
-	stopTime = 5 * time.Second       // for the end of Run, where no deadline is given
+	doubtAge   = 50 * time.Millisecond // a write that takes longer is looked into
+	doubtPause = time.Second
+	stopTime   = 5 * time.Second // for the end of Run, where no deadline is given
 )
 
 // Run speaks BGP until the context ends, or Stop or Leave has been called; it
@@ -104,6 +105,12 @@ func (s *Speaker) setPolicies(ctx context.Context, srv *server.BgpServer, c *Con
 	if err != nil {
 		return err
 	}
+	// While sets and policies are replaced only ours are in force and nothing
+	// else passes: an assignment that names a policy that is gone would leave
+	// the table without any.
+	if err := s.closeExport(ctx, srv); err != nil {
+		return err
+	}
 	s.glog.trial.Store(true) // GoBGP calls Fatal for a bad set, and returns the error too
 	err = srv.SetPolicies(ctx, r)
 	s.glog.trial.Store(false)
@@ -111,6 +118,28 @@ func (s *Speaker) setPolicies(ctx context.Context, srv *server.BgpServer, c *Con
 		return fmt.Errorf("policies: %w", err)
 	}
 	return assign(ctx, srv, c)
+}
+
+// closeExport takes the user's policies out of force and lets nothing pass.
+// At the first start there are none of ours yet either.
+func (s *Speaker) closeExport(ctx context.Context, srv *server.BgpServer) error {
+	var ours []*api.Policy
+	if _, err := s.server(); err == nil {
+		ours = []*api.Policy{{Name: policyGuard}, {Name: policyVariants}, {Name: policyStrip}}
+	}
+	a := &api.PolicyAssignment{Name: "global", Direction: api.PolicyDirection_EXPORT, Policies: ours,
+		DefaultAction: api.RouteAction_REJECT}
+	if err := srv.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: a}); err != nil {
+		return fmt.Errorf("close export: %w", err)
+	}
+	in := &api.PolicyAssignment{Name: "global", Direction: api.PolicyDirection_IMPORT}
+	if len(ours) > 0 {
+		in.Policies = []*api.Policy{{Name: policyImport}}
+	}
+	if err := srv.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: in}); err != nil {
+		return fmt.Errorf("close import: %w", err)
+	}
+	return nil
 }
 
 // startExtras starts the monitoring that a gobgpd config can ask for.
@@ -207,7 +236,7 @@ func (s *Speaker) tend(ctx context.Context, srv *server.BgpServer) {
 // policy of the user's, or a family that was not negotiated, may hold them
 // back. A neighbor that is still syncing after our restart gets them later.
 func (s *Speaker) doubt(ctx context.Context, srv *server.BgpServer) {
-	for addr, prefixes := range s.wire.doubtful(doubtAge) {
+	for addr, prefixes := range s.wire.doubtful(doubtAge, doubtPause) {
 		exports := make(map[netip.Prefix]bool)
 		for _, v6 := range []bool{false, true} {
 			maps.Copy(exports, s.exports(ctx, srv, addr, prefixes, v6))

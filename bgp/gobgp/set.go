@@ -112,6 +112,16 @@ func (s *Speaker) announce(ctx context.Context, srv *server.BgpServer, b *batch,
 	if v != nil {
 		id, key = v.id, v.key
 	}
+	s.mu.Lock()
+	old, had := s.current[a.Prefix]
+	same := had && s.used[a.Prefix] == key && old.Attributes.Equal(a.Attributes)
+	if same { // GoBGP would send nothing, and we would wait for it
+		s.current[a.Prefix] = a
+	}
+	s.mu.Unlock()
+	if same {
+		return nil
+	}
 	path, err := toPath(a, id, time.Now())
 	if err != nil {
 		return err

@@ -46,7 +46,8 @@ type adjOut struct {
 type write struct {
 	announce bool
 	since    time.Time
-	batch    *batch // nil: the first table after the session came up
+	batch    *batch    // nil: a whole table, after the session came up or a reload
+	asked    time.Time // when it was last looked into
 }
 
 // batch is the changes of one Set.
@@ -84,9 +85,9 @@ func (w *wire) announce(b *batch, a bgp.Announcement) {
 	for addr, o := range w.out {
 		switch {
 		case w.reaches(addr, a):
-			o.await(a.Prefix, write{true, w.now(), b})
+			o.await(a.Prefix, write{announce: true, since: w.now(), batch: b})
 		case o.has(a.Prefix):
-			o.await(a.Prefix, write{false, w.now(), b})
+			o.await(a.Prefix, write{since: w.now(), batch: b})
 		}
 	}
 }
@@ -98,7 +99,20 @@ func (w *wire) withdraw(b *batch, p netip.Prefix) {
 	delete(w.set, p)
 	for _, o := range w.out {
 		if o.has(p) {
-			o.await(p, write{false, w.now(), b})
+			o.await(p, write{since: w.now(), batch: b})
+		}
+	}
+}
+
+// resend says that the whole table is about to go to everyone again.
+func (w *wire) resend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for addr, o := range w.out {
+		for p, a := range w.set {
+			if w.reaches(addr, a) {
+				o.await(p, write{announce: true, since: w.now()})
+			}
 		}
 	}
 }
@@ -183,7 +197,7 @@ func (w *wire) up(f log.Fields) {
 	o := &adjOut{sent: make(map[netip.Prefix]bool), awaited: make(map[netip.Prefix][]write)}
 	for p, a := range w.set {
 		if w.reaches(addr, a) {
-			o.await(p, write{true, w.now(), nil})
+			o.await(p, write{announce: true, since: w.now()})
 		}
 	}
 	w.out[addr] = o
@@ -272,14 +286,16 @@ func (w *wire) flush(ctx context.Context) error {
 	}
 }
 
-// doubtful lists the neighbors that owe a write for longer than age.
-func (w *wire) doubtful(age time.Duration) map[netip.Addr][]netip.Prefix {
+// doubtful lists the neighbors that owe a write for longer than age, each
+// write again only after the pause.
+func (w *wire) doubtful(age, pause time.Duration) map[netip.Addr][]netip.Prefix {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := make(map[netip.Addr][]netip.Prefix)
 	for addr, o := range w.out {
 		for p, q := range o.awaited {
-			if w.now().Sub(q[0].since) >= age {
+			if now := w.now(); now.Sub(q[0].since) >= age && now.Sub(q[0].asked) >= pause {
+				q[0].asked = now
 				out[addr] = append(out[addr], p)
 			}
 		}
