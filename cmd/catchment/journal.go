@@ -54,7 +54,7 @@ func (a *app) journal(ctx context.Context, c *api.Client, f api.JournalFilter) e
 			return lines.Encode(e)
 		}
 		about := string(e.Service)
-		if e.Slice.Prefix().IsValid() {
+		if e.Slice.Prefix().IsValid() && !strings.HasPrefix(e.Text, e.Slice.String()) {
 			about = strings.TrimSpace(about + " " + e.Slice.String())
 		}
 		if about != "" {

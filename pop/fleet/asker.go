@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -165,6 +166,10 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	req.Header["Idempotency-Key"] = nil
 	res, err := a.x.client.Do(req)
 	if err != nil {
+		var where *url.Error
+		if errors.As(err, &where) {
+			err = where.Err // the URL is said beside it, wherever this is shown
+		}
 		return nil, fmt.Errorf("peer %s: %w", a.peer.POP, err)
 	}
 	defer res.Body.Close()
