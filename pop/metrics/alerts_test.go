@@ -1,0 +1,55 @@
+package metrics
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// TestAlertsNameWhatThereIs: each metric and label that configs/alerts.yml
+// asks for is exported.
+func TestAlertsNameWhatThereIs(t *testing.T) {
+	text, err := os.ReadFile("../../configs/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert, Expr string
+				Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	names, labels := constants(t)
+	labels = append(labels, "instance", "job", "le")
+	metric := regexp.MustCompile(`catchment_[a-z_]+`)
+	label := regexp.MustCompile(`([a-z]+)=~?"|\$labels\.([a-z]+)`)
+	seen := map[string]bool{}
+	for _, r := range file.Groups[0].Rules {
+		if seen[r.Alert] || !strings.HasPrefix(r.Alert, "Catchment") || r.Annotations["summary"] == "" {
+			t.Errorf("%q: twice, without our prefix, or without a summary", r.Alert)
+		}
+		seen[r.Alert] = true
+		for _, m := range metric.FindAllString(r.Expr, -1) {
+			if !slices.Contains(names, strings.TrimSuffix(m, "_bucket")) {
+				t.Errorf("%s: no metric %s", r.Alert, m)
+			}
+		}
+		for _, l := range label.FindAllStringSubmatch(r.Expr+r.Annotations["summary"], -1) {
+			if !slices.Contains(labels, l[1]+l[2]) {
+				t.Errorf("%s: no label %s", r.Alert, l[1]+l[2])
+			}
+		}
+	}
+	if len(seen) < 10 {
+		t.Error("only", len(seen), "rules were read")
+	}
+}
