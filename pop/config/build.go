@@ -242,7 +242,8 @@ func (b *builder) whole() {
 	if len(b.raw.Services) == 0 && !b.raw.FIB.Install {
 		b.refuse("", "no services and no fib.install: nothing to do; an empty configuration is refused, not obeyed")
 	}
-	if len(c.Services) > 0 && !c.Fleet.Configured() {
+	byHealth := func(s Service) bool { return !s.Always }
+	if slices.ContainsFunc(c.Services, byHealth) && !c.Fleet.Configured() {
 		b.warnf("fleet", "no peers and no rib: the guards last-pop and correlated are inactive, this POP may withdraw as the last one")
 	}
 	for i := range c.Services {
