@@ -33,7 +33,12 @@ func grConfig() map[string]any {
 }
 
 func announceUntilEOF() error {
-	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us4, 0, session(us4, peerA, asA, grConfig())))
+	var mode, local, remote string
+	if _, err := fmt.Sscan(os.Getenv(childEnv), &mode, &local, &remote); err != nil {
+		return err
+	}
+	us, peer := netip.MustParseAddr(local), netip.MustParseAddr(remote)
+	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, peer, asA, grConfig())))
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func announceUntilEOF() error {
 	}
 	fmt.Println("up")
 	io.Copy(io.Discard, os.Stdin)
-	if os.Getenv(childEnv) == "kill" {
+	if mode == "kill" {
 		select {} // until we are killed
 	}
 	return s.Leave(ctx)
@@ -92,11 +97,14 @@ func startChild(t *testing.T, mode string) *process {
 }
 
 func TestLeaveKeepsRoutesAndRestartKeepsTraffic(t *testing.T) {
-	for _, mode := range []string{"leave", "kill"} {
+	t.Parallel()
+	for mode, net := range map[string]string{"leave": "127.0.1.", "kill": "127.0.2."} {
+		us4, peerA := netip.MustParseAddr(net+"1"), netip.MustParseAddr(net+"2")
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 				Peers: []map[string]any{session(peerA, us4, ourAS, passive, grConfig())}})
-			p := startChild(t, mode)
+			p := startChild(t, fmt.Sprint(mode, " ", us4, " ", peerA))
 			a.AwaitRoute(web4, nil)
 			a.AwaitRoute(web4b, nil)
 			p.stdin.Close()
