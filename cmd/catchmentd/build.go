@@ -16,6 +16,7 @@ import (
 	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/health/probe"
+	"github.com/catchment/catchment/health/socket"
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
@@ -33,6 +34,7 @@ type parts struct {
 	controller *pop.Controller
 	speaker    *gobgp.Speaker
 	runner     *health.Runner
+	watcher    *socket.Watcher
 	bfd        *bfd.Manager
 	fleet      *fleet.Fleet
 	routes     *routes // nil: no FIB
@@ -86,9 +88,10 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 			m.ObserveResult(s.Spec.Service, s.Spec.ID, api.CheckOf(s).Outcome, s.Last.Latency)
 		},
 	})
+	d.watcher = socket.NewWatcher(socket.Options{Logger: d.log, OnHint: d.runner.Hint})
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload,
 	})
 	if err := d.setChecks(cfg); err != nil {
@@ -105,7 +108,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	if d.routes != nil {
 		d.tasks = append(d.tasks, named{d.routes, "fib"})
 	}
-	d.tasks = append(d.tasks, d.speaker, named{d.runner, "checks"}, d.controller, named{d.bfd, "bfd"}, d.fleet, server)
+	d.tasks = append(d.tasks, d.speaker, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.controller, named{d.bfd, "bfd"}, d.fleet, server)
 	if cfg.Metrics.Listen != "" {
 		d.tasks = append(d.tasks, exporter{m, cfg.Metrics.Listen})
 	}
@@ -195,7 +198,28 @@ func (d *parts) setChecks(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	return d.takeChecks(checks)
+}
+
+// takeChecks hands checks to the runner, and what they watch to the watcher.
+func (d *parts) takeChecks(checks []health.Spec) error {
+	var addrs []netip.AddrPort
+	var pidFiles []string
+	for _, c := range checks {
+		addrs = append(addrs, c.Watch...)
+		if c.PIDFile != "" {
+			pidFiles = append(pidFiles, c.PIDFile)
+		}
+	}
+	d.watcher.Set(addrs, pidFiles)
 	return d.runner.Set(checks)
+}
+
+// loads counts connections by asking the kernel.
+type loads struct{}
+
+func (loads) Connections(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]int, error) {
+	return socket.Connections(ctx, addrs)
 }
 
 func sessions(cfg *config.Config) []bfd.SessionConfig {

@@ -30,7 +30,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err := d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg)); err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(d.runner.Set(checks), d.bfd.Set(sessions(cfg))); err != nil {
+	if err := errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg))); err != nil {
 		return nil, nil, err
 	}
 	changes := config.Diff(old, cfg)
