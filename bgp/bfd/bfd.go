@@ -117,7 +117,10 @@ type SessionConfig struct {
 	Multiplier int           // 1 to 255 packets of ours may be missed; zero: DefaultMultiplier
 
 	Multihop bool // RFC 5883, port 4784; else RFC 5881, port 3784, hop limit 255 required
-	MinTTL   int  // multihop only: least hop limit of a received packet; zero: any
+	// MinTTL is for multihop only: the least hop limit of a received packet;
+	// zero: any. FRR sends 255; BIRD 2.0.12 sends the system's default over
+	// IPv4, 64 mostly.
+	MinTTL int
 }
 
 type key struct {
