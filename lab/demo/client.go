@@ -3,10 +3,12 @@ package demo
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/catchment/catchment/lab/netlab"
@@ -34,14 +36,24 @@ func (w *world) ask(add func(Event)) (map[string]*tally, error) {
 	out := map[string]*tally{}
 	for _, f := range families {
 		t := &tally{family: f, add: add}
-		_, err := w.lab.Start(clientNode, netlab.Command{Stdout: t, Args: []string{"lab-fetch", "--again",
+		p, err := w.lab.Start(clientNode, netlab.Command{Stdout: t, Args: []string{"lab-fetch", "--again",
 			"--url", "http://" + strings.TrimSuffix(f.vip.String(), ":80") + "/", "--every", every.String(), "--timeout", "1s"}})
 		if err != nil {
 			return nil, err
 		}
 		out[f.name] = t
+		w.asking = append(w.asking, p)
 	}
 	return out, nil
+}
+
+// quiet ends the client's processes.
+func (w *world) quiet() error {
+	var errs []error
+	for _, p := range w.asking {
+		errs = append(errs, p.Signal(syscall.SIGTERM))
+	}
+	return errors.Join(errs...)
 }
 
 // Write takes the process's output as it comes.

@@ -87,13 +87,13 @@ func tell(ctx context.Context, o Options, dir, bin string) (err error) {
 		return err
 	}
 	fmt.Fprint(o.Out, t.style.summary(list))
-	if o.Keep {
-		fmt.Fprint(o.Out, t.style.invitation(w))
-		<-ctx.Done()
-		fmt.Fprintln(o.Out, "\nThe world is gone.")
-	}
 	if err == nil {
 		fmt.Fprintf(o.Out, "\nAll seen, in %.0f s.\n", time.Since(start).Seconds())
+	}
+	if o.Keep {
+		fmt.Fprint(o.Out, t.style.invitation(w))
+		err = errors.Join(err, w.quiet(), w.lab.Publish(ctx))
+		fmt.Fprintln(o.Out, "\nThe world is gone.")
 	}
 	return err
 }

@@ -19,7 +19,12 @@ func (s *story) comesUp(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	s.say("starts", "the services, at LON, FRA and NYC")
+	for _, node := range daemons {
+		if err := s.world.start(node); err != nil {
+			return "", err
+		}
+	}
+	s.say("starts", "catchmentd in all POPs and routers")
 	sessions, err := s.sessions(ctx)
 	if err != nil {
 		return "", err

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -30,9 +31,17 @@ type journals struct {
 	list []decision
 }
 
-// follow reads one POP's journal until ctx ends.
+// follow reads one POP's journal from when its daemon answers until ctx ends.
 func (j *journals) follow(ctx context.Context, s site) error {
-	err := j.world.clients[s.node].Journal(ctx, api.JournalFilter{Follow: true}, func(e api.JournalEntry) error {
+	var said error
+	err := until(ctx, patience, "catchmentd answers at "+s.pop, func() bool {
+		_, said = j.world.clients[s.node].Status(ctx)
+		return said == nil
+	})
+	if err != nil {
+		return errors.Join(err, said)
+	}
+	err = j.world.clients[s.node].Journal(ctx, api.JournalFilter{Follow: true}, func(e api.JournalEntry) error {
 		return j.take(s, e)
 	})
 	if ctx.Err() != nil {

@@ -75,8 +75,11 @@ func (k *kernel) look(f family, at time.Time) error {
 		return nil
 	}
 	k.moves[f.name] = append(k.moves[f.name], move{at, to})
-	k.add(Event{At: at, Who: routerNode, What: "route", Alert: to == nowhere,
-		Detail: fmt.Sprintf("%v leads to %s (was %s)", f.prefix, to, was)})
+	detail := fmt.Sprintf("%v leads to %s", f.prefix, to)
+	if was != nowhere {
+		detail += " (was " + was + ")"
+	}
+	k.add(Event{At: at, Who: routerNode, What: "route", Alert: to == nowhere, Detail: detail})
 	return nil
 }
 

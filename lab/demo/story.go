@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,13 +44,13 @@ var steps = []step{
 // do notes something the demo does, from which the following is measured.
 func (s *story) do(what, detail string) time.Time {
 	now := time.Now()
-	s.timeline.Add(Event{At: now, Who: "demo", What: what, Detail: detail, Cause: true})
+	s.timeline.Add(Event{At: now, Who: narrator, What: what, Detail: detail, Cause: true})
 	return now
 }
 
 // say notes something the demo sees.
 func (s *story) say(what, format string, args ...any) {
-	s.timeline.Add(Event{At: time.Now(), Who: "demo", What: what, Detail: fmt.Sprintf(format, args...)})
+	s.timeline.Add(Event{At: time.Now(), Who: narrator, What: what, Detail: fmt.Sprintf(format, args...)})
 }
 
 // until waits for a condition; what names it when it does not come.
@@ -144,7 +145,7 @@ func (s *story) returns(ctx context.Context) (string, error) {
 	}
 	d, ok := s.journals.first(lon, started, announced)
 	if !ok {
-		return "", fmt.Errorf("LON's journal does not say that it announces")
+		return "", errors.New("LON's journal does not say that it announces")
 	}
 	wait := d.at.Sub(started)
 	if wait < holdDown {
@@ -165,8 +166,12 @@ func (s *story) drained(ctx context.Context) (string, error) {
 	if err := s.answeredBy(ctx, fra.pop); err != nil {
 		return "", err
 	}
-	if _, ok := s.journals.first(lon, began, draining); !ok {
-		return "", fmt.Errorf("LON's journal does not say that it drains")
+	err := until(ctx, patience, "LON's journal says that it drains", func() bool {
+		_, ok := s.journals.first(lon, began, draining)
+		return ok
+	})
+	if err != nil {
+		return "", err
 	}
 	if err := until(ctx, patience, "LON withdraws", func() bool { return s.journals.both(lon, withdrawn) }); err != nil {
 		return "", err
@@ -266,8 +271,7 @@ func (s *story) why(ctx context.Context) (string, error) {
 		if p != lon {
 			continue
 		}
-		s.say("asks", "catchment explain %v, at LON:", ipv4.prefix)
-		s.say("", "%v because %v", e.Slice.Stance, r)
+		s.timeline.Add(Event{At: time.Now(), Who: p.pop, What: "explain", Detail: fmt.Sprintf("%v: %v because %v", ipv4.prefix, e.Slice.Stance, r)})
 	}
 	return strings.Join(guards, " and "), nil
 }

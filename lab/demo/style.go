@@ -13,8 +13,11 @@ const (
 	indent      = 9 + 2 + 7 + 10
 	figureWidth = 10
 	textWidth   = columns - indent - figureWidth - 1
-	mostLines   = 4 // of text in one event
+	mostLines   = 5 // of text in one event
 )
+
+// narrator is who speaks where the demo itself does or sees something.
+const narrator = "demo"
 
 // style turns events into text.
 type style struct{ colour bool }
@@ -47,7 +50,7 @@ func (s style) render(e Event, start, cause time.Time) string {
 	}
 	lines := wrap(text, textWidth, columns-indent)
 	figure := ""
-	if !e.Cause && !cause.IsZero() && e.At.After(cause) {
+	if e.Who != narrator && !cause.IsZero() && e.At.After(cause) {
 		figure = "+" + span(e.At.Sub(cause))
 	}
 	var b strings.Builder

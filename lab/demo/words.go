@@ -24,13 +24,17 @@ func (s style) opening(root bool) string {
 func (s style) invitation(w *world) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say := func(command, what string) { line("  %s# %s", pad(command, 50), what) }
 	line("\n%s", s.paint(bold, "The world stays up. In another terminal:"))
 	line("  cd %s", w.run(""))
-	line("  catchment --socket lon/catchment.sock status        # also fra, nyc, t1, t2")
-	line("  catchment --socket lon/catchment.sock explain %v", ipv4.prefix)
-	line("  catchment --socket lon/catchment.sock journal")
-	line("  catchment --socket lon/catchment.sock drain %s     # and undrain", serviceName)
-	line("  touch lon/sick; rm lon/sick                         # fail and mend a check")
-	line("Logs: %s. Ctrl-C here ends the world.", w.lab.Dir())
+	say("catchment --socket lon/catchment.sock status", "or fra, nyc, t1, t2")
+	say("catchment --socket lon/catchment.sock explain "+ipv4.prefix.String(), "why")
+	say("catchment --socket lon/catchment.sock journal", "what happened")
+	say("catchment --socket lon/catchment.sock drain "+serviceName, "then undrain")
+	say("touch lon/sick", "its check fails; rm mends it")
+	line("  catchment lab exec demo client lab-fetch --url http://%v/", ipv4.vip.Addr())
+	line("  catchment lab exec demo lon sh")
+	say("catchment lab down demo", "or Ctrl-C here: the end")
+	line("Logs of all nodes: %s", w.lab.Dir())
 	return b.String()
 }

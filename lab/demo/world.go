@@ -72,6 +72,7 @@ type world struct {
 	lab      *netlab.Lab
 	dir      string // everything below is ours
 	services map[string]*netlab.Process
+	asking   []*netlab.Process      // of the client
 	clients  map[string]*api.Client // by node
 }
 
@@ -114,6 +115,12 @@ func (w *world) socket(node string) string { return filepath.Join(w.run(node), "
 
 // sick is the file that makes a POP's health page fail, and nothing else.
 func (w *world) sick(s site) string { return filepath.Join(w.run(s.node), "sick") }
+
+// start starts the daemon of a node.
+func (w *world) start(node string) error {
+	_, err := w.lab.Start(node, netlab.Command{Args: []string{"catchmentd", "--config", "/etc/catchment/catchment.yaml"}})
+	return err
+}
 
 // serve starts the POP's service: a process that can be killed.
 func (w *world) serve(s site) (*netlab.Process, error) {
