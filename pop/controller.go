@@ -206,9 +206,7 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	state, d := c.decider.Decide(c.state, in, now)
 	c.state, c.last = state, d
 	c.announce(ctx, d, detected)
-	if d.Ask && c.opt.Fleet != nil {
-		c.opt.Fleet.Poke(oldestLeaving(d))
-	}
+	c.tell(d, now)
 	changed := c.record(d, in, now)
 	c.publish(d, in, states, changed, now)
 
@@ -222,14 +220,23 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	return max(wait, time.Millisecond)
 }
 
-// oldestLeaving is the time after which peers must have been asked for every
-// slice that waits for their answer.
-func oldestLeaving(d policy.Decision) time.Time {
-	var t time.Time
-	for _, s := range d.Slices {
-		if s.Leaving.After(t) {
-			t = s.Leaving
-		}
+// tell makes the other POPs hear at once that this one got weaker, and asks
+// them again while a guard waits for their answers.
+func (c *Controller) tell(d policy.Decision, now time.Time) {
+	if c.opt.Fleet == nil {
+		return
 	}
-	return t
+	since, weaker := time.Time{}, false
+	for _, s := range d.Slices {
+		if s.Leaving.After(since) {
+			since = s.Leaving
+		}
+		weaker = weaker || s.Stance.Less(s.Before) || s.Leaving.Equal(now)
+	}
+	switch {
+	case weaker:
+		c.opt.Fleet.Poke(now)
+	case d.Ask:
+		c.opt.Fleet.Poke(since)
+	}
 }

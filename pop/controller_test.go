@@ -41,6 +41,7 @@ type world struct {
 	missing  []pop.VIP
 	load     map[netip.Addr]int
 	reload   func(*config.Config) (*config.Config, []string, error)
+	session  bgp.SessionState
 	cfg      *config.Config
 	c        *pop.Controller
 	store    *pop.Store
@@ -49,7 +50,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, dir string) *world {
-	w := &world{t: t, changed: make(chan struct{}, 1), load: map[netip.Addr]int{}}
+	w := &world{t: t, changed: make(chan struct{}, 1), load: map[netip.Addr]int{}, session: bgp.Established}
 	svc := config.Service{
 		Service: policy.Service{
 			ID: "web", Slices: []policy.SliceID{web}, Rungs: 2, DegradedRung: 1, SharedRung: 1, LastRung: 1, WithdrawOnDown: true,
@@ -128,7 +129,11 @@ func (w *world) Set(_ context.Context, set []bgp.Announcement) error {
 }
 
 func (w *world) Announced() []bgp.Announcement { return w.set }
-func (w *world) Peers() []bgp.PeerState        { return nil }
+func (w *world) Peers() []bgp.PeerState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []bgp.PeerState{{Address: netip.MustParseAddr("10.0.0.2"), State: w.session}}
+}
 
 func (w *world) Ensure(_ context.Context, vips []pop.VIP) ([]pop.VIP, error) {
 	var names []string
@@ -204,6 +209,8 @@ func (p peers) Poke(time.Time) {
 }
 func (p peers) Changed() <-chan struct{}           { return p.w.changed }
 func (p peers) Peers(time.Time) []fleet.PeerReport { return nil }
+
+func (p peers) Disagreements() []fleet.Disagreement { return nil }
 
 func (w *world) verdict(v policy.Verdict) {
 	w.mu.Lock()
@@ -551,6 +558,44 @@ func TestLastPOPAsksAndSaysSo(t *testing.T) {
 		claims, err := w.c.Claims(t.Context())
 		if err != nil || len(claims) != 1 || !claims[0].Leaving || claims[0].Verdict != policy.Down || claims[0].Failing[0] != "http" {
 			t.Errorf("claims %+v, %v", claims, err)
+		}
+	})
+}
+
+func TestClaimsNothingThatNoRouterHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir())
+		w.start()
+		defer w.stop()
+		w.verdict(policy.Up)
+		w.lines()
+		for _, c := range []struct {
+			session bgp.SessionState
+			want    policy.Action
+		}{{bgp.Established, policy.Announce}, {bgp.Active, policy.Withdraw}} {
+			w.mu.Lock()
+			w.session = c.session
+			w.mu.Unlock()
+			claims, err := w.c.Claims(t.Context())
+			if err != nil || len(claims) != 1 || claims[0].Stance.Action != c.want || claims[0].Verdict != policy.Up {
+				t.Errorf("%s: %+v, %v", c.session, claims, err)
+			}
+		}
+	})
+}
+
+func TestTheOthersHearAtOnceThatWeAreWeaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir())
+		w.start()
+		defer w.stop()
+		w.verdict(policy.Up)
+		w.lines()
+		before := w.poked
+		w.verdict(policy.Degraded)
+		w.lines()
+		if w.poked != before+1 {
+			t.Errorf("poked %d times", w.poked-before)
 		}
 	})
 }

@@ -42,6 +42,7 @@ type Fleet interface {
 	Poke(since time.Time)
 	Changed() <-chan struct{}
 	Peers(now time.Time) []fleet.PeerReport
+	Disagreements() []fleet.Disagreement
 }
 
 // Journal keeps what happened. Append never blocks.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/catchment/catchment/health"
@@ -40,6 +41,7 @@ func (c *Controller) input(states []health.State, now time.Time) policy.Input {
 	}
 	if c.opt.Fleet != nil {
 		in.Fleet = c.opt.Fleet.View(now)
+		c.disagree(now)
 	}
 	return in
 }
@@ -94,4 +96,20 @@ func (c *Controller) measure(ctx context.Context) {
 		}
 	}
 	c.load = load
+}
+
+// disagreeFor is how long a POP's word and our RIB may differ before a person
+// should know: longer than BGP takes to converge.
+const disagreeFor = 5 * time.Second
+
+// disagree raises an alarm for a POP that says it announces what our routers
+// no longer show.
+func (c *Controller) disagree(now time.Time) {
+	var words []string
+	for _, d := range c.opt.Fleet.Disagreements() {
+		if now.Sub(d.Since) >= disagreeFor {
+			words = append(words, d.String())
+		}
+	}
+	c.alarms.set("fleet-disagrees", len(words) > 0, strings.Join(words, "; "), now)
 }

@@ -73,11 +73,7 @@ func (v *View) slice(d policy.SliceDecision) api.SliceStatus {
 		out.Wanted, out.WantedReason = &d.Want, &d.Why
 	}
 	for _, g := range d.Guards {
-		says := g.Answer.String()
-		if g.Answer != policy.Allow && (g.Ask || !g.Wake.IsZero()) {
-			says = api.Wait
-		}
-		out.Guards = append(out.Guards, api.GuardStatus{Guard: g.Guard, Says: says, Detail: g.Detail})
+		out.Guards = append(out.Guards, api.GuardOf(g))
 	}
 	out.Next, out.NextAt = next(d, v.Now), d.Wake
 	for _, in := range v.Input.Intents {

@@ -83,7 +83,7 @@ func (c *Controller) awaitWithdrawn(ctx context.Context) []policy.SliceID {
 // waits reports whether a guard waits for an answer or for time to pass.
 func waits(d policy.SliceDecision) bool {
 	for _, g := range d.Guards {
-		if g.Ask || !g.Wake.IsZero() {
+		if g.Answer == policy.Veto && g.Ask || !g.Wake.IsZero() {
 			return true
 		}
 	}

@@ -52,3 +52,8 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, states []health
 	c.view.Store(v)
 	c.meter.show(v, changed)
 }
+
+// heard reports whether any router hears us at all.
+func (v *View) heard() bool {
+	return slices.ContainsFunc(v.Peers, func(p bgp.PeerState) bool { return p.State == bgp.Established })
+}

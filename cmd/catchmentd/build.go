@@ -65,6 +65,11 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
 	}
+	for _, socket := range []string{cfg.API.Socket, cfg.API.GoBGPSocket} {
+		if err := os.MkdirAll(filepath.Dir(socket), 0o755); socket != "" && err != nil {
+			return nil, fmt.Errorf("api: %w", err)
+		}
+	}
 	j, err := journal.Open(journal.Options{
 		Dir: filepath.Join(cfg.StateDir, "journal"), MaxSize: cfg.Journal.MaxSize, Keep: cfg.Journal.Keep, Logger: d.log,
 	})
