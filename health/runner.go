@@ -37,6 +37,7 @@ type Runner struct {
 	wake chan struct{} // something is in the inbox
 
 	mu    sync.Mutex
+	beat  time.Time // of the loop
 	inbox []event
 	// tasks and its indexes change in the loop under mu; the loop reads them
 	// without. What a task holds besides its state belongs to the loop alone.
@@ -130,6 +131,15 @@ func (r *Runner) ServiceStates(id policy.ServiceID) []State {
 	return snapshot(r.byService[id])
 }
 
+// Alive returns when the loop last went round, which it does at least once a
+// second; zero before Run. A watchdog compares it with the time: a runner that
+// does not go round judges nothing (State.Stalled tells it for one check).
+func (r *Runner) Alive() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.beat
+}
+
 func snapshot(tasks []*task) []State {
 	states := make([]State, len(tasks))
 	for i, t := range tasks {
@@ -176,7 +186,7 @@ func (r *Runner) turn(ctx context.Context) time.Duration {
 		r.forgiveStall(time.Now())
 		r.mu.Lock()
 		events := r.inbox
-		r.inbox = nil
+		r.inbox, r.beat = nil, time.Now()
 		r.mu.Unlock()
 		for _, e := range events {
 			r.handle(ctx, e)

@@ -481,8 +481,14 @@ func TestDeadman(t *testing.T) {
 		if st := r.States()[0]; !st.Stalled(time.Now(), time.Second) {
 			t.Errorf("not stalled: last alive %v ago", time.Since(st.LastAlive))
 		}
+		if got := time.Since(r.Alive()); got < 13*time.Second {
+			t.Errorf("the loop went round %v ago", got)
+		}
 		close(stall)
-		time.Sleep(time.Second)
+		time.Sleep(3*time.Second + ms(1))
+		if got := time.Since(r.Alive()); got > time.Second {
+			t.Errorf("the loop went round %v ago", got)
+		}
 		if st := r.States()[0]; st.Stalled(time.Now(), time.Second) {
 			t.Errorf("still stalled")
 		}

@@ -301,6 +301,35 @@ func (c Config) Target() string {
 	return string(c.Type) + "://" + c.Address
 }
 
+// Watch returns the socket that the probe talks to, where the configuration
+// names it by address: what to give to health/socket if the user named none.
+// The socket of another host is never closed here, so watching it costs nothing.
+func (c Config) Watch() []netip.AddrPort {
+	host, port := "", ""
+	switch c.Type {
+	case HTTP:
+		u, err := url.Parse(c.URL)
+		if err != nil {
+			return nil
+		}
+		host, port = u.Hostname(), u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+	case TCP, TLS, UDP, GRPC, DNS:
+		var err error
+		if host, port, err = splitAddress(c.Address, c.Type); err != nil {
+			return nil
+		}
+	}
+	a, err1 := netip.ParseAddr(host)
+	n, err2 := strconv.ParseUint(port, 10, 16)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), uint16(n))}
+}
+
 // Key tells configurations apart: health.Spec.Key.
 func (c Config) Key() string { return fmt.Sprintf("%+v", c) }
 

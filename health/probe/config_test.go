@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -104,6 +105,27 @@ func TestTarget(t *testing.T) {
 	} {
 		if got := c.Target(); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	for _, tc := range []struct {
+		config Config
+		want   string
+	}{
+		{Config{Type: HTTP, URL: "http://192.0.2.1/x"}, "[192.0.2.1:80]"},
+		{Config{Type: HTTP, URL: "https://[2001:db8::1]/"}, "[[2001:db8::1]:443]"},
+		{Config{Type: HTTP, URL: "http://[2001:db8::1]:8080/"}, "[[2001:db8::1]:8080]"},
+		{Config{Type: HTTP, URL: "http://www.example.com/"}, "[]"},
+		{Config{Type: TCP, Address: "[2001:db8::1]:25"}, "[[2001:db8::1]:25]"},
+		{Config{Type: DNS, Address: "2001:db8::1"}, "[[2001:db8::1]:53]"},
+		{Config{Type: TCP, Address: "www.example.com:25"}, "[]"},
+		{Config{Type: ICMP, Address: "192.0.2.1"}, "[]"},
+		{Config{Type: Exec, Command: []string{"x"}}, "[]"},
+	} {
+		if got := fmt.Sprint(tc.config.Watch()); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.config.Target(), got, tc.want)
 		}
 	}
 }

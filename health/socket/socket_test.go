@@ -207,6 +207,44 @@ func TestKillIsDownAtOnce(t *testing.T) {
 	}
 }
 
+// A stopped service, whose connections the kernel still accepts, costs its
+// timeout once, not once for each of fall probes.
+func TestStopCostsOneTimeout(t *testing.T) {
+	addVIPs(t)
+	service := startService(t, "udp/192.0.2.1:80")
+	checker, err := probe.New(probe.Config{Type: probe.UDP, Address: "192.0.2.1:80", Send: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := health.Spec{ID: "check", Service: "web", Checker: checker, Key: "k",
+		Interval: 200 * time.Millisecond, Fast: 50 * time.Millisecond, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+	verdicts := make(chan health.State, 10)
+	runner := health.NewRunner(health.Options{OnVerdict: func(s health.State) { verdicts <- s }})
+	if err := runner.Set([]health.Spec{spec}); err != nil {
+		t.Fatal(err)
+	}
+	start(t, runner.Run)
+	if s := soon(t, verdicts, "first verdict"); s.Verdict != policy.Up {
+		t.Fatalf("first verdict %v: %s", s.Verdict, s.Last.Detail)
+	}
+	stopped := time.Now()
+	if err := service.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s := soon(t, verdicts, "second verdict")
+	took := time.Since(stopped)
+	t.Logf("stopped to verdict %v", took)
+	if s.Verdict != policy.Down || s.Streak != spec.Fall || took >= 2*spec.Timeout {
+		t.Errorf("%v after %v, %d fails: %+v", s.Verdict, took, s.Streak, s.Last)
+	}
+	if err := service.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if s := soon(t, verdicts, "third verdict"); s.Verdict != policy.Up {
+		t.Errorf("continued: %v", s.Verdict)
+	}
+}
+
 // One of two listeners on a port dies: a hint, and the check still passes.
 func TestReusePortGroup(t *testing.T) {
 	addVIPs(t)
