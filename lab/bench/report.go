@@ -3,14 +3,20 @@ package bench
 import (
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // writeReport writes the tables and the goals.
 func writeReport(out io.Writer, opt Options, results map[string]*result, costs []cost) error {
 	var b strings.Builder
+	writeMachine(&b, opt)
 	for _, t := range []struct {
 		blow  blow
 		title string
@@ -21,13 +27,35 @@ func writeReport(out io.Writer, opt Options, results map[string]*result, costs [
 	} {
 		writeTable(&b, t.blow, t.title, results)
 	}
-	writeNotes(&b, opt)
+	if len(results) > 0 {
+		writeNotes(&b, opt)
+	}
 	writeCosts(&b, costs)
 	for _, g := range goals(results) {
 		fmt.Fprintln(&b, g)
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// writeMachine says what the figures were measured on.
+func writeMachine(out io.Writer, opt Options) {
+	var u unix.Utsname
+	unix.Uname(&u) // cannot fail with a valid pointer
+	fmt.Fprintf(out, "Linux %s, %d CPUs; %d kills a row", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), opt.Kills)
+	if raw, err := os.ReadFile("/proc/loadavg"); err == nil {
+		if f := strings.Fields(string(raw)); len(f) > 2 {
+			fmt.Fprintf(out, "; load average at the end %s (1 min), %s (15 min)", f[0], f[2])
+		}
+	}
+	fmt.Fprintln(out)
+	for _, p := range [][]string{{"/usr/lib/frr/bgpd", "--version"}, {"bird", "--version"}, {"exabgp", "--version"}} {
+		raw, err := exec.Command(p[0], p[1:]...).CombinedOutput()
+		if err == nil {
+			line, _, _ := strings.Cut(string(raw), "\n")
+			fmt.Fprintln(out, strings.Join(strings.Fields(line), " "))
+		}
+	}
 }
 
 func writeTable(out io.Writer, which blow, title string, results map[string]*result) {

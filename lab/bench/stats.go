@@ -36,15 +36,16 @@ func (s series) min() time.Duration { return s.quantile(0) }
 func (s series) max() time.Duration { return s.quantile(1) }
 
 // phase is the i-th of n waits that are spread evenly over the interval and
-// begin a quarter of it later, when what the last change set off is over. The
-// order jumps about, so that drift over a run does not look like phase.
+// begin a quarter of it or half a second later, when what the last change set
+// off is over. The order jumps about, so that drift over a run does not look
+// like phase.
 func phase(i, n int, interval time.Duration) time.Duration {
 	step := 7
 	for gcd(step, n) != 1 {
 		step += 2
 	}
 	slot := i * step % n
-	return interval/4 + time.Duration((float64(slot)+0.5)/float64(n)*float64(interval))
+	return min(interval/4, 500*time.Millisecond) + time.Duration((float64(slot)+0.5)/float64(n)*float64(interval))
 }
 
 func gcd(a, b int) int {

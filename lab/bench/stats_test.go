@@ -39,16 +39,21 @@ func TestQuantiles(t *testing.T) {
 }
 
 func TestPhasesAreEvenlySpread(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 7, 14, 20, 100} {
-		var got []time.Duration
-		for i := range n {
-			got = append(got, phase(i, n, time.Second)-250*time.Millisecond)
-		}
-		slices.Sort(got)
-		for i, p := range got {
-			want := time.Duration((float64(i) + 0.5) / float64(n) * float64(time.Second))
-			if d := p - want; d < -time.Microsecond || d > time.Microsecond {
-				t.Fatalf("n=%d: phase %d is %v, want %v", n, i, p, want)
+	for interval, settle := range map[time.Duration]time.Duration{
+		time.Second:      250 * time.Millisecond,
+		10 * time.Second: 500 * time.Millisecond,
+	} {
+		for _, n := range []int{1, 2, 3, 7, 14, 20, 100} {
+			var got []time.Duration
+			for i := range n {
+				got = append(got, phase(i, n, interval)-settle)
+			}
+			slices.Sort(got)
+			for i, p := range got {
+				want := time.Duration((float64(i) + 0.5) / float64(n) * float64(interval))
+				if d := p - want; d < -time.Microsecond || d > time.Microsecond {
+					t.Fatalf("%v, n=%d: phase %d is %v, want %v", interval, n, i, p, want)
+				}
 			}
 		}
 	}
