@@ -91,7 +91,7 @@ func tell(ctx context.Context, o Options, dir, bin string) (err error) {
 		fmt.Fprintf(o.Out, "\nAll seen, in %.0f s.\n", time.Since(start).Seconds())
 	}
 	if o.Keep {
-		fmt.Fprint(o.Out, t.style.invitation(w))
+		fmt.Fprint(o.Out, t.style.invitation(w, bin))
 		err = errors.Join(err, w.quiet(), w.lab.Publish(ctx))
 		fmt.Fprintln(o.Out, "\nThe world is gone.")
 	}

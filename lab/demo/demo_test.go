@@ -58,15 +58,15 @@ func TestInterrupted(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Run: %v", err)
 	}
-	if !strings.HasSuffix(out.String(), "\nStopped; the world is gone.\n") {
-		t.Errorf("last words: %s", out.String())
+	if !strings.HasSuffix(out.text.String(), "\nStopped; the world is gone.\n") {
+		t.Errorf("last words: %s", out.text.String())
 	}
 	nothingLeft(t)
 }
 
 // interrupter interrupts in the middle of the first step.
 type interrupter struct {
-	strings.Builder
+	text strings.Builder
 	stop context.CancelFunc
 }
 
@@ -74,7 +74,7 @@ func (i *interrupter) Write(p []byte) (int, error) {
 	if strings.Contains(string(p), "starts") {
 		i.stop()
 	}
-	return i.Builder.Write(p)
+	return i.text.Write(p)
 }
 
 func nothingLeft(t *testing.T) {

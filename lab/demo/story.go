@@ -240,7 +240,7 @@ func (s *story) allFail(ctx context.Context) (string, error) {
 	case n.failed > 0:
 		return "", fmt.Errorf("%d of %d requests failed", n.failed, n.requests)
 	}
-	s.do("mend", "/healthz answers 200 again")
+	s.do("mend", "/healthz answers 200 again; each POP finds out with its next checks")
 	if err := s.world.fall(false); err != nil {
 		return "", err
 	}
