@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// shown matches a block of README.md that repeats a file:
+//
+//	<!-- file configs/minimal.yaml -->
+//	```yaml
+//	...
+//	```
+//	<!-- /file -->
+var shown = regexp.MustCompile(`(?s)<!-- file (\S+) -->\n(.*?)<!-- /file -->`)
+
+// TestReadme keeps what README.md shows equal to the files that it shows.
+func TestReadme(t *testing.T) {
+	const path = "../../README.md"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := 0
+	want := shown.ReplaceAllStringFunc(string(b), func(block string) string {
+		blocks++
+		name := shown.FindStringSubmatch(block)[1]
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lang := "text"
+		if strings.HasSuffix(name, ".yaml") {
+			lang = "yaml"
+		}
+		return "<!-- file " + name + " -->\n```" + lang + "\n" + strings.TrimRight(string(text), "\n") + "\n```\n<!-- /file -->"
+	})
+	if blocks == 0 {
+		t.Fatal("README.md shows no file")
+	}
+	if want == string(b) {
+		return
+	}
+	if !*update {
+		t.Fatal("README.md shows other text than the files: go test ./cmd/catchment -run TestReadme -update")
+	}
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
