@@ -72,12 +72,12 @@ func Failover(ctx context.Context, opt Options) error {
 	var errs []error
 	results := map[string]*result{}
 	for _, s := range subjects() {
-		if !opt.wants(s.name) {
+		if !opt.wants(s.name) || ctx.Err() != nil {
 			continue
 		}
 		res, err := measure(ctx, s, opt.Kills, opt)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			continue // what was measured so far is still reported
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s could not be measured: %w", s.name, err))
@@ -86,7 +86,7 @@ func Failover(ctx context.Context, opt Options) error {
 		results[s.name] = res
 	}
 	var costs []cost
-	if opt.wants("cost") {
+	if opt.wants("cost") && ctx.Err() == nil {
 		var err error
 		if costs, err = measureCosts(ctx, opt); err != nil {
 			errs = append(errs, err)
@@ -95,7 +95,7 @@ func Failover(ctx context.Context, opt Options) error {
 	if err := writeReport(opt.Out, opt, results, costs); err != nil {
 		return err
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, ctx.Err())...)
 }
 
 // checkPrograms says at the start, not after minutes, what is missing.

@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { netlab.Main(m, serve.Tools()...) }
 
-// TestConfigs fills in the configs of every row; the daemon must take its own.
+// TestConfigs fills in the configs of every row; the daemon and
+// BIRD must take theirs.
 func TestConfigs(t *testing.T) {
 	all := map[string]values{}
 	for _, s := range subjects() {
@@ -33,6 +34,11 @@ func TestConfigs(t *testing.T) {
 		}
 		if _, err := config.Load(filepath.Join(w.dir, "catchmentd.yaml"), config.Options{}); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		for _, c := range []string{"bird.conf", "checker.conf"} {
+			if out, err := exec.Command("bird", "-p", "-c", filepath.Join(w.dir, c)).CombinedOutput(); err != nil {
+				t.Errorf("%s: %s: %v: %s", name, c, err, out)
+			}
 		}
 		if _, err := netlab.Load(filepath.Join(w.dir, "bench.clab.yml"), nil); err != nil {
 			t.Errorf("%s: %v", name, err)

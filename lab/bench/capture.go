@@ -59,6 +59,8 @@ func capture(ctx context.Context, pid int, report func(time.Time, packet)) error
 	return nil
 }
 
+const packetBuffer = 8 << 20 // bytes
+
 // packetSocket opens an AF_PACKET socket in the network namespace of pid.
 func packetSocket(pid int) (*os.File, error) {
 	runtime.LockOSThread()
@@ -87,9 +89,10 @@ func packetSocket(pid int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20))
-	if err != nil {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, packetBuffer) != nil { // needs root on older kernels
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, packetBuffer)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}

@@ -86,6 +86,9 @@ func measureCosts(ctx context.Context, opt Options) ([]cost, error) {
 	var out []cost
 	var errs []error
 	for _, l := range loads() {
+		if ctx.Err() != nil {
+			break
+		}
 		c, err := measureCost(ctx, l, settle, window, opt)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("cost of %q could not be measured: %w", l.title, err))
