@@ -225,8 +225,8 @@ func (r *Runner) handle(ctx context.Context, e event) {
 	}
 }
 
-// demand runs the check now, and once more when that run is back if the demand
-// came while one was already under way.
+// demand runs the check now, or as soon as one of the demanded runs that are
+// already under way is back.
 func (r *Runner) demand(ctx context.Context, t *task, tr trigger) {
 	if t.demanded() {
 		t.pending = tr

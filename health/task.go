@@ -56,7 +56,7 @@ type task struct {
 	lastStart time.Time
 	next      time.Time // of the next run by schedule
 	fast      bool      // next was planned in doubt
-	pending   trigger   // a demand that came while a demanded run was under way
+	pending   trigger   // a demand that came while enough demanded runs were under way
 	queued    bool      // in Runner.waiting
 	gone      bool      // no longer in the set
 
@@ -152,14 +152,17 @@ func (t *task) mayStart() bool {
 // most is how many goroutines a checker that never returns can hold.
 func (t *task) most() int { return max(maxHung, t.parallel()) }
 
-// demanded reports whether a run that a hint or a person asked for is under way.
+// demanded reports whether enough runs are under way that a hint or a person
+// asked for: two, so that the one that tells is not kept waiting by one that
+// hangs, and a storm of hints is no storm of probes.
 func (t *task) demanded() bool {
+	n := 0
 	for _, r := range t.runs {
-		if r.trigger.by != ByProbe && !r.stale && !r.expired {
-			return true
+		if r.trigger.by != ByProbe && !r.stale && !r.expired && !r.isLate {
+			n++
 		}
 	}
-	return false
+	return n >= 2
 }
 
 // nextWake returns when the loop has to look at the task again. It is in the
