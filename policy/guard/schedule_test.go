@@ -266,11 +266,7 @@ func (w *world) step() {
 	if w.rng.IntN(3) == 0 {
 		w.now = w.now.Add(time.Duration(w.rng.IntN(4000)) * time.Millisecond)
 	}
-	for _, p := range w.pops {
-		if w.rng.IntN(2) == 0 {
-			w.decide(p)
-		}
-	}
+	w.decide(w.pops[w.rng.IntN(len(w.pops))])
 }
 
 func (w *world) health(p *node, h policy.Health) {
