@@ -187,6 +187,7 @@ func specs(cfg *config.Config) ([]health.Spec, error) {
 	for i := range cfg.Services {
 		for j := range cfg.Services[i].Checks {
 			c := &cfg.Services[i].Checks[j]
+			c.Probe.Label = probe.Label{Service: string(cfg.Services[i].ID), Check: string(c.ID)}
 			checker, err := probe.New(c.Probe)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("services[%d].checks[%d] (%s): %w", i, j, c.ID, err))

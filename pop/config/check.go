@@ -69,6 +69,7 @@ type rawCheck struct {
 	Maintenance bool             `mapstructure:"maintenance"`
 	Watch       []netip.AddrPort `mapstructure:"watch"`
 	PIDFile     string           `mapstructure:"pidfile"`
+	Assist      bool             `mapstructure:"assist"`
 	Probe       probe.Config     `mapstructure:",squash"`
 }
 
@@ -165,6 +166,12 @@ func (b *builder) check(path string, r *rawCheck) Check {
 		} else {
 			b.refuse(path, "%v", err)
 		}
+	}
+	switch {
+	case !r.Assist:
+		r.Watch, r.PIDFile = nil, ""
+	case len(r.Watch) == 0:
+		r.Watch = r.Probe.Watch()
 	}
 	return Check{
 		ID: policy.CheckID(r.Name), Interval: r.Interval, Fast: r.Fast, Timeout: r.Timeout,

@@ -45,6 +45,7 @@ var defaults = map[string]any{
 	"services[].checks[].fall":          3,
 	"services[].checks[].jitter":        0.1,
 	"services[].checks[].weight":        1,
+	"services[].checks[].assist":        true,
 
 	"guards.blast.slices":      50,
 	"guards.blast.share":       1.0,
