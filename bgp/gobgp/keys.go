@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/agext/levenshtein"
 )
 
 // normalize walks a config section beside the Go type that it is to fill and
@@ -193,7 +195,7 @@ func show(v any) string {
 func unknownKey(path, key string, known []string) error {
 	best, cost := "", len(key)/2+2
 	for _, k := range known {
-		if d := distance(key, k); d < cost {
+		if d := levenshtein.Distance(key, k, nil); d < cost {
 			best, cost = k, d
 		}
 	}
@@ -201,25 +203,4 @@ func unknownKey(path, key string, known []string) error {
 		return fmt.Errorf("%s: unknown key (known here: %s)", path, strings.Join(known, ", "))
 	}
 	return fmt.Errorf("%s: unknown key (did you mean %q?)", path, best)
-}
-
-// distance is the number of single-letter edits between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/agext/levenshtein"
 )
 
 // didYouMean names the nearest of the names, or all of them if there are few.
@@ -11,7 +13,7 @@ func didYouMean(what string, names map[string]bool) string {
 	best, least := "", len(what)/2+2
 	all := slices.Sorted(maps.Keys(names))
 	for _, n := range all {
-		if d := distance(what, n); d < least {
+		if d := levenshtein.Distance(what, n, nil); d < least {
 			best, least = n, d
 		}
 	}
@@ -22,25 +24,4 @@ func didYouMean(what string, names map[string]bool) string {
 		return fmt.Sprintf("; there are %q", all)
 	}
 	return ""
-}
-
-// distance is that of Levenshtein, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

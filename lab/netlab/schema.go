@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/agext/levenshtein"
 )
 
 var unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found in type netlab\.(\w+)$`)
@@ -49,29 +51,9 @@ func keysOf(t reflect.Type) []string {
 func nearest(word string, keys []string) string {
 	best, least := "", -1
 	for _, k := range keys {
-		if d := distance(word, k); least < 0 || d < least {
+		if d := levenshtein.Distance(word, k, nil); least < 0 || d < least {
 			best, least = k, d
 		}
 	}
 	return best
-}
-
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

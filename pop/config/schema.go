@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/agext/levenshtein"
 )
 
 // want says for people what a value of type t looks like in the file.
@@ -156,32 +158,9 @@ func join(path, key string) string {
 func nearest(key string, known []string) string {
 	best, at := "", max(2, len(key)/3)+1
 	for _, k := range known {
-		if d := distance(key, k); d < at {
+		if d := levenshtein.Distance(key, k, nil); d < at {
 			best, at = k, d
 		}
 	}
 	return best
-}
-
-// distance is the number of letters to insert, delete or replace.
-func distance(a, b string) int {
-	if len(a) > 64 { // nobody means any key with that
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost = 1 + min(diag, row[j], row[j+1])
-			}
-			diag, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
