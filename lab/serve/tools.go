@@ -10,16 +10,18 @@ import (
 	"github.com/catchment/catchment/lab/netlab"
 )
 
-// Tools are the two as commands inside lab nodes:
+// Tools are these as commands inside lab nodes:
 //
 //	lab-serve --name LON --listen 192.0.2.1:80,[2001:db8::1]:80 [--sick-file /run/sick]
 //	lab-fetch --url http://192.0.2.1/ [--every 100ms] [--timeout 1s] [--count N] [--again]
+//	lab-garbage --to 10.0.1.2:179 [--count 100] [--seed 1]
 //
-// `catchment lab serve` and `catchment lab fetch` take the same flags.
+// `catchment lab serve` and `catchment lab fetch` take the flags of the first two.
 func Tools() []netlab.Tool {
 	return []netlab.Tool{
 		{Name: "lab-serve", Main: ServeMain},
 		{Name: "lab-fetch", Main: FetchMain},
+		{Name: "lab-garbage", Main: GarbageMain},
 	}
 }
 

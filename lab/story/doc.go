@@ -20,10 +20,12 @@
 //	noroute NODE PREFIX within 5s
 //	keeproute NODE PREFIX [via IP[,IP]] for 3s
 //	start NODE CMD...                       in the background
-//	kill|term|stop|cont NODE WHO            KILL, TERM, STOP, CONT by name, pid:N or pidfile:PATH
+//	kill|term|stop|cont|usr2|hup NODE WHO   a signal, by name, pid:N or pidfile:PATH
 //	freeze|thaw|crash|boot NODE             all processes of a node; power
 //	link NODE:DEV up|down
-//	fetch NAME NODE URL [every 20ms] [timeout 500ms]   requests from now on
+//	fetch NAME NODE URL [every 20ms] [timeout 500ms] [again 1]   requests from
+//	                                        now on; again: as browsers do, a request whose
+//	                                        connection breaks is asked once more at once
 //	answered NAME POP[,POP] within 5s       the newest answers are good and from these
 //	seen NAME POP[,POP] within 5s           each of them has answered since the mark
 //	mark NAME                               failures count from here

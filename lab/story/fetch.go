@@ -62,9 +62,9 @@ func (f *fetch) tail(n int) string {
 }
 
 func (r *runner) fetch(ctx context.Context, _ step, rest string) error {
-	f, err := parseFields(rest, "every", "timeout")
+	f, err := parseFields(rest, "every", "timeout", "again")
 	if err == nil {
-		err = f.want(3, "NAME NODE URL [every D] [timeout D]")
+		err = f.want(3, "NAME NODE URL [every D] [timeout D] [again N]")
 	}
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (r *runner) fetch(ctx context.Context, _ step, rest string) error {
 	}
 	args := []string{"lab-fetch", "--url", f.words[2]}
 	for opt, value := range f.opts {
-		args = append(args, "--"+opt, value)
+		args = append(args, "--"+opt+"="+value)
 	}
 	client := &fetch{}
 	if client.stop, err = r.world.Start(ctx, f.words[1], args, client); err != nil {

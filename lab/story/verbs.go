@@ -25,6 +25,7 @@ func init() {
 		"start": (*runner).start, "wait": (*runner).wait, "say": (*runner).say,
 		"kill": signaller(syscall.SIGKILL), "term": signaller(syscall.SIGTERM),
 		"stop": signaller(syscall.SIGSTOP), "cont": signaller(syscall.SIGCONT),
+		"usr2": signaller(syscall.SIGUSR2), "hup": signaller(syscall.SIGHUP),
 		"freeze": (*runner).power, "thaw": (*runner).power, "crash": (*runner).power, "boot": (*runner).power,
 		"link": (*runner).link, "fetch": (*runner).fetch, "answered": (*runner).answered, "seen": (*runner).seen,
 		"mark": (*runner).mark, "nofail": (*runner).nofail, "fails": (*runner).fails,
