@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/bgptest"
@@ -38,21 +40,28 @@ func announceUntilEOF() error {
 		return err
 	}
 	us, peer := netip.MustParseAddr(local), netip.MustParseAddr(remote)
-	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, peer, asA, grConfig())))
+	p, q, more := web4, web4b, map[string]any{}
+	if mode == "secure" {
+		var one, two string
+		fmt.Sscan(os.Getenv(childEnv), &mode, &local, &remote, &one, &two)
+		p, q, more = netip.MustParsePrefix(one), netip.MustParsePrefix(two), secure()
+	}
+	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, peer, asA, grConfig(), more)))
 	if err != nil {
 		return err
 	}
 	up := make(chan struct{})
-	s, err := gobgp.New(gobgp.Options{Config: c, Own: own, OnPeer: func(e bgp.PeerEvent) {
+	once := sync.OnceFunc(func() { close(up) }) // FRR may reset the first session
+	s, err := gobgp.New(gobgp.Options{Config: c, Own: []netip.Prefix{p, q}, OnPeer: func(e bgp.PeerEvent) {
 		if e.Peer.State == bgp.Established {
-			close(up)
+			once()
 		}
 	}})
 	if err != nil {
 		return err
 	}
 	ctx := context.Background()
-	if err := s.Set(ctx, []bgp.Announcement{announce(web4), announce(web4b)}); err != nil {
+	if err := s.Set(ctx, []bgp.Announcement{announce(p), announce(q)}); err != nil {
 		return err
 	}
 	go s.Run(ctx)
@@ -90,6 +99,8 @@ func startChild(t *testing.T, mode string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() })
+	late := time.AfterFunc(bgptest.Timeout, func() { cmd.Process.Kill() })
+	defer late.Stop()
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
 		t.Fatalf("child says %q, %v", line, err)
 	}
