@@ -118,3 +118,4 @@ func draining(d decision) bool  { return d.stance.Action == policy.Drain }
 func announced(d decision) bool { return d.stance.Action == policy.Announce }
 func guarded(d decision) bool   { return d.reason.Code == policy.Guarded }
 func healthy(d decision) bool   { return announced(d) && d.reason.Code == policy.Healthy }
+func recovered(d decision) bool { return healthy(d) || d.reason.Code == policy.HoldDown }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,13 +115,13 @@ func (s *story) killed(ctx context.Context) (string, error) {
 	answered := killed
 	for _, f := range families {
 		at, _ := s.routes.left(f, lon.pop, killed)
-		gone = append(gone, span(at.Sub(killed))+" "+f.name)
+		gone = append(gone, fmt.Sprintf("%s (%s)", span(at.Sub(killed)), f.name))
 		if at, ok := s.clients[f.name].first(fra.pop, killed); ok && at.After(answered) {
 			answered = at
 		}
 	}
 	n := between(s.clients, killed, time.Now())
-	return fmt.Sprintf("route gone from the kernel of t1 after %s; answered by FRA after %s; %d of %d requests failed",
+	return fmt.Sprintf("route gone from t1's kernel after %s; answered by FRA after %s; %d of %d requests failed",
 		strings.Join(gone, ", "), span(answered.Sub(killed)), n.failed, n.requests), nil
 }
 
@@ -208,22 +209,15 @@ func (a asked) cut() string {
 	return fmt.Sprintf(" (%d were cut while the route moved, and asked again)", a.again)
 }
 
-// allFail: a wrong check everywhere takes nothing away, and then all is as
-// before.
+// allFail: a wrong check everywhere takes nothing away. It is mended at LON
+// first: while LON fails it is needed, and it stays.
 func (s *story) allFail(ctx context.Context) (string, error) {
 	began := s.do("break", "/healthz answers 503 at LON, FRA and NYC; the service itself still works")
-	if err := s.world.fall(true); err != nil {
+	if err := s.world.sicken(sites...); err != nil {
 		return "", err
 	}
-	err := until(ctx, patience, "all POPs are kept by a guard", func() bool {
-		for _, p := range sites {
-			if !s.journals.both(p, func(d decision) bool { return guarded(d) && announced(d) }) {
-				return false
-			}
-		}
-		return true
-	})
-	if err != nil {
+	kept := func(d decision) bool { return guarded(d) && announced(d) }
+	if err := s.allAre(ctx, "kept by a guard", kept, sites...); err != nil {
 		return "", err
 	}
 	if err := pause(ctx, 2*look); err != nil {
@@ -233,6 +227,9 @@ func (s *story) allFail(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := s.mend(ctx); err != nil {
+		return "", err
+	}
 	n := between(s.clients, began, time.Now())
 	switch {
 	case s.routes.lost(began):
@@ -240,17 +237,35 @@ func (s *story) allFail(ctx context.Context) (string, error) {
 	case n.failed > 0:
 		return "", fmt.Errorf("%d of %d requests failed", n.failed, n.requests)
 	}
-	s.do("mend", "/healthz answers 200 again; each POP finds out with its next checks")
-	if err := s.world.fall(false); err != nil {
-		return "", err
+	return fmt.Sprintf("kept by guard %s; none of %d requests failed%s", guards, n.requests, n.cut()), nil
+}
+
+func (s *story) mend(ctx context.Context) error {
+	s.do("mend", "/healthz answers 200 again at LON")
+	if err := s.world.heal(lon); err != nil {
+		return err
 	}
-	err = until(ctx, patience, "all POPs are healthy", func() bool {
-		return s.journals.both(lon, healthy) && s.journals.both(fra, healthy) && s.journals.both(nyc, healthy)
+	if err := s.allAre(ctx, "healthy", healthy, lon); err != nil {
+		return err
+	}
+	if err := s.answeredBy(ctx, lon.pop); err != nil {
+		return err
+	}
+	if err := pause(ctx, look); err != nil {
+		return err
+	}
+	s.do("mend", "and at FRA and NYC")
+	if err := s.world.heal(fra, nyc); err != nil {
+		return err
+	}
+	return s.allAre(ctx, "healthy, or wait for the hold-down", recovered, fra, nyc)
+}
+
+// allAre waits until the newest decisions of POPs are like that.
+func (s *story) allAre(ctx context.Context, what string, like func(decision) bool, at ...site) error {
+	return until(ctx, patience, "all POPs are "+what, func() bool {
+		return !slices.ContainsFunc(at, func(p site) bool { return !s.journals.both(p, like) })
 	})
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("kept by guard %s; none of %d requests failed%s", guards, n.requests, n.cut()), s.answeredBy(ctx, lon.pop)
 }
 
 // why asks the POPs which guard keeps the service, and shows what LON says.

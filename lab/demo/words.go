@@ -11,7 +11,7 @@ func (s style) opening(root bool) string {
 	if root {
 		how = "Six nodes in network namespaces; nothing of this host is touched"
 	}
-	return s.paint(bold, "Three POPs announce the anycast addresses 192.0.2.1 and 2001:db8:100::1,") + `
+	return s.paint(bold, "Three POPs announce one service by anycast: 192.0.2.1 and 2001:db8:100::1.") + `
 
     client --- t1 --- t2 --- FRA      LON is the nearest POP, then comes FRA,
                |      |               and then NYC (it announces with MED 100).
@@ -34,6 +34,7 @@ func (s style) invitation(w *world, bin string) string {
 	say("catchment drain "+serviceName, "and undrain")
 	say("touch lon/sick", "its check fails; rm lon/sick mends it")
 	line("  catchment lab signal %s lon lab-serve KILL", w.lab.Name())
+	line("  catchment lab exec %s lon lab-serve --name LON    # starts it again", w.lab.Name())
 	line("  catchment lab exec %s client lab-fetch --url http://%v/", w.lab.Name(), ipv4.vip.Addr())
 	say("catchment lab down "+w.lab.Name(), "the end; so is Ctrl-C here")
 	line("Logs of all nodes: %s", w.lab.Dir())

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -136,17 +135,20 @@ func (w *world) serve(s site) (*netlab.Process, error) {
 // kill ends the POP's service as a crash does.
 func (w *world) kill(s site) error { return w.services[s.node].Signal(syscall.SIGKILL) }
 
-// fall makes the health pages of all POPs fail, or stops that.
-func (w *world) fall(on bool) error {
+// sicken makes the health pages of POPs fail.
+func (w *world) sicken(at ...site) error {
 	var errs []error
-	for _, s := range sites {
-		if on {
-			errs = append(errs, os.WriteFile(w.sick(s), nil, 0o644))
-			continue
-		}
-		if err := os.Remove(w.sick(s)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	for _, s := range at {
+		errs = append(errs, os.WriteFile(w.sick(s), nil, 0o644))
+	}
+	return errors.Join(errs...)
+}
+
+// heal ends that.
+func (w *world) heal(at ...site) error {
+	var errs []error
+	for _, s := range at {
+		errs = append(errs, os.Remove(w.sick(s)))
 	}
 	return errors.Join(errs...)
 }
