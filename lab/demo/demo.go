@@ -27,6 +27,12 @@ type Options struct {
 // ErrNotSeen is the error of a demo in which not every step was observed.
 var ErrNotSeen = errors.New("not everything was seen that should have been")
 
+// stopped is the end of a demo by its caller.
+type stopped struct{}
+
+func (stopped) Error() string { return "stopped before the end; the world is gone" }
+func (stopped) Unwrap() error { return context.Canceled }
+
 // Run tells the whole story and takes the world down again. It returns nil
 // only if every step was observed. Where the process is not root it is
 // re-executed in a user namespace first (netlab.Enter): what was done before
@@ -45,8 +51,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if err := tell(ctx, o, dir, bin); err != nil {
 		if ctx.Err() != nil {
-			fmt.Fprintln(o.Out, "\nStopped; the world is gone.")
-			return errors.Join(ctx.Err(), os.RemoveAll(dir))
+			return errors.Join(stopped{}, os.RemoveAll(dir))
 		}
 		return fmt.Errorf("%w; logs of all nodes: %s", err, filepath.Join(dir, "logs"))
 	}
