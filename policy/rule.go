@@ -136,7 +136,7 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 		s.Drain = r.now
 	}
 	gone := func(why string) wish {
-		return wish{stance: Stance{}, why: Reason{Code: code, Detail: "drained by " + in.who() + ": " + why}}
+		return wish{stance: Stance{}, why: Reason{Code: code, Detail: "drained for " + in.who() + ", " + why}}
 	}
 	if !s.Stance.Announced() {
 		return gone("withdrawn")
@@ -153,11 +153,11 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 	}
 	end, settled := s.Drain.Add(wait), s.Drain.Add(min(wait, drainSettle))
 	if !r.now.Before(end) {
-		return gone(fmt.Sprintf("%v are over", wait))
+		return gone(fmt.Sprintf("its %v are over", wait))
 	}
 	load, measured := r.in.Load[t.service.ID]
 	if measured && load <= t.service.DrainIdle && !r.now.Before(settled) {
-		return gone(fmt.Sprintf("load %.0f is at most %.0f", load, t.service.DrainIdle))
+		return gone(fmt.Sprintf("its load is down to %.0f", load))
 	}
 	wake := end
 	if measured && r.now.Before(settled) {
@@ -225,9 +225,9 @@ func (r *round) rise(t target, s *SliceState, to Stance, why Reason) wish {
 func (r *round) waiting(t target, s *SliceState) (wish, bool) {
 	var end time.Time
 	s.Penalty, end = s.Penalty.settle(t.service.Damping, r.now)
-	code, what := Damped, "flap penalty"
+	code, what := Damped, "flap penalty, "
 	if hold := s.UpSince.Add(t.service.HoldDown); s.Judged && hold.After(end) {
-		end, code, what = hold, HoldDown, "hold-down"
+		end, code, what = hold, HoldDown, ""
 	}
 	if !r.now.Before(end) {
 		return wish{}, false
@@ -235,7 +235,7 @@ func (r *round) waiting(t target, s *SliceState) (wish, bool) {
 	if r.in.Fleet.Configured && r.in.Fleet.nobody(t.slice, r.in.Limits, r.now) {
 		return wish{}, false
 	}
-	return wish{stance: Stance{}, why: Reason{Code: code, Detail: what + ", " + until(r.now, end)}, wake: end}, true
+	return wish{stance: Stance{}, why: Reason{Code: code, Detail: what + until(r.now, end)}, wake: end}, true
 }
 
 // nobody reports whether every peer is fresh and none of them announces the

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -178,10 +177,6 @@ func addresses(t testing.TB, addrs ...netip.Addr) {
 }
 
 func ptr(n uint32) *uint32 { return &n }
-
-// settled waits long enough for something to have gone wrong: for tests that
-// something does not happen, after a later thing has been seen to happen.
-const settled = 200 * time.Millisecond
 
 func withdrawals(n *bgptest.Neighbor, p netip.Prefix) int {
 	return len(slices.DeleteFunc(n.Events(), func(e bgptest.Event) bool {
