@@ -59,7 +59,7 @@ func checkedPort(p uint16) bool {
 
 // values fills in the configs for a load: half of the checks http, half tcp.
 func (l load) values() values {
-	v := values{Interval: l.interval, Fast: ms(200), Timeout: time.Second, Rise: 1, Fall: 3, Jitter: 0.1}
+	v := values{Interval: l.interval, Fast: ms(200), Timeout: time.Second, Rise: 1, Fall: 3, Jitter: 0.1, Watch: true}
 	v.network(false)
 	for i := range l.services {
 		sv := service{Name: fmt.Sprintf("s%d", i),

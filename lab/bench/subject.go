@@ -51,7 +51,7 @@ func subjects() []subject {
 			interval: s, fast: ms(200), timeout: s, rise: 2, fall: 3, watch: true},
 		{name: "assist-1s-v6", title: "the same over IPv6", tool: catchmentd, blow: kill, peer: "exabgp-fast",
 			interval: s, fast: ms(200), timeout: s, rise: 2, fall: 3, watch: true, v6: true},
-		{name: "poll", title: "Catchment, polling 1 s, fast 0.2 s, defaults", tool: catchmentd, blow: kill, peer: "exabgp-fast",
+		{name: "poll", title: "Catchment, polling 1 s, fast 0.2 s, refusal conclusive", tool: catchmentd, blow: kill, peer: "exabgp-fast",
 			interval: s, fast: ms(200), timeout: s, rise: 2, fall: 3},
 		{name: "poll-exabgp-default", title: "Catchment, polling 5 s, fast 1 s, 3/3, counted", tool: catchmentd, blow: kill, peer: "exabgp-default",
 			interval: 5 * s, fast: s, timeout: 5 * s, rise: 3, fall: 3, counted: true},
