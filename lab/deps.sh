@@ -1,23 +1,31 @@
 #!/bin/sh
 # Installs the Debian packages that the tests and labs need, and only those
-# that are missing. Says what it will do before it does it.
+# that are missing. Says what it will do before it does it. With arguments,
+# pairs of a program and its package, it looks for those instead.
 set -eu
 need=""
 want() { # program, package
 	command -v "$1" >/dev/null 2>&1 || [ -x "$1" ] || need="$need $2"
 }
 PATH="$PATH:/usr/sbin:/sbin"
-want /usr/lib/frr/bgpd frr
-want bird bird2
-want /usr/sbin/bgpctl openbgpd
-want exabgp exabgp
-want nginx nginx-light
-want curl curl
-want ip iproute2
-want ping iputils-ping
-want tcpdump tcpdump
+if [ $# -gt 0 ]; then
+	while [ $# -gt 1 ]; do
+		want "$1" "$2"
+		shift 2
+	done
+else
+	want /usr/lib/frr/bgpd frr
+	want bird bird2
+	want /usr/sbin/bgpctl openbgpd
+	want exabgp exabgp
+	want nginx nginx-light
+	want curl curl
+	want ip iproute2
+	want ping iputils-ping
+	want tcpdump tcpdump
+fi
 [ -n "$need" ] || exit 0
-echo "The tests run against real routers. Missing, to be installed with apt-get:$need"
+echo "The tests run against real programs. Missing, to be installed with apt-get:$need"
 command -v apt-get >/dev/null 2>&1 || { echo "This is no Debian or Ubuntu: install them by hand."; exit 1; }
 sudo=""
 if [ "$(id -u)" -ne 0 ]; then

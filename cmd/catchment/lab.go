@@ -109,6 +109,7 @@ Exit status 0 only if every step of the story was observed.`,
 
 func (a *app) labStory() *cobra.Command {
 	var f labFlags
+	var containerlab string
 	cmd := &cobra.Command{
 		Use:     "story FILE",
 		Short:   "Run a story script in each of its variants",
@@ -123,11 +124,8 @@ func (a *app) labStory() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			opt, err := f.options(a.err)
+			maker, err := f.maker(a.err, containerlab)
 			if err != nil {
-				return err
-			}
-			if err := netlab.Enter(); err != nil {
 				return err
 			}
 			say := func(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
@@ -138,7 +136,7 @@ func (a *app) labStory() *cobra.Command {
 				}
 				ran++
 				say("== %s %v", s.File, v)
-				if err := s.Run(cmd.Context(), v, story.Options{Make: story.InNetlab(opt), Say: say}); err != nil {
+				if err := s.Run(cmd.Context(), v, story.Options{Make: maker, Say: say}); err != nil {
 					return fmt.Errorf("%s %v: %w", s.File, v, err)
 				}
 			}
@@ -150,7 +148,20 @@ func (a *app) labStory() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "only variants with this `NAME=VALUE`; may be given again")
+	cmd.Flags().StringVar(&containerlab, "containerlab", "", "use this containerlab `program` and Docker, with images built before")
 	return cmd
+}
+
+// maker says where a story happens; the namespaces of netlab are entered here.
+func (f *labFlags) maker(log io.Writer, containerlab string) (story.Maker, error) {
+	if containerlab != "" {
+		return story.InContainerlab(story.Containerlab{Program: containerlab}), nil
+	}
+	opt, err := f.options(log)
+	if err != nil {
+		return nil, err
+	}
+	return story.InNetlab(opt), netlab.Enter()
 }
 
 func matches(v story.Variant, want map[string]string) bool {
