@@ -61,7 +61,10 @@ func TestStories(t *testing.T) {
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			for _, v := range script.Variants {
-				t.Run(v.String(), func(t *testing.T) { play(t, script, v, opt) })
+				t.Run(v.String(), func(t *testing.T) {
+					t.Parallel() // labs do not see each other, and wait most of the time
+					play(t, script, v, opt)
+				})
 			}
 		})
 	}
