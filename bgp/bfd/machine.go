@@ -88,6 +88,7 @@ func (m *machine) step(in input, now time.Time) output {
 	switch in.kind {
 	case inPacket:
 		m.receive(in.packet, now)
+		m.everUp = m.everUp || m.state == Up
 		final = in.packet.Poll && m.state != AdminDown
 	case inConfigure:
 		m.config = in.timers

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Options of a Manager.
@@ -20,6 +21,9 @@ type Options struct {
 	// OnChange is called for each change of state, in order for one session,
 	// from that session's goroutine: it must not block, and must not call Set.
 	OnChange func(Event)
+	// Resume has what the last life handed over; those of no session are
+	// left alone, and their neighbors find out by themselves.
+	Resume []Handover
 }
 
 // Manager holds the sessions of one daemon.
@@ -87,7 +91,7 @@ func New(o Options) (*Manager, error) {
 }
 
 // Run opens the sockets and runs the sessions until ctx ends; then every
-// neighbor is told AdminDown, so that it does not take our exit for a failure.
+// neighbor is told AdminDown, unless HandOver was called.
 // The error is that of a socket; an ended ctx is none.
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -208,11 +212,26 @@ func (m *Manager) add(k key, c SessionConfig) {
 	for number == 0 || m.byNumber[number] != nil {
 		number = rand.Uint32()
 	}
-	s := newSession(c, newMachine(number, c.timers(), rand.Float64), m.net.dial(c), m.opts.OnChange, m.opts.Logger)
-	m.sessions[k], m.byNumber[number] = s, s
+	machine := newMachine(number, c.timers(), rand.Float64)
+	if h, ok := m.resumable(k); ok {
+		machine.resume(h, time.Now())
+	}
+	s := newSession(c, machine, m.net.dial(c), m.opts.OnChange, m.opts.Logger)
+	m.sessions[k], m.byNumber[machine.local] = s, s
 	if m.run != nil {
 		m.launch(s)
 	}
+}
+
+// resumable takes what the last life left of a session. With mu held.
+func (m *Manager) resumable(k key) (Handover, bool) {
+	i := slices.IndexFunc(m.opts.Resume, func(h Handover) bool { return h.key() == k })
+	if i < 0 {
+		return Handover{}, false
+	}
+	h := m.opts.Resume[i]
+	m.opts.Resume = slices.Delete(slices.Clone(m.opts.Resume), i, i+1)
+	return h, m.byNumber[h.LocalDiscriminator] == nil
 }
 
 // remove forgets a session; its goroutine ends by itself after the goodbye.

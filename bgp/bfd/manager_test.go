@@ -78,8 +78,13 @@ type node struct {
 
 func (a *air) node(t *testing.T, addr netip.Addr, sessions ...SessionConfig) *node {
 	t.Helper()
+	return a.nodeResuming(t, addr, nil, sessions...)
+}
+
+func (a *air) nodeResuming(t *testing.T, addr netip.Addr, kept []Handover, sessions ...SessionConfig) *node {
+	t.Helper()
 	n := &node{events: make(chan Event, 1000)}
-	m, err := New(Options{OnChange: func(e Event) { n.events <- e }})
+	m, err := New(Options{OnChange: func(e Event) { n.events <- e }, Resume: kept})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ type session struct {
 	mu     sync.Mutex // of what follows
 	config SessionConfig
 	m      *machine
+	silent bool // handed over: the next life speaks
 	since  time.Time
 	stats  struct{ sent, received, dropped, downs uint64 }
 	err    error // of the last send
@@ -124,10 +125,15 @@ func (s *session) goodbye() {
 	}
 }
 
-// step feeds the machine and does what it wants.
+// step feeds the machine and does what it wants; nothing once the session
+// is handed over.
 func (s *session) step(in input) (wake time.Time) {
 	now := time.Now()
 	s.mu.Lock()
+	if s.silent {
+		s.mu.Unlock()
+		return time.Time{}
+	}
 	out := s.m.step(in, now)
 	if in.kind == inPacket {
 		s.stats.received++

@@ -143,9 +143,18 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 	if err != nil {
 		return err
 	}
-	d.bfd, err = bfd.New(bfd.Options{Sessions: sessions(d.cfg), Logger: d.log, OnChange: d.onBFD})
+	var resume []bfd.Handover
+	if !dry {
+		if resume, err = bfd.TakeHandover(d.handover()); err != nil {
+			d.log.Error("BFD sessions begin anew", "err", err)
+		}
+	}
+	d.bfd, err = bfd.New(bfd.Options{Sessions: sessions(d.cfg), Logger: d.log, OnChange: d.onBFD, Resume: resume})
 	return err
 }
+
+// handover is the file by which BFD sessions outlive a restart.
+func (d *parts) handover() string { return filepath.Join(d.cfg.StateDir, "bfd.json") }
 
 // imports are the prefixes whose learned paths tell what other POPs do.
 func imports(cfg *config.Config) []netip.Prefix {

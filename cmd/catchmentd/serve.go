@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/catchment/catchment/bgp/bfd"
 )
 
 // task is a part of the daemon that runs as long as it does.
@@ -141,6 +143,9 @@ func (d *parts) stop(ctx context.Context, s os.Signal, again <-chan os.Signal) e
 // leave ends so that the routes stay: the process must be gone right after.
 func (d *parts) leave(ctx context.Context) error {
 	d.log.Info("leaving for a restart: the routes stay")
+	if err := bfd.KeepHandover(d.handover(), d.bfd.HandOver(ctx)); err != nil {
+		d.log.Error("BFD sessions will begin anew", "err", err)
+	}
 	return d.controller.Leave(ctx, d.speaker, "signal USR2")
 }
 
