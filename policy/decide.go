@@ -25,7 +25,9 @@ func (d Decider) Decide(last State, in Input, now time.Time) (State, Decision) {
 			r.announced++
 		}
 	}
-	for _, t := range r.targets() {
+	ts := r.targets()
+	r.out.Slices = make([]SliceDecision, 0, len(ts))
+	for _, t := range ts {
 		r.decide(t)
 	}
 	return r.state, r.out
@@ -44,7 +46,7 @@ type round struct {
 // target is one slice to decide about. Gone slices are in the state but no
 // longer in the configuration.
 type target struct {
-	service Service
+	service *Service
 	slice   SliceID
 	cover   bool
 	gone    bool
@@ -52,9 +54,10 @@ type target struct {
 
 // targets lists every slice of the configuration and the state, by prefix.
 func (r *round) targets() []target {
-	var ts []target
-	seen := map[SliceID]bool{}
-	for _, svc := range r.in.Services {
+	ts := make([]target, 0, len(r.state.Slices))
+	seen := make(map[SliceID]bool, len(r.state.Slices))
+	for i := range r.in.Services {
+		svc := &r.in.Services[i]
 		for _, id := range svc.Slices {
 			ts, seen[id] = append(ts, target{service: svc, slice: id}), true
 		}
@@ -64,7 +67,7 @@ func (r *round) targets() []target {
 	}
 	for id, s := range r.state.Slices {
 		if !seen[id] {
-			ts = append(ts, target{service: Service{ID: s.Service, Rungs: 1}, slice: id, gone: true})
+			ts = append(ts, target{service: &Service{ID: s.Service, Rungs: 1}, slice: id, gone: true})
 		}
 	}
 	slices.SortFunc(ts, func(a, b target) int { return a.slice.Prefix().Compare(b.slice.Prefix()) })
@@ -102,13 +105,15 @@ func (r *round) decide(t target) {
 }
 
 // guard asks every guard about the change and returns the stance that is left.
-// Of several objections the one wins that keeps most traffic here.
+// Of several objections the one wins that keeps most traffic here. Where the
+// checks have stalled the guards are asked even about no change: a runner that
+// is dead changes no verdict, and somebody must hear of it.
 func (r *round) guard(t target, s SliceState, w wish, out *SliceDecision) (Stance, Reason) {
-	if w.stance == s.Stance && !w.guarded() {
+	if stalled := w.stance.Announced() && r.health(t).Stalled; w.stance == s.Stance && !w.guarded() && !stalled {
 		return w.stance, w.why
 	}
 	q := Question{
-		Service: t.service, Slice: t.slice, State: s, From: s.Stance, To: w.stance, Why: w.why, Forced: w.force,
+		Service: *t.service, Slice: t.slice, State: s, From: s.Stance, To: w.stance, Why: w.why, Forced: w.force,
 		Input: r.in, Reductions: r.state.Reductions, Announced: r.announced, Now: r.now,
 	}
 	stance, reason := w.stance, w.why
@@ -178,7 +183,7 @@ func (r *round) trimReductions() {
 	r.state.Reductions = slices.DeleteFunc(r.state.Reductions, func(t time.Time) bool { return !t.After(from) })
 }
 
-func clampRung(s Service, rung int) int {
+func clampRung(s *Service, rung int) int {
 	return max(0, min(rung, s.Rungs-1))
 }
 

@@ -229,7 +229,79 @@ func TestDrainEndsByTimeAndCanBeUndone(t *testing.T) {
 	b.in.Intents = []policy.Intent{{Kind: policy.IntentDrain, By: "eng", At: t0, Wait: time.Second}}
 	b.want(b.after(time.Minute), "drain", "operator")
 	b.verdict(policy.Down, "http")
-	b.want(b.after(time.Millisecond), "withdraw", "check-down")
+	b.want(b.after(time.Millisecond), "withdraw", "operator") // nothing to wait for
+}
+
+// TestNoGuardAgainstWrongChecksStopsAnOperator: a service that is stopped along
+// with its POP, or drained while a check fails everywhere, goes. (A machine
+// that shuts down stops the service and the daemon at the same moment.)
+func TestNoGuardAgainstWrongChecksStopsAnOperator(t *testing.T) {
+	for _, kind := range []policy.IntentKind{policy.IntentStop, policy.IntentDrain} {
+		b := newBench(t)
+		b.in.Services[0].Slices = []policy.SliceID{slice("10.0.0.0/24"), slice("10.0.1.0/24"), slice("10.0.2.0/24")}
+		b.in.Limits.BlastSlices = 1
+		other := policy.Peer{POP: "AAA", Heard: t0.Add(time.Hour), Asked: t0.Add(time.Hour), Source: "status", Slices: map[policy.SliceID]policy.PeerSlice{}}
+		more := other
+		more.POP = "BBB"
+		for _, id := range b.in.Services[0].Slices {
+			other.Slices[id] = policy.PeerSlice{Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Up, Failing: []policy.CheckID{"http"}}
+		}
+		more.Slices = other.Slices
+		b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{other, more}}
+		b.up()
+		b.verdict(policy.Down, "http")
+		b.want(b.after(time.Second), "announce", "correlated")
+		b.in.Intents = []policy.Intent{{Kind: kind, By: "eng", At: t0}}
+		d := b.after(time.Second)
+		b.want(d, "withdraw", map[policy.IntentKind]string{policy.IntentStop: "stopping", policy.IntentDrain: "operator"}[kind])
+		if !strings.Contains(d.Reason.Detail, "it is down: http: refused") {
+			t.Errorf("%s: %q does not say why nothing was waited for", kind, d.Reason.Detail)
+		}
+		left := 0
+		for _, d := range b.last.Slices {
+			if d.Stance.Announced() {
+				left++
+			}
+		}
+		if want := map[policy.IntentKind]int{policy.IntentStop: 0, policy.IntentDrain: 2}[kind]; left != want { // blast holds a drain back, not a stop
+			t.Errorf("%s: %d slices are left announced, want %d", kind, left, want)
+		}
+	}
+}
+
+// TestStalledChecksAreHeardOf: a runner that is dead changes no verdict.
+func TestStalledChecksAreHeardOf(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	h := b.in.Health["web"]
+	h.Stalled = true
+	b.in.Health["web"] = h
+	b.want(b.after(time.Second), "announce", "deadman")
+	if len(b.last.Alarms) != 1 || b.last.Alarms[0].Name != "deadman" {
+		t.Errorf("alarms %+v", b.last.Alarms)
+	}
+	b.up()
+	if len(b.last.Alarms) != 0 {
+		t.Errorf("alarms %+v", b.last.Alarms)
+	}
+}
+
+func TestTogglingRungsStayOnTheLower(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	changes := 0
+	for i := range 3600 {
+		b.verdict([]policy.Verdict{policy.Degraded, policy.Up}[i%2], "http")
+		if b.after(time.Second).Changed {
+			changes++
+		}
+	}
+	if changes != 1 {
+		t.Errorf("%d changes in an hour", changes)
+	}
+	b.verdict(policy.Up)
+	b.want(b.after(time.Second), "announce rung 1", "hold-down")
+	b.want(b.after(10*time.Second), "announce", "healthy")
 }
 
 func TestMaintenanceFile(t *testing.T) {

@@ -30,6 +30,8 @@ func (w wish) guarded() bool {
 func (r *round) want(t target, s *SliceState) wish {
 	h := r.health(t)
 	r.track(s, h)
+	better := s.Better
+	s.Better = time.Time{} // until the rule wants a milder rung again
 	if t.gone {
 		return wish{stance: Stance{}, why: Reason{Code: Removed, Detail: "no longer in the configuration"}}
 	}
@@ -52,7 +54,7 @@ func (r *round) want(t target, s *SliceState) wish {
 		return w
 	}
 	s.Drain = time.Time{}
-	return r.wantHealth(t, s, h)
+	return r.wantHealth(t, s, h, better)
 }
 
 // health returns the service's health; a service nobody told about is unknown.
@@ -126,7 +128,8 @@ func (in Intent) who() string {
 
 // wantDrain is the drain as a timed transaction: de-preferred until the load
 // is low or the time is over, then withdrawn. A service that is down has
-// nothing to wait for.
+// nothing to wait for; its withdraw stays the operator's, so that no guard
+// against wrong checks stands in the way of a maintenance or a stop.
 func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 	code := Operator
 	if in.Kind == IntentStop {
@@ -142,7 +145,7 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 		return gone("withdrawn")
 	}
 	if h.Verdict == Down && t.service.WithdrawOnDown && !h.Stalled && !t.cover && !t.service.Always {
-		return wish{stance: Stance{}, why: Reason{Code: CheckDown, Detail: details(h.Failing)}}
+		return gone("nothing to wait for, it is down: " + details(h.Failing))
 	}
 	wait := t.service.DrainWait
 	switch {
@@ -171,7 +174,7 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 }
 
 // wantHealth is the reflex: verdicts to stances.
-func (r *round) wantHealth(t target, s *SliceState, h Health) wish {
+func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) wish {
 	svc := t.service
 	if h.Empty {
 		return wish{stance: Stance{}, why: Reason{Code: NoVerdict, Detail: "no checks are configured"}}
@@ -185,14 +188,14 @@ func (r *round) wantHealth(t target, s *SliceState, h Health) wish {
 		}
 		return wish{stance: Stance{}, why: why}
 	case Degraded:
-		return r.rise(t, s, Stance{Action: Announce, Rung: clampRung(svc, svc.DegradedRung)},
+		return r.rise(t, s, better, Stance{Action: Announce, Rung: clampRung(svc, svc.DegradedRung)},
 			Reason{Code: CheckPart, Detail: fmt.Sprintf("%.0f %% of capacity up; %s", h.Fraction*100, details(h.Failing))})
 	case Up:
 		if len(h.Shared) > 0 {
-			return r.rise(t, s, Stance{Action: Announce, Rung: clampRung(svc, svc.SharedRung)},
+			return r.rise(t, s, better, Stance{Action: Announce, Rung: clampRung(svc, svc.SharedRung)},
 				Reason{Code: SharedDown, Detail: details(h.Shared)})
 		}
-		return r.rise(t, s, Stance{Action: Announce}, Reason{Code: Healthy})
+		return r.rise(t, s, better, Stance{Action: Announce}, Reason{Code: Healthy})
 	}
 	code := NoVerdict
 	if !s.Judged && !s.Stance.Announced() {
@@ -202,8 +205,9 @@ func (r *round) wantHealth(t target, s *SliceState, h Health) wish {
 }
 
 // rise lets a slice come back or climb to a milder rung only when hold-down,
-// damping and dwell allow it.
-func (r *round) rise(t target, s *SliceState, to Stance, why Reason) wish {
+// damping and dwell allow it. Who climbs must have been better for the whole
+// hold-down: a service that toggles stays on the lower rung.
+func (r *round) rise(t target, s *SliceState, better time.Time, to Stance, why Reason) wish {
 	if !s.Stance.Announced() {
 		if w, wait := r.waiting(t, s); wait {
 			return w
@@ -212,9 +216,19 @@ func (r *round) rise(t target, s *SliceState, to Stance, why Reason) wish {
 		return wish{stance: to, why: why}
 	}
 	s.Judged = true
-	wasGuarded := s.Reason.Code == Guarded || s.Stance.Action == Drain
-	if end := s.Since.Add(t.service.Dwell); s.Stance.Less(to) && r.now.Before(end) && !wasGuarded {
-		return wish{stance: s.Stance, why: Reason{Code: Dwell, Detail: until(r.now, end) + " on this rung"}, wake: end}
+	if !s.Stance.Less(to) || s.Stance.Action == Drain {
+		return wish{stance: to, why: why}
+	}
+	s.Better = better
+	if s.Better.IsZero() {
+		s.Better = r.now
+	}
+	end, code, what := s.Better.Add(t.service.HoldDown), HoldDown, "hold-down before the milder rung, "
+	if dwell := s.Since.Add(t.service.Dwell); dwell.After(end) && s.Reason.Code != Guarded {
+		end, code, what = dwell, Dwell, "minimum stay on this rung, "
+	}
+	if r.now.Before(end) {
+		return wish{stance: s.Stance, why: Reason{Code: code, Detail: what + until(r.now, end)}, wake: end}
 	}
 	return wish{stance: to, why: why}
 }

@@ -26,6 +26,9 @@ type SliceState struct {
 	// UpSince is since when the service has been up or degraded without a
 	// break; zero while it is not.
 	UpSince time.Time `json:"up_since,omitzero"`
+	// Better is since when the rule has wanted a milder rung without a break;
+	// zero while it does not.
+	Better time.Time `json:"better,omitzero"`
 	// Leaving is since when the rule has wanted a withdraw; zero while it
 	// does not. What peers answer to questions asked later, they answer
 	// knowing it.
