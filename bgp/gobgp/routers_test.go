@@ -58,7 +58,8 @@ func eventually(t *testing.T, word string, ask func() string) string {
 // graceful restart.
 type router struct {
 	show  func(p netip.Prefix) string
-	stale string // in show's output for a route that is kept
+	stale string   // in show's output for a route that is kept
+	words []string // in its output for MED 77, graceful shutdown, 64500:1:2
 }
 
 func frr(t *testing.T, us, addr netip.Addr) router {
@@ -90,7 +91,7 @@ func frr(t *testing.T, us, addr netip.Addr) router {
 	}
 	program(t, bgpd, "-f", file, "-i", filepath.Join(dir, "pid"), "-z", filepath.Join(dir, "z"), "--vty_socket", dir,
 		"-l", addr.String(), "-n", "-S", "-P", "0", "-u", "root", "-g", "root")
-	return router{stale: "stale", show: func(p netip.Prefix) string {
+	return router{stale: "stale", words: []string{"metric 77", "graceful-shutdown", "64500:1:2"}, show: func(p netip.Prefix) string {
 		out, _ := exec.Command("vtysh", "--vty_socket", dir, "-d", "bgpd", "-c",
 			fmt.Sprintf("show bgp %s unicast %s", family, p)).CombinedOutput()
 		return string(out)
@@ -127,7 +128,7 @@ protocol bgp pop {
 		out, _ := exec.Command("birdc", append([]string{"-s", socket}, args...)...).CombinedOutput()
 		return string(out)
 	}
-	return router{stale: "graceful restart active", show: func(p netip.Prefix) string {
+	return router{stale: "graceful restart active", words: []string{"BGP.med: 77", "(65535,0)", "(64500, 1, 2)"}, show: func(p netip.Prefix) string {
 		out := ask("show", "route", "all", p.String())
 		for line := range strings.Lines(ask("show", "protocols", "all", "pop")) {
 			if strings.Contains(line, "graceful restart active") {
@@ -183,8 +184,8 @@ func testRouter(t *testing.T, r router, us, addr netip.Addr, p, q netip.Prefix) 
 	s.set(t, bgp.Announcement{Prefix: p, Attributes: bgp.Attributes{MED: ptr(77), Prepend: 1,
 		Communities:      []bgp.Community{bgp.GracefulShutdown},
 		LargeCommunities: []bgp.LargeCommunity{{Global: 64500, Local1: 1, Local2: 2}}}})
-	out := see(p, "77")
-	for _, word := range []string{"64500 64500", "64500", "2"} {
+	out := see(p, r.words[0])
+	for _, word := range append(r.words, "64500 64500") {
 		if !strings.Contains(out, word) {
 			t.Errorf("want %q in\n%s", word, out)
 		}
