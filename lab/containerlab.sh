@@ -19,8 +19,26 @@ skip() {
 	exit 0
 }
 say() { printf '%4d s  %s\n' $SECONDS "$*"; }
-# within COMMAND...: what is left of the time; its end is a kill.
-within() { timeout --foreground -s KILL $((limit > SECONDS ? limit - SECONDS : 1)) "$@"; }
+# within COMMAND...: runs it for what is left of the time, then kills it; and
+# at once when this script is told to stop (ALRM is timeout's own signal).
+# as_root does the same in namespaces of its own, all of which end with it.
+child=""
+within() { wait_for timeout -s KILL $((limit > SECONDS ? limit - SECONDS : 1)) "$@"; }
+as_root() { wait_for "${sudo[@]}" timeout -s KILL $((limit > SECONDS ? limit - SECONDS : 1)) "${unshare[@]}" "$@"; }
+wait_for() {
+	"$@" &
+	child=$!
+	local status=0
+	wait $child 2>/dev/null || status=$?
+	child=""
+	[ $status -ne 137 ] || say "not done after $limit s"
+	return $status
+}
+stop() { # exit status
+	trap '' INT TERM
+	[ -z "$child" ] || { "${sudo[@]}" kill -ALRM "$child" && wait "$child"; } || true
+	exit "$1"
+}
 
 [ "$(uname -s)" = Linux ] || skip "Docker's containers need Linux"
 sudo=()
@@ -28,22 +46,27 @@ if [ "$(id -u)" -ne 0 ]; then
 	sudo -n true 2>/dev/null || skip "Docker needs root, or sudo without a password"
 	sudo=(sudo)
 fi
-unshare=(unshare --mount --net --ipc --uts --pid --fork --kill-child --mount-proc)
-"${sudo[@]}" "${unshare[@]}" true 2>/dev/null || skip "this machine lets nobody make namespaces"
+unshare=(unshare --mount --ipc --uts --pid --fork --kill-child --mount-proc)
+"${sudo[@]}" "${unshare[@]}" --net true 2>/dev/null || skip "this machine lets nobody make namespaces"
 "$here/deps.sh" dockerd docker.io mmdebstrap mmdebstrap ip iproute2 \
 	/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring ||
 	skip "docker.io and mmdebstrap are not here and cannot be installed"
 "$here/deps.sh" docker docker-cli || skip "there is no docker command"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/catchment-containerlab.XXXXXX")
-export CATCHMENT_LAB_GROUP="catchment-lab-$$" # the cgroup of all containers
+chmod 755 "$work"
+group=catchment-lab-$$ # the cgroup of all containers
 clean() {
-	"${sudo[@]}" find /sys/fs/cgroup -depth -type d -path "*/$CATCHMENT_LAB_GROUP*" -exec rmdir {} \; 2>/dev/null || true
-	"${sudo[@]}" rm -rf "$work"
+	for _ in 1 2 3 4 5 6 7 8 9 10; do # the last process may still be ending
+		"${sudo[@]}" find /sys/fs/cgroup -depth -type d -path "*/$group*" -exec rmdir {} \; 2>/dev/null || true
+		[ -n "$(find /sys/fs/cgroup -maxdepth 2 -name "$group" 2>/dev/null)" ] || break
+		sleep 0.2
+	done
+	"${sudo[@]}" rm -rf --one-file-system "$work"
 }
 trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'stop 130' INT
+trap 'stop 143' TERM
 
 # containerlab, pinned in lab/clab/go.mod. It insists on /proc/modules, which
 # a kernel without modules has not: for such a kernel the build reads an empty
@@ -54,23 +77,23 @@ program=$bin/containerlab-$(cat "$here"/clab/go.{mod,sum} | sha256sum | cut -c1-
 if [ ! -x "$program" ]; then
 	say "build containerlab, some minutes the first time"
 	cp -r "$here/clab" "$work/clab"
-	cd "$work/clab"
 	if [ ! -e /proc/modules ]; then
-		cp -r "$(go mod download -json $module | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')" source
-		chmod -R u+w source
-		sed -i 's|os.Open("/proc/modules")|os.Open(os.DevNull)|' source/utils/kernel_module.go
-		go mod edit -replace=$module=./source
+		source=$(go mod download -C "$work/clab" -json $module | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+		cp -r "$source" "$work/clab/source"
+		chmod -R u+w "$work/clab/source"
+		sed -i 's|os.Open("/proc/modules")|os.Open(os.DevNull)|' "$work/clab/source/utils/kernel_module.go"
+		go mod edit -C "$work/clab" -replace=$module=./source
 	fi
-	CGO_ENABLED=0 within go build -mod=readonly -trimpath -ldflags '-s -w' -o "$program.new" $module
-	mv "$program.new" "$program"
-	cd "$here"
+	CGO_ENABLED=0 within go build -C "$work/clab" -mod=readonly -trimpath -ldflags '-s -w' -o "$work/containerlab" $module
+	mkdir -p "$bin"
+	mv "$work/containerlab" "$program"
 fi
 
 # The base of all images, under the name the Dockerfiles ask for: Debian with
 # a folder of the packages that they install, as its only source.
 say "make debian:bookworm-slim from packages"
 packages=$(sed -n 's/.*--no-install-recommends \([^&]*\) &&.*/\1/p' "$here"/images/{frr,bird,pop,client}/Dockerfile | tr '\n' ' ')
-within "${sudo[@]}" mmdebstrap --quiet --mode=root --variant=minbase \
+as_root env TMPDIR="$work" mmdebstrap --quiet --mode=root --variant=minbase \
 	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt=force-unsafe-io \
 	--customize-hook="$here/clab/packages.sh \"\$1\" $packages" bookworm "$work/base.tar"
@@ -78,10 +101,9 @@ within "${sudo[@]}" mmdebstrap --quiet --mode=root --variant=minbase \
 say "start Docker in namespaces of its own"
 [ $# -gt 0 ] || set -- "$here/testdata/failover.txt"
 status=0
-within "${sudo[@]}" "${unshare[@]}" "$here/clab/inside.sh" "$work" "$program" "$CATCHMENT_LAB_GROUP" "$@" || status=$?
+as_root --net "$here/clab/inside.sh" "$work" "$program" "$group" "$@" || status=$?
 case $status in
 0) say "containerlab: all stories were seen" ;;
 77) skip "$("${sudo[@]}" cat "$work/reason")" ;;
-137) say "stopped: not done after $limit s"; exit 1 ;;
 *) exit "$status" ;;
 esac
