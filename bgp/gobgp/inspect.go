@@ -1,0 +1,91 @@
+package gobgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/apiutil"
+	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// SessionInfo is what an established session has agreed on, as far as it is
+// the neighbor's to say.
+type SessionInfo struct {
+	Neighbor   netip.Addr
+	HoldTime   time.Duration // negotiated, RFC 4271 section 4.2
+	IPv4, IPv6 bool          // families that the neighbor speaks
+	// GracefulRestart: it has the capability. Who only helps others restart
+	// names no family in it (RFC 4724 section 3).
+	GracefulRestart bool
+}
+
+// Inspect asks a speaker, through the Unix socket of GoBGP's API, what its
+// established sessions have agreed on.
+func Inspect(ctx context.Context, socket string) ([]SessionInfo, error) {
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", addr)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+socket, grpc.WithContextDialer(dial),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("GoBGP API %s: %w", socket, err)
+	}
+	defer conn.Close()
+	stream, err := api.NewGobgpApiClient(conn).ListPeer(ctx, &api.ListPeerRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("GoBGP API %s: %w", socket, err)
+	}
+	var out []SessionInfo
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("GoBGP API %s: %w", socket, err)
+		}
+		if p := r.GetPeer(); p.GetState().GetSessionState() == api.PeerState_ESTABLISHED {
+			info, err := sessionInfo(p)
+			if err != nil {
+				return nil, fmt.Errorf("GoBGP API %s: neighbor %s: %w", socket, p.State.NeighborAddress, err)
+			}
+			out = append(out, info)
+		}
+	}
+}
+
+func sessionInfo(p *api.Peer) (SessionInfo, error) {
+	addr, err := netip.ParseAddr(p.State.NeighborAddress)
+	if err != nil {
+		return SessionInfo{}, err
+	}
+	hold := p.GetTimers().GetState().GetNegotiatedHoldTime()
+	s := SessionInfo{Neighbor: addr, HoldTime: time.Duration(hold) * time.Second}
+	caps, err := apiutil.UnmarshalCapabilities(p.State.RemoteCap)
+	if err != nil {
+		return SessionInfo{}, err
+	}
+	families := false
+	for _, c := range caps {
+		switch c := c.(type) {
+		case *bgp.CapMultiProtocol:
+			families = true
+			s.IPv4 = s.IPv4 || c.CapValue == bgp.RF_IPv4_UC
+			s.IPv6 = s.IPv6 || c.CapValue == bgp.RF_IPv6_UC
+		case *bgp.CapGracefulRestart:
+			s.GracefulRestart = true
+		}
+	}
+	if !families { // RFC 4760: without the capability, IPv4 unicast
+		s.IPv4 = true
+	}
+	return s, nil
+}
