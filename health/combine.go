@@ -94,7 +94,24 @@ func Combine(rule Rule, states []State) policy.Health {
 	slices.SortStableFunc(local, func(a, b *State) int { return a.Since.Compare(b.Since) })
 	h.Verdict, h.Fraction = rule.judge(local, len(local))
 	h.Since = rule.since(local, h.Verdict)
+	h.Rising = h.Verdict == policy.Down && rule.rising(local)
 	return h
+}
+
+// rising reports whether the service would not be down if every check whose
+// last run passed were up already.
+func (r Rule) rising(local []*State) bool {
+	risen := make([]*State, len(local))
+	for i, s := range local {
+		risen[i] = s
+		if s.Verdict == policy.Down && (s.Last.Outcome == Pass || s.Last.Outcome == Warn) {
+			up := *s
+			up.Verdict = policy.Up
+			risen[i] = &up
+		}
+	}
+	v, _ := r.judge(risen, len(risen))
+	return v != policy.Down
 }
 
 func failure(s *State) policy.Failure {

@@ -225,6 +225,39 @@ func TestCombineAgainstOracle(t *testing.T) {
 	}
 }
 
+// TestRising: down, but not if what passes were up already.
+func TestRising(t *testing.T) {
+	for _, tc := range []struct {
+		rule   Rule
+		checks string
+		passed []int
+		want   bool
+	}{
+		{Rule{}, "ud", nil, false},
+		{Rule{}, "ud", []int{1}, true},
+		{Rule{}, "dd", []int{1}, false},
+		{Rule{}, "dd", []int{0, 1}, true},
+		{Rule{}, "uu", []int{0, 1}, false}, // not down
+		{Rule{Mode: ModeAny}, "dd", []int{1}, true},
+		{Rule{Mode: ModeQuorum, Quorum: 2}, "udd", []int{2}, true},
+		{Rule{Mode: ModeWeights, DownBelow: 0.9}, "udd", []int{2}, false},
+	} {
+		states := checks(tc.checks)
+		for i := range states {
+			states[i].Last.Outcome = Fail
+		}
+		for _, i := range tc.passed {
+			states[i].Last.Outcome = Pass
+		}
+		if h := Combine(tc.rule, states); h.Rising != tc.want {
+			t.Errorf("%+v %s, passed %v: rising %v", tc.rule, tc.checks, tc.passed, h.Rising)
+		}
+		if states[0].Verdict != checks(tc.checks)[0].Verdict {
+			t.Errorf("%s: Combine changed its argument", tc.checks)
+		}
+	}
+}
+
 func asOf(states []State, at time.Time) []State {
 	s := slices.Clone(states)
 	for i := range s {

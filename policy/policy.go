@@ -206,6 +206,9 @@ type Health struct {
 	Verdict  Verdict   `json:"verdict"`
 	Fraction float64   `json:"fraction"` // share of capacity up, 0..1
 	Since    time.Time `json:"since"`
+	// Rising is true while Verdict is down although the checks pass again:
+	// rise is not reached, so it is not up either.
+	Rising bool `json:"rising,omitempty"`
 	// Empty is true where no check is configured (and Always is not set):
 	// there is nothing to judge by, so nothing changes.
 	Empty bool `json:"empty,omitempty"`

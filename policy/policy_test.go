@@ -139,6 +139,37 @@ func TestVerdictsThatKeepTheStance(t *testing.T) {
 	b.want(b.after(time.Hour), "announce", "deadman")
 }
 
+// TestKeptByAGuardWhileItComesBack: all POPs fail, last-pop keeps us; the other
+// POP is up first, and we must not be withdrawn for a check that passes.
+func TestKeptByAGuardWhileItComesBack(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	other := func(v policy.Verdict) {
+		p := policy.Peer{POP: "FRA", Heard: b.now, Asked: b.now, Slices: map[policy.SliceID]policy.PeerSlice{
+			web: {Stance: policy.Stance{Action: policy.Announce}, Verdict: v},
+		}}
+		b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{p}}
+	}
+	other(policy.Down)
+	b.verdict(policy.Down, "http")
+	b.want(b.after(time.Minute), "announce rung 1", "last-pop")
+	h := b.in.Health["web"]
+	h.Rising = true
+	b.in.Health["web"] = h
+	b.now = b.now.Add(2 * time.Minute)
+	other(policy.Up)
+	b.want(b.decide(), "announce rung 1", "no-verdict")
+	if b.last.Wake.IsZero() {
+		t.Error("nobody looks again: a later failure changes no verdict")
+	}
+	h.Rising = false // it failed again
+	b.in.Health["web"] = h
+	b.want(b.decide(), "withdraw", "check-down")
+	h.Rising = true // what is withdrawn waits for rise
+	b.in.Health["web"] = h
+	b.want(b.decide(), "withdraw", "check-down")
+}
+
 func TestRungs(t *testing.T) {
 	b := newBench(t)
 	b.up()

@@ -10,6 +10,10 @@ import (
 // have found the other paths before the traffic is looked at.
 const drainSettle = 2 * time.Second
 
+// risingAgain is when to look again at a service that is down, passes and is
+// still announced: a later failure changes no verdict.
+const risingAgain = time.Second
+
 // wish is what the rule wants, before the guards.
 type wish struct {
 	stance Stance
@@ -173,7 +177,9 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 	return wish{stance: Stance{Action: Drain}, why: Reason{Code: code, Detail: detail}, wake: wake}
 }
 
-// wantHealth is the reflex: verdicts to stances.
+// wantHealth is the reflex: verdicts to stances. A slice that a guard kept on
+// the air while its service was down is not taken away in the very moment in
+// which the service comes back.
 func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) wish {
 	svc := t.service
 	if h.Empty {
@@ -182,6 +188,9 @@ func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) 
 	switch h.Verdict {
 	case Down:
 		s.Judged = true
+		if h.Rising && s.Stance.Announced() {
+			return wish{stance: s.Stance, why: Reason{Code: NoVerdict, Detail: "down, but it passes again: " + details(h.Failing)}, wake: r.now.Add(risingAgain)}
+		}
 		why := Reason{Code: CheckDown, Detail: details(h.Failing)}
 		if !svc.WithdrawOnDown {
 			return wish{stance: Stance{Action: Announce, Rung: clampRung(svc, svc.LastRung)}, why: why}

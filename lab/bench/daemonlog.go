@@ -3,14 +3,16 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-// daemonLog takes catchmentd's log (JSON), records its verdicts and keeps
-// the end of it for errors.
+// daemonLog takes catchmentd's log (JSON), records its verdicts and the BFD
+// sessions that come up, and keeps the end of it for errors.
 type daemonLog struct {
-	rec *recorder
+	rec     *recorder
+	routers map[netip.Addr]string
 
 	mu   sync.Mutex
 	rest []byte // of a line that is not complete yet
@@ -38,18 +40,22 @@ func (l *daemonLog) Write(b []byte) (int, error) {
 
 func (l *daemonLog) line(line []byte) {
 	var r struct {
-		Time    time.Time `json:"time"`
-		Msg     string    `json:"msg"`
-		Verdict string    `json:"verdict"`
+		Time     time.Time  `json:"time"`
+		Msg      string     `json:"msg"`
+		Verdict  string     `json:"verdict"`
+		State    string     `json:"state"`
+		Neighbor netip.Addr `json:"neighbor"`
 	}
-	if json.Unmarshal(line, &r) != nil || r.Msg != "health: verdict" {
+	if json.Unmarshal(line, &r) != nil {
 		return
 	}
-	switch r.Verdict {
-	case "down":
+	switch {
+	case r.Msg == "health: verdict" && r.Verdict == "down":
 		l.rec.add(event{r.Time, verdictDown, ""})
-	case "up":
+	case r.Msg == "health: verdict" && r.Verdict == "up":
 		l.rec.add(event{r.Time, verdictUp, ""})
+	case r.Msg == "bfd: session" && r.State == "up":
+		l.rec.add(event{r.Time, watched, l.routers[r.Neighbor]})
 	}
 }
 

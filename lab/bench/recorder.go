@@ -18,10 +18,11 @@ const (
 	withdrawn
 	installed // the route is in the router's kernel
 	gone
+	watched // the BFD session with the router is up
 )
 
 var kindNames = [...]string{"", "probe", "verdict up", "verdict down", "announcement", "withdrawal",
-	"route in the kernel", "route gone from the kernel"}
+	"route in the kernel", "route gone from the kernel", "BFD session"}
 
 func (k kind) String() string { return kindNames[k] }
 

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,12 +57,18 @@ func TestRecorderGivesUp(t *testing.T) {
 
 func TestDaemonLog(t *testing.T) {
 	r := newRecorder()
-	l := &daemonLog{rec: r}
+	l := &daemonLog{rec: r, routers: map[netip.Addr]string{netip.MustParseAddr("10.0.1.2"): "frr"}}
 	const line = `{"time":"2026-01-02T03:04:05.123456789Z","level":"INFO","msg":"health: verdict","verdict":"down"}` + "\n"
 	for _, part := range []string{"not JSON\n", line[:20], line[20:], `{"msg":"other","verdict":"down"}` + "\n", line[:30]} {
 		if n, err := l.Write([]byte(part)); n != len(part) || err != nil {
 			t.Fatalf("wrote %d of %d: %v", n, len(part), err)
 		}
+	}
+	for _, state := range []string{"down", "init", "up"} {
+		fmt.Fprintf(l, "\n{\"msg\":\"bfd: session\",\"neighbor\":\"10.0.1.2\",\"state\":%q}\n", state)
+	}
+	if _, ok := r.find(watched, "frr", time.Time{}); !ok || r.count(watched) != 1 {
+		t.Errorf("%d BFD sessions came up at FRR, want 1", r.count(watched))
 	}
 	e, ok := r.find(verdictDown, "", time.Time{})
 	if want := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC); !ok || !e.at.Equal(want) || r.count(verdictDown) != 1 {

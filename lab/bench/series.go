@@ -37,7 +37,7 @@ func measure(ctx context.Context, s subject, n int, opt Options) (_ *result, err
 	if err != nil {
 		return nil, err
 	}
-	log := &daemonLog{rec: w.rec}
+	log := &daemonLog{rec: w.rec, routers: w.routers()}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s\n%s", err, tail(w.lab.Log("pop")), log)
@@ -58,6 +58,9 @@ func measure(ctx context.Context, s subject, n int, opt Options) (_ *result, err
 		if _, err := w.rec.wait(ctx, installed, r, since, startup); err != nil {
 			return nil, fmt.Errorf("at the start: %w", err)
 		}
+	}
+	if err := w.guarded(ctx, since); err != nil {
+		return nil, fmt.Errorf("at the start: %w", err)
 	}
 	res := newResult(s)
 	for i := range n {
@@ -103,6 +106,11 @@ func (w *world) once(ctx context.Context, res *result, i, n int) error {
 	if err := w.await(ctx, installed, back, res.up); err != nil {
 		return err
 	}
+	if s.blow == freeze {
+		if err := w.guarded(ctx, back); err != nil {
+			return err
+		}
+	}
 	if err := pause(ctx, afterglow); err != nil {
 		return err
 	}
@@ -142,6 +150,20 @@ func (w *world) await(ctx context.Context, k kind, since time.Time, into map[str
 			return err
 		}
 		into[r] = append(into[r], e.at.Sub(since))
+	}
+	return nil
+}
+
+// guarded waits for the BFD sessions of a row that has any: one that is not up
+// yet, a second or two after BGP, guards nothing (RFC 5880 section 6.8.3).
+func (w *world) guarded(ctx context.Context, since time.Time) error {
+	if !w.val.BFD {
+		return nil
+	}
+	for _, r := range routers {
+		if _, err := w.rec.wait(ctx, watched, r, since, startup); err != nil {
+			return err
+		}
 	}
 	return nil
 }

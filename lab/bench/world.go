@@ -125,6 +125,11 @@ func newWorld(ctx context.Context, v values, opt Options) (_ *world, err error) 
 	return w, nil
 }
 
+// routers says which router has an address.
+func (w *world) routers() map[netip.Addr]string {
+	return map[netip.Addr]string{w.val.FRR: "frr", w.val.BIRD: "bird"}
+}
+
 // listen starts the sources of events.
 func (w *world) listen(ctx context.Context) error {
 	nodes, err := w.lab.Inspect(ctx)
@@ -136,7 +141,7 @@ func (w *world) listen(ctx context.Context) error {
 			w.popInit = n.Pid
 		}
 	}
-	to := map[netip.Addr]string{w.val.FRR: "frr", w.val.BIRD: "bird"}
+	to := w.routers()
 	err = capture(ctx, w.popInit, func(at time.Time, p packet) {
 		if where, ok := to[p.to]; ok || p.kind == probed {
 			w.rec.add(event{at, p.kind, where})

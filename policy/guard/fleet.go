@@ -49,7 +49,7 @@ func (LastPOP) Ask(q policy.Question) policy.GuardVerdict {
 	if !q.From.Announced() {
 		return allow(c.String())
 	}
-	v := object(policy.Veto, "%v waits until %d other POPs confirm that they stay (%d so far)", q.Input.POP, minPOPs(q), confirmed)
+	v := object(policy.Veto, "%v waits until %s to stay (%d so far)", q.Input.POP, others(minPOPs(q), "confirms", "confirm"), confirmed)
 	v.Ask, v.Wake = true, end
 	return v
 }
@@ -176,14 +176,19 @@ func (t tally) short(q policy.Question) (policy.GuardVerdict, bool) {
 }
 
 func (t tally) String() string {
-	s := fmt.Sprintf("%d other POPs announce it", len(t.staying))
-	if len(t.staying) == 1 {
-		s = "1 other POP announces it"
-	}
+	s := others(len(t.staying), "announces", "announce") + " it"
 	if len(t.out) > 0 {
 		s += " (" + strings.Join(t.out, ", ") + ")"
 	}
 	return s
+}
+
+// others says what n other POPs do.
+func others(n int, one, many string) string {
+	if n == 1 {
+		return "1 other POP " + one
+	}
+	return fmt.Sprintf("%d other POPs %s", n, many)
 }
 
 func minPOPs(q policy.Question) int { return max(1, q.Service.MinPOPs) }

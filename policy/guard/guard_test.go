@@ -172,7 +172,7 @@ func TestLastPOP(t *testing.T) {
 		"two needed, one there":            {pop: "LON", peers: []policy.Peer{peer("FRA", 0)}, set: func(s *scene) { s.in.Services[0].MinPOPs = 2 }, stance: "announce rung 2", detail: "1 other POP announces it, 2 needed"},
 		"too little capacity stays":        {pop: "LON", peers: []policy.Peer{peer("FRA", 0), big(withdrawn(peer("AMS", 0)))}, set: func(s *scene) { s.in.Services[0].MinCapacity = 0.5 }, stance: "announce rung 2", detail: "50 % of capacity needed, 20 % there"},
 		"enough capacity stays":            {pop: "LON", peers: []policy.Peer{big(peer("FRA", 0)), withdrawn(peer("AMS", 0))}, set: func(s *scene) { s.in.Services[0].MinCapacity = 0.5 }, stance: "withdraw"},
-		"keeper, not asked since":          {pop: "AMS", peers: []policy.Peer{late(peer("FRA", 0))}, stance: "announce", detail: "AMS waits until 1 other POPs confirm that they stay (0 so far)"},
+		"keeper, not asked since":          {pop: "AMS", peers: []policy.Peer{late(peer("FRA", 0))}, stance: "announce", detail: "AMS waits until 1 other POP confirms to stay (0 so far)"},
 		"keeper, confirmed":                {pop: "AMS", peers: []policy.Peer{peer("FRA", 0)}, stance: "withdraw"},
 		"keeper, one of two confirmed":     {pop: "AMS", peers: []policy.Peer{late(peer("FRA", 0)), peer("LON", 0)}, stance: "withdraw"},
 		"keeper, seen in BGP only, young":  {pop: "AMS", peers: []policy.Peer{rib(peer("FRA", 0))}, set: func(s *scene) { s.state.Leaving = t0.Add(-time.Second) }, stance: "announce", detail: "waits"},
