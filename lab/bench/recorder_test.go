@@ -65,7 +65,7 @@ func TestDaemonLog(t *testing.T) {
 		}
 	}
 	for _, state := range []string{"down", "init", "up"} {
-		fmt.Fprintf(l, "\n{\"msg\":\"bfd: session\",\"neighbor\":\"10.0.1.2\",\"state\":%q}\n", state)
+		fmt.Fprintf(l, "\n{\"time\":\"2026-01-02T03:04:05Z\",\"msg\":\"bfd: session\",\"neighbor\":\"10.0.1.2\",\"state\":%q}\n", state)
 	}
 	if _, ok := r.find(watched, "frr", time.Time{}); !ok || r.count(watched) != 1 {
 		t.Errorf("%d BFD sessions came up at FRR, want 1", r.count(watched))
