@@ -50,6 +50,7 @@ type Controller struct {
 	look  chan struct{} // size one: something changed, look again
 	calls chan func()   // run on the controller's goroutine
 	done  chan struct{} // closed when Run has returned
+	ready chan struct{} // closed by the first round
 
 	// detected is when the oldest verdict came that no round has seen yet.
 	mu       sync.Mutex
@@ -58,8 +59,8 @@ type Controller struct {
 	// to the neighbors.
 	unsent time.Time
 
-	view    atomic.Pointer[View]
-	stopped atomic.Bool // in order, with everything withdrawn
+	view    atomic.Pointer[View] // empty before the first round
+	stopped atomic.Bool          // in order, with everything withdrawn
 
 	// Owned by the goroutine of Run.
 	cfg       *config.Config
@@ -83,7 +84,7 @@ type Controller struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		opt: o, log: o.Logger, decider: policy.Decider{Guards: guard.Standard()},
-		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}),
+		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}), ready: make(chan struct{}),
 		load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
 	}
 	c.view.Store(&View{})
@@ -92,6 +93,10 @@ func New(o Options) *Controller {
 }
 
 func (c *Controller) String() string { return "controller" }
+
+// Ready is closed once the controller has decided for the first time: what a
+// former life announced, or what is announced without checks, is out.
+func (c *Controller) Ready() <-chan struct{} { return c.ready }
 
 // adopt makes cfg the configuration of the next round.
 func (c *Controller) adopt(cfg *config.Config) {
@@ -209,6 +214,7 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	c.tell(d, now)
 	changed := c.record(d, in, now)
 	c.publish(d, in, states, changed, now)
+	c.decided()
 
 	wait := tick
 	if !d.Wake.IsZero() {
@@ -218,6 +224,14 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 		wait = min(wait, c.retry.Sub(now))
 	}
 	return max(wait, time.Millisecond)
+}
+
+func (c *Controller) decided() {
+	select {
+	case <-c.ready:
+	default:
+		close(c.ready)
+	}
 }
 
 // tell makes the other POPs hear at once that this one got weaker, and asks

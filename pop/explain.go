@@ -17,15 +17,17 @@ const lastEntries = 5
 
 // Explain answers for one slice: what is announced, since when, why, from what
 // inputs, what the guards said and what would change it.
-func (c *Controller) Explain(_ context.Context, id policy.SliceID) (api.Explanation, error) {
-	v := c.view.Load()
+func (c *Controller) Explain(ctx context.Context, id policy.SliceID) (api.Explanation, error) {
+	v, err := c.seen(ctx)
+	if err != nil {
+		return api.Explanation{}, err
+	}
 	for _, d := range v.Decision.Slices {
 		if d.Slice != id {
 			continue
 		}
 		e := v.explain(d)
 		e.Now = time.Now()
-		var err error
 		filter := journal.Filter{Slice: id, Limit: lastEntries}
 		entries := c.opt.Journal.Recent(filter)
 		if len(entries) < lastEntries {

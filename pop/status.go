@@ -11,8 +11,11 @@ import (
 )
 
 // Status is the POP as the last round saw it.
-func (c *Controller) Status(context.Context) (api.Status, error) {
-	v := c.view.Load()
+func (c *Controller) Status(ctx context.Context) (api.Status, error) {
+	v, err := c.seen(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
 	st := api.Status{
 		POP: v.Input.POP, Version: c.opt.Version, Now: time.Now(), Started: c.started, DryRun: c.opt.DryRun,
 		Stopping: v.Stopping, Neighbors: v.Peers, Intents: v.Input.Intents, Alarms: v.Alarms, Guards: v.guards(),

@@ -1,6 +1,8 @@
 package pop
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -51,6 +53,17 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, states []health
 	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
 	c.view.Store(v)
 	c.meter.show(v, changed)
+}
+
+// seen is the last snapshot; the first caller waits until there is one.
+func (c *Controller) seen(ctx context.Context) (*View, error) {
+	select {
+	case <-c.ready:
+	case <-c.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("nothing is decided yet: %w", ctx.Err())
+	}
+	return c.view.Load(), nil
 }
 
 // heard reports whether any router hears us at all.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/addr"
@@ -28,14 +29,18 @@ import (
 // parts are the daemon's parts, built and not started, and the order in which
 // they start.
 type parts struct {
-	cfg        *config.Config
+	cfg        *config.Config // of the start; the controller has the one in force
 	path       string
+	dry        bool
 	log        *slog.Logger
+	deadline   atomic.Int64 // stop.deadline in force, nanoseconds
+	asked      chan string  // size one: who wants the daemon to stop
 	controller *pop.Controller
 	speaker    *gobgp.Speaker
 	runner     *health.Runner
 	watcher    *socket.Watcher
 	bfd        *bfd.Manager
+	resets     *resets
 	fleet      *fleet.Fleet
 	routes     *routes // nil: no FIB
 	tasks      []task
@@ -61,7 +66,8 @@ func load(path string) (*config.Config, error) {
 
 // build makes every part. Nothing runs and nobody hears of us yet.
 func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts, error) {
-	d := &parts{cfg: cfg, path: path, log: logger(cfg.Log, stderr)}
+	d := &parts{cfg: cfg, path: path, dry: dry, log: logger(cfg.Log, stderr), asked: make(chan string, 1)}
+	d.deadline.Store(int64(cfg.Stop.Deadline))
 	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
 	}
@@ -70,11 +76,11 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 			return nil, fmt.Errorf("api: %w", err)
 		}
 	}
-	j, err := journal.Open(journal.Options{
+	j, err := journal.Open(journal.Options{ // which keeps a second daemon out of the whole state-dir
 		Dir: filepath.Join(cfg.StateDir, "journal"), MaxSize: cfg.Journal.MaxSize, Keep: cfg.Journal.Keep, Logger: d.log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("state-dir: %w", err)
 	}
 	store := pop.NewStore(cfg.StateDir, d.log)
 	addresses, err := addr.New(addr.Options{StateFile: filepath.Join(cfg.StateDir, "addresses.json"), Logger: d.log})
@@ -105,19 +111,35 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	if err := d.buildBGP(store, dry); err != nil {
 		return nil, err
 	}
-	server, err := api.New(api.Options{Socket: cfg.API.Socket, Backend: d.controller, Logger: d.log})
+	server, err := api.New(api.Options{Socket: cfg.API.Socket, Backend: backend{d.controller, d}, Logger: d.log})
 	if err != nil {
 		return nil, err
 	}
-	d.tasks = []task{j, store, named{addresses, "addresses"}}
-	if d.routes != nil {
-		d.tasks = append(d.tasks, named{d.routes, "fib"})
-	}
-	d.tasks = append(d.tasks, d.speaker, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.controller, named{d.bfd, "bfd"}, d.fleet, server)
-	if cfg.Metrics.Listen != "" {
-		d.tasks = append(d.tasks, exporter{m, cfg.Metrics.Listen})
-	}
+	d.tasks = d.order(j, store, m, server, addresses)
 	return d, nil
+}
+
+// order lists the tasks in the order in which they start. What may be refused
+// comes first, so that a second daemon, or one that somebody else's listener
+// is in the way of, ends before any neighbor has heard of it; the controller
+// comes when all that it orders about is there.
+func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, server *api.Server, addresses *addr.Manager) []task {
+	tasks := []task{j}
+	if !d.dry { // what a dry run decides is nothing to begin with later
+		tasks = append(tasks, store)
+	}
+	if d.cfg.Metrics.Listen != "" {
+		tasks = append(tasks, m.Server(d.cfg.Metrics.Listen))
+	}
+	tasks = append(tasks, server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
+	if d.routes != nil {
+		tasks = append(tasks, named{d.routes, "fib"})
+	}
+	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.controller)
+	if w, wanted := newWatchdog(d.controller.Alive); wanted {
+		tasks = append(tasks, w)
+	}
+	return tasks
 }
 
 // buildBGP makes the speaker and what stands beside it.
@@ -149,6 +171,7 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 			d.log.Error("BFD sessions begin anew", "err", err)
 		}
 	}
+	d.resets = newResets(d.speaker.ResetPeer, d.log)
 	d.bfd, err = bfd.New(bfd.Options{Sessions: sessions(d.cfg), Logger: d.log, OnChange: d.onBFD, Resume: resume})
 	return err
 }
@@ -278,15 +301,6 @@ func (a announcer) Peers() []bgp.PeerState {
 	}
 	return peers
 }
-
-// exporter is the metrics' listener as a task.
-type exporter struct {
-	m      *metrics.Metrics
-	listen string
-}
-
-func (e exporter) Run(ctx context.Context) error { return e.m.Serve(ctx, e.listen) }
-func (e exporter) String() string                { return "metrics" }
 
 func journalStats(j *journal.Journal) metrics.Journal {
 	s := j.Stats()

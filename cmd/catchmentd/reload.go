@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/pop/config"
@@ -10,7 +11,8 @@ import (
 
 // reload reads the configuration again. Everything that can be judged is
 // judged first; then the parts take it over in the order in which nothing is
-// announced that nobody checks. It runs on the controller's goroutine.
+// announced that nobody checks. Where one of them cannot, all go back. It runs
+// on the controller's goroutine.
 func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
 	cfg, err := load(d.path)
 	if err != nil {
@@ -27,15 +29,29 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg)); err != nil {
-		return nil, nil, err
+	err = d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg))
+	if err == nil {
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)))
 	}
-	if err := errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg))); err != nil {
-		return nil, nil, err
+	if err != nil {
+		return nil, nil, errors.Join(err, d.goBack(ctx, old))
 	}
+	d.deadline.Store(int64(cfg.Stop.Deadline))
 	changes := config.Diff(old, cfg)
 	for _, w := range cfg.Warnings {
 		changes = append(changes, "warning: "+w)
 	}
 	return cfg, changes, nil
+}
+
+// goBack gives every part the configuration again that it had.
+func (d *parts) goBack(ctx context.Context, old *config.Config) error {
+	section, err := gobgp.ParseConfig(old.BGP)
+	if err == nil {
+		err = d.speaker.Reload(ctx, section, d.controller.Own(old), imports(old))
+	}
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old))); err != nil {
+		return fmt.Errorf("back to the old configuration: %w", err)
+	}
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/addr"
-	"github.com/catchment/catchment/bgp/bfd"
 	"github.com/catchment/catchment/bgp/fib"
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/config"
@@ -48,19 +47,6 @@ func (d *parts) onPath(p bgp.Path, withdrawn bool) {
 	d.fleet.Path(p, withdrawn)
 	if d.routes != nil {
 		d.routes.path(p, withdrawn)
-	}
-}
-
-// onBFD closes the session of a neighbor that was there and is gone. One that
-// has never been up says nothing: it may not speak BFD at all.
-func (d *parts) onBFD(e bfd.Event) {
-	d.controller.OnBFD(e.Neighbor, e.State.String(), e.Was.String(), e.Diagnostic.String())
-	if e.Failure() {
-		ctx, cancel := context.WithTimeout(context.Background(), joinTime)
-		defer cancel()
-		if err := d.speaker.ResetPeer(ctx, e.Neighbor.WithZone(""), "BFD down: "+e.Diagnostic.String()); err != nil {
-			d.log.Error("BFD is down and the session cannot be reset", "neighbor", e.Neighbor, "err", err)
-		}
 	}
 }
 

@@ -3,77 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/catchment/catchment/bgp/bfd"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/api"
 )
-
-// task is a part of the daemon that runs as long as it does.
-type task interface {
-	Run(context.Context) error
-	String() string
-}
-
-// waiter is a task that says when it is ready for those that come after it.
-type waiter interface{ Ready() <-chan struct{} }
-
-// joinTime bounds how long the tasks may take to end.
-const joinTime = 5 * time.Second
-
-// crew runs tasks and joins them. The first that fails ends all.
-type crew struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
-}
-
-func newCrew(ctx context.Context) *crew {
-	c := &crew{}
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	return c
-}
-
-// start runs a task and waits until it is ready, if it can say so.
-func (c *crew) start(t task) {
-	c.wg.Go(func() {
-		if err := t.Run(c.ctx); err != nil {
-			c.cancel(fmt.Errorf("%s: %w", t, err))
-		}
-	})
-	if w, ok := t.(waiter); ok {
-		select {
-		case <-w.Ready():
-		case <-c.ctx.Done():
-		}
-	}
-}
-
-// join ends every task and returns why the first one failed, if one did.
-func (c *crew) join() error {
-	c.cancel(nil)
-	done := make(chan struct{})
-	go func() { c.wg.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(joinTime):
-		return errors.Join(c.cause(), fmt.Errorf("not every part ended within %v", joinTime))
-	}
-	return c.cause()
-}
-
-func (c *crew) cause() error {
-	if err := context.Cause(c.ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
-}
 
 // serve starts the parts in the order in which they need each other, obeys
 // signals, and ends them. It returns nil if it was told to end.
@@ -83,77 +24,136 @@ func (d *parts) serve(ctx context.Context) error {
 	defer signal.Stop(signals)
 	c := newCrew(ctx)
 	for _, t := range d.tasks {
-		c.start(t)
+		if !c.start(t) {
+			// Whatever neighbors may still hold of a former life stays.
+			end, cancel := context.WithTimeout(ctx, joinTime)
+			defer cancel()
+			err := d.speaker.Leave(end)
+			return errors.Join(c.join(), err)
+		}
 	}
-	if c.ctx.Err() == nil {
-		d.log.Info("ready", "pop", d.cfg.POP, "version", version)
-		daemon.SdNotify(false, daemon.SdNotifyReady)
-	}
+	d.log.Info("ready", "pop", d.cfg.POP, "version", version)
+	daemon.SdNotify(false, daemon.SdNotifyReady)
 	err := d.obey(c, signals)
 	return errors.Join(err, c.join())
 }
 
 // obey carries out signals until one of them, or a failure, ends the daemon.
 func (d *parts) obey(c *crew, signals <-chan os.Signal) error {
-	watchdog := time.NewTicker(watchdogEvery())
-	defer watchdog.Stop()
 	for {
 		select {
 		case <-c.ctx.Done():
 			return nil
-		case <-watchdog.C:
-			if d.controller.Alive(c.ctx, watchdogEvery()) {
-				daemon.SdNotify(false, daemon.SdNotifyWatchdog)
-			}
+		case <-c.failed:
+			// A part that fails must not take the POP off the air: as for a
+			// restart, which is what follows.
+			d.log.Error("a part failed, leaving", "err", c.err)
+			daemon.SdNotify(false, daemon.SdNotifyStopping)
+			return d.leave(c.ctx, "failure of "+c.err.Error())
+		case by := <-d.asked:
+			daemon.SdNotify(false, daemon.SdNotifyStopping)
+			return d.stop(c.ctx, by, signals)
 		case s := <-signals:
-			switch s {
-			case syscall.SIGHUP:
+			switch {
+			case s == syscall.SIGHUP:
 				daemon.SdNotify(false, daemon.SdNotifyReloading)
 				d.controller.Reload(c.ctx, "signal HUP") // it logs and journals what went wrong
 				daemon.SdNotify(false, daemon.SdNotifyReady)
-			case syscall.SIGUSR2:
+			case s == syscall.SIGUSR2:
 				daemon.SdNotify(false, daemon.SdNotifyStopping)
-				ctx, cancel := context.WithTimeout(c.ctx, joinTime)
-				defer cancel()
-				return d.leave(ctx)
+				return d.leave(c.ctx, "signal USR2")
 			default:
 				daemon.SdNotify(false, daemon.SdNotifyStopping)
-				return d.stop(c.ctx, s, signals)
+				return d.stop(c.ctx, "signal "+s.String(), signals)
 			}
 		}
 	}
 }
 
-// stop drains and withdraws within the deadline; another signal cuts the
-// drain short.
-func (d *parts) stop(ctx context.Context, s os.Signal, again <-chan os.Signal) error {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Stop.Deadline)
+// stop drains and withdraws within the deadline; a second signal to end cuts
+// the drain short.
+func (d *parts) stop(ctx context.Context, by string, again <-chan os.Signal) error {
+	if d.dry {
+		return nil // nothing is announced that could be drained
+	}
+	deadline := time.Duration(d.deadline.Load())
+	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	go func() {
-		select {
-		case <-again:
-			cancel()
-		case <-ctx.Done():
+		for {
+			select {
+			case s := <-again:
+				if s == syscall.SIGTERM || s == syscall.SIGINT {
+					d.log.Info("told twice: the drain is cut short", "signal", s)
+					cancel()
+					return
+				}
+				d.log.Info("ignored while stopping", "signal", s)
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
-	d.log.Info("stopping: drain, withdraw, close", "signal", s, "deadline", d.cfg.Stop.Deadline)
-	return d.controller.Stop(ctx, d.speaker, "signal "+s.String())
+	d.log.Info("stopping: drain, withdraw, close", "by", by, "deadline", deadline)
+	return d.controller.Stop(ctx, d.speaker, by)
 }
 
 // leave ends so that the routes stay: the process must be gone right after.
-func (d *parts) leave(ctx context.Context) error {
-	d.log.Info("leaving for a restart: the routes stay")
+func (d *parts) leave(ctx context.Context, by string) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	d.log.Info("leaving for a restart: the routes stay", "by", by)
 	if err := bfd.KeepHandover(d.handover(), d.bfd.HandOver(ctx)); err != nil {
 		d.log.Error("BFD sessions will begin anew", "err", err)
 	}
-	return d.controller.Leave(ctx, d.speaker, "signal USR2")
+	return d.controller.Leave(ctx, d.speaker, by)
 }
 
-// watchdogEvery is half of what systemd asks for, or a harmless default.
-func watchdogEvery() time.Duration {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every <= 0 {
-		return 10 * time.Second
-	}
-	return every / 2
+// backend is the controller, but for the stop of the whole daemon, which takes
+// more than a controller.
+type backend struct {
+	*pop.Controller
+	d *parts
 }
+
+// Intent hands a stop on; it is under way when this returns.
+func (b backend) Intent(ctx context.Context, in policy.Intent) (api.Result, error) {
+	if in.Kind != policy.IntentStop {
+		return b.Controller.Intent(ctx, in)
+	}
+	select {
+	case b.d.asked <- in.By:
+	default: // stopping already
+	}
+	return api.Result{Text: "the daemon drains, withdraws and ends"}, nil
+}
+
+// watchdog tells systemd that the controller answers, as often as systemd
+// wants to hear it.
+type watchdog struct {
+	every time.Duration // a third of WatchdogSec=
+	alive func(context.Context, time.Duration) bool
+}
+
+// newWatchdog returns false where nobody asked for one.
+func newWatchdog(alive func(context.Context, time.Duration) bool) (watchdog, bool) {
+	patience, err := daemon.SdWatchdogEnabled(false)
+	return watchdog{patience / 3, alive}, err == nil && patience > 0
+}
+
+func (w watchdog) Run(ctx context.Context) error {
+	ticker := time.NewTicker(w.every)
+	defer ticker.Stop()
+	for {
+		if w.alive(ctx, w.every) {
+			daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w watchdog) String() string { return "watchdog" }

@@ -240,13 +240,17 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Serve(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	addr := l.Addr().String()
+	if err := m.Server(addr).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Error("listening twice:", err)
 	}
+	l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- m.serve(ctx, l) }()
-	resp, err := http.Get("http://" + l.Addr().String() + "/metrics")
+	srv := m.Server(addr)
+	go func() { done <- srv.Run(ctx) }()
+	<-srv.Ready()
+	resp, err := http.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

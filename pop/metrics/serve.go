@@ -58,14 +58,32 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 }
 
-// Serve listens at host:port and answers GET /metrics until ctx ends. A
-// listener that cannot be had is an error.
-func (m *Metrics) Serve(ctx context.Context, listen string) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+// Server answers Prometheus at one address.
+type Server struct {
+	m      *Metrics
+	listen string
+	ready  chan struct{}
+}
+
+// Server makes a server for host:port; Run starts it.
+func (m *Metrics) Server(listen string) *Server {
+	return &Server{m: m, listen: listen, ready: make(chan struct{})}
+}
+
+func (s *Server) String() string { return "metrics" }
+
+// Ready is closed when Prometheus can ask.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run listens and answers GET /metrics until ctx ends. An address that cannot
+// be had is an error at once.
+func (s *Server) Run(ctx context.Context) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	return m.serve(ctx, l)
+	close(s.ready)
+	return s.m.serve(ctx, l)
 }
 
 func (m *Metrics) serve(ctx context.Context, l net.Listener) error {

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// listenNotify stands in for systemd: what is notified comes out, in order.
+func listenNotify(t *testing.T, path string) <-chan string {
+	t.Helper()
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 4096)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for b := make([]byte, 4096); ; {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			said <- string(b[:n])
+		}
+	}()
+	t.Cleanup(func() { c.Close(); <-done })
+	return said
+}
+
+// hears waits for the next word that is not the watchdog's.
+func hears(t *testing.T, said <-chan string, want string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case got := <-said:
+			if got == "WATCHDOG=1" && want != got {
+				continue
+			}
+			if got != want {
+				t.Fatalf("systemd is told %q, want %q", got, want)
+			}
+			return
+		case <-deadline:
+			t.Fatalf("systemd is not told %q", want)
+		}
+	}
+}
+
+// TestNotify: systemd is told what Type=notify and WatchdogSec= of the unit
+// file need, while the daemon drains too.
+func TestNotify(t *testing.T) {
+	w := newWorld(t)
+	w.configure(w.web("drain: {wait: 2s}"))
+	w.up("web")
+	said := listenNotify(t, w.file("notify"))
+	p := w.start([]string{"NOTIFY_SOCKET=" + w.file("notify"), "WATCHDOG_USEC=300000"})
+	hears(t, said, "READY=1")
+	for range 3 {
+		hears(t, said, "WATCHDOG=1")
+	}
+	p.signal(syscall.SIGHUP)
+	hears(t, said, "RELOADING=1")
+	hears(t, said, "READY=1")
+	w.write("c.yaml", "no: good")
+	p.signal(syscall.SIGHUP) // the old one goes on: ready as before
+	hears(t, said, "RELOADING=1")
+	hears(t, said, "READY=1")
+	w.r4.await(0, "announce "+web4)
+	p.signal(syscall.SIGTERM)
+	hears(t, said, "STOPPING=1")
+	hears(t, said, "WATCHDOG=1")
+	w.r4.await(0, "announce "+web4+" gshut")
+	for range 3 {
+		hears(t, said, "WATCHDOG=1")
+	}
+	p.ends(0)
+}
+
+// TestNotifyLeave: a restart and a failed start.
+func TestNotifyLeave(t *testing.T) {
+	w := newWorld(t)
+	w.configure(w.web())
+	said := listenNotify(t, w.file("notify"))
+	env := []string{"NOTIFY_SOCKET=" + w.file("notify")}
+	p := w.start(env)
+	hears(t, said, "READY=1")
+	p.signal(syscall.SIGUSR2)
+	hears(t, said, "STOPPING=1")
+	p.ends(0)
+	l, err := net.Listen("tcp", w.metrics())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w.start(env).ends(1)
+	if len(said) > 0 {
+		t.Errorf("a start that failed told systemd %q", <-said)
+	}
+}
+
+// TestWatchdogIsSilent while the controller does not answer.
+func TestWatchdogIsSilent(t *testing.T) {
+	dir := t.TempDir()
+	said := listenNotify(t, dir+"/n")
+	t.Setenv("NOTIFY_SOCKET", dir+"/n")
+	synctest.Test(t, func(t *testing.T) {
+		var dead atomic.Bool
+		asked := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		go watchdog{time.Second, func(_ context.Context, d time.Duration) bool {
+			asked++
+			return d == time.Second && !dead.Load()
+		}}.Run(ctx)
+		time.Sleep(3500 * time.Millisecond)
+		dead.Store(true)
+		time.Sleep(3 * time.Second)
+		cancel()
+		synctest.Wait()
+		if asked != 7 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+	for range 4 {
+		hears(t, said, "WATCHDOG=1")
+	}
+	select {
+	case more := <-said:
+		t.Errorf("and %q", more)
+	default:
+	}
+}
