@@ -2,15 +2,17 @@
 # make test   everything, against real routers
 GO      ?= go
 BIN     := $(CURDIR)/bin
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION ?= $(shell git describe --tags --always --long --abbrev=12 --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# The time of everything that is packed: that of the last commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench lab lab-containerlab deps clean
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench lab lab-containerlab deps clean docs sbom deb image reproducible
 
 all: build
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/catchmentd ./cmd/catchment
 
 # A world of namespaces, three POPs and a story; needs Go and nothing else.
 demo: build
@@ -61,6 +63,30 @@ lab: deps build
 # One topology under containerlab itself, where Docker can run.
 lab-containerlab: build
 	lab/containerlab.sh
+
+# Manual pages and shell completions, into bin/docs.
+docs: build
+	$(BIN)/catchment docs $(BIN)/docs --reference configs/reference.yaml
+
+# What the programs are made of, as CycloneDX JSON.
+sbom: build
+	@for p in catchmentd catchment; do \
+		$(GO) run ./configs/packaging/sbom -version $(VERSION) $(BIN)/$$p >$(BIN)/$$p.cdx.json || exit 1; \
+	done
+
+# A Debian package, by dpkg-deb.
+deb: docs sbom
+	@configs/packaging/deb.sh $(BIN) $(VERSION) $$($(GO) env GOARCH)
+
+# A container image with the two programs and nothing else, by docker.
+DOCKER ?= docker
+image: build
+	configs/packaging/image.sh $(BIN) $(BIN)/image
+	$(DOCKER) build -t catchment:$(VERSION) $(BIN)/image
+
+# The last commit built twice, in two places, gives the same bytes.
+reproducible:
+	@configs/packaging/reproducible.sh $(VERSION)
 
 clean:
 	rm -rf $(BIN)

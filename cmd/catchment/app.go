@@ -106,14 +106,16 @@ wrong; 3 no daemon answers.`,
   catchment journal -f`,
 		SilenceUsage: true, SilenceErrors: true,
 		SuggestionsMinimumDistance: 2,
+		Version:                    ownVersion(),
 	}
+	root.SetVersionTemplate("catchment {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (or CATCHMENT_SOCKET)")
 	flags.BoolVarP(&a.json, "json", "j", false, "print JSON, for machines")
 	root.AddCommand(
 		a.statusCommand(), a.servicesCommand(), a.explainCommand(), a.journalCommand(),
 		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.releaseCommand(),
-		a.reloadCommand(), a.versionCommand(), a.newLabCommand(),
+		a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),
 	)
 	return root
 }

@@ -75,8 +75,8 @@ func (a *app) newLabCommand() *cobra.Command {
 	}
 	lab.AddCommand(
 		a.labDemo(), a.labStory(), a.labUp(), a.labDown(), a.labList(), a.labInspect(), a.labExec(), a.labSignal(),
-		tool("serve", "The labs' HTTP service: answers with the name of its POP", serve.ServeMain),
-		tool("fetch", "The labs' client: asks again and again, and notes who answered", serve.FetchMain),
+		tool("serve", "The labs' HTTP service: answers with the name of its POP", "--listen 192.0.2.1:80 --name LON", serve.ServeMain),
+		tool("fetch", "The labs' client: asks again and again, and notes who answered", "--url http://192.0.2.1/ --count 10", serve.FetchMain),
 	)
 	lab.AddCommand(a.labActions()...)
 	return lab
@@ -174,9 +174,9 @@ func matches(v story.Variant, want map[string]string) bool {
 }
 
 // tool is a program of lab nodes, with flags of its own.
-func tool(name, short string, main serveMain) *cobra.Command {
+func tool(name, short, example string, main serveMain) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: short, DisableFlagParsing: true,
+		Use: name, Short: short, Example: "  catchment lab " + name + " " + example, DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error { return main(cmd.Context(), args) },
 	}
 }

@@ -58,13 +58,13 @@ func withLab(cmd *cobra.Command, f func(*cobra.Command, *netlab.Client, []string
 }
 
 func (a *app) labDown() *cobra.Command {
-	return withLab(&cobra.Command{Use: "down LAB", Short: "End a lab", Args: cobra.ExactArgs(1)},
+	return withLab(&cobra.Command{Use: "down LAB", Short: "End a lab", Example: "  catchment lab down two-pops", Args: cobra.ExactArgs(1)},
 		func(_ *cobra.Command, c *netlab.Client, _ []string) error { return c.Down() })
 }
 
 func (a *app) labList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "The labs that are up", Args: cobra.NoArgs,
+		Use: "list", Short: "The labs that are up", Example: "  catchment lab list -j", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			names, err := netlab.Labs()
 			if err != nil {
@@ -80,7 +80,8 @@ func (a *app) labList() *cobra.Command {
 }
 
 func (a *app) labInspect() *cobra.Command {
-	return withLab(&cobra.Command{Use: "inspect LAB", Short: "Nodes, their addresses and processes", Args: cobra.ExactArgs(1)},
+	return withLab(&cobra.Command{Use: "inspect LAB", Short: "Nodes, their addresses and processes",
+		Example: "  catchment lab inspect two-pops", Args: cobra.ExactArgs(1)},
 		func(_ *cobra.Command, c *netlab.Client, _ []string) error {
 			nodes, err := c.Inspect()
 			if err != nil {
@@ -121,7 +122,9 @@ func (a *app) labSignal() *cobra.Command {
 	return withLab(&cobra.Command{
 		Use:   "signal LAB NODE PROCESS SIGNAL",
 		Short: "Send a signal to processes of a node: by name, pid:N or pidfile:PATH",
-		Args:  cobra.ExactArgs(4),
+		Example: "  catchment lab signal two-pops lon catchmentd KILL\n" +
+			"  catchment lab signal two-pops lon pidfile:/run/nginx.pid TERM",
+		Args: cobra.ExactArgs(4),
 	}, func(_ *cobra.Command, c *netlab.Client, args []string) error {
 		sig, err := parseSignal(args[2])
 		if err != nil {
@@ -146,17 +149,18 @@ func parseSignal(s string) (syscall.Signal, error) {
 func (a *app) labActions() []*cobra.Command {
 	var all []*cobra.Command
 	for _, op := range []struct {
-		name, use, short string
-		args             int
+		name, use, short, example string
+		args                      int
 	}{
-		{"freeze", "freeze LAB NODE", "Stop every process of a node", 2},
-		{"thaw", "thaw LAB NODE", "Let them go on", 2},
-		{"crash", "crash LAB NODE", "Power off: links down, everything killed", 2},
-		{"boot", "boot LAB NODE", "Power on again", 2},
-		{"link", "link LAB NODE DEVICE up|down", "Cut or mend a cable", 4},
-		{"log", "log LAB NODE", "The end of a node's log", 2},
+		{"freeze", "freeze LAB NODE", "Stop every process of a node", "freeze two-pops lon", 2},
+		{"thaw", "thaw LAB NODE", "Let them go on", "thaw two-pops lon", 2},
+		{"crash", "crash LAB NODE", "Power off: links down, everything killed", "crash two-pops lon", 2},
+		{"boot", "boot LAB NODE", "Power on again", "boot two-pops lon", 2},
+		{"link", "link LAB NODE DEVICE up|down", "Cut or mend a cable", "link two-pops lon eth1 down", 4},
+		{"log", "log LAB NODE", "The end of a node's log", "log two-pops lon", 2},
 	} {
-		all = append(all, withLab(&cobra.Command{Use: op.use, Short: op.short, Args: cobra.ExactArgs(op.args)},
+		example := "  catchment lab " + op.example
+		all = append(all, withLab(&cobra.Command{Use: op.use, Short: op.short, Example: example, Args: cobra.ExactArgs(op.args)},
 			func(_ *cobra.Command, c *netlab.Client, args []string) error {
 				if op.name == "link" && args[2] != "up" && args[2] != "down" {
 					return usagef("link: want up or down, not %q", args[2])

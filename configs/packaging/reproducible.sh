@@ -1,0 +1,21 @@
+#!/bin/sh
+# Builds the last commit twice, in different folders and with nothing cached,
+# and compares: reproducible.sh VERSION. Takes minutes.
+set -eu
+version=$1
+work=$(mktemp -d "${TMPDIR:-/tmp}/catchment-repro.XXXXXX")
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+for side in one another/folder; do
+	mkdir -p "$work/$side"
+	git archive HEAD | tar -x -C "$work/$side"
+	make -s -C "$work/$side" build VERSION="$version" GOCACHE="$work/cache" GOFLAGS=
+	rm -rf "$work/cache"
+done
+same=1
+for f in catchmentd catchment; do
+	cmp "$work/one/bin/$f" "$work/another/folder/bin/$f" || same=0
+	sha256sum <"$work/one/bin/$f" | sed "s/-/$f/"
+done
+if [ $same = 1 ]; then met=met; else met=missed; fi
+echo "goal reproducible-build $same 1 $met"
+[ $same = 1 ]
