@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/catchment/catchment/bgp"
@@ -61,7 +63,21 @@ func load(path string) (*config.Config, error) {
 			}
 			return addrs, nil
 		},
+		Group: knownGroup,
 	})
+}
+
+// knownGroup refuses a name that this host has no group for. A number needs
+// none.
+func knownGroup(group string) error {
+	if _, err := strconv.ParseUint(group, 10, 31); err == nil {
+		return nil
+	}
+	_, err := user.LookupGroup(group)
+	if errors.As(err, new(user.UnknownGroupError)) {
+		return fmt.Errorf("there is no group %q on this host", group)
+	}
+	return err
 }
 
 // build makes every part. Nothing runs and nobody hears of us yet.
@@ -111,7 +127,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	if err := d.buildBGP(store, dry); err != nil {
 		return nil, err
 	}
-	server, err := api.New(api.Options{Socket: cfg.API.Socket, Backend: backend{d.controller, d}, Logger: d.log})
+	server, err := api.New(api.Options{Socket: cfg.API.Socket, Group: cfg.API.Group, Backend: backend{d.controller, d}, Logger: d.log})
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ func TestCommandLine(t *testing.T) {
 		{"two mistakes", nil, []string{"interval: 100ms", "interval: often", "pop: LON", "pop: L N"}, nil, 2, []string{"services[0].checks[0].interval:", `pop: "L N"`}},
 		{"gobgpd's key", nil, []string{"peer-as: 64501", "peer-sa: 64501"}, nil, 2, []string{"bgp.neighbors[0].config.peer-sa"}},
 		{"no checks", []string{"checks: []"}, nil, nil, 2, []string{"services[0]: no checks: an empty check set never means up"}},
+		{"unknown group", nil, []string{"api: {", `api: {group: no-such-group, `}, []string{"--check-config"}, 2, []string{`api.group: there is no group "no-such-group" on this host`}},
 		{"no file", nil, nil, []string{"--config", w.file("none.yaml")}, 2, []string{w.file("none.yaml") + ": no such file or directory"}},
 		{"no flag", nil, nil, []string{"--dryrun"}, 2, []string{"flag provided but not defined: -dryrun", "usage: catchmentd"}},
 		{"too much", nil, nil, []string{"start"}, 2, []string{`unexpected argument "start"`}},
@@ -197,4 +198,24 @@ func TestSecondDaemon(t *testing.T) {
 	p.signal(syscall.SIGKILL)
 	p.ends(-1)
 	w.start(nil).says("msg=ready")
+}
+
+// TestGroup: the control socket belongs to the group that may use it.
+func TestGroup(t *testing.T) {
+	w := newWorld(t)
+	gid := 4242
+	w.write("probe", "")
+	if err := os.Lchown(w.file("probe"), -1, gid); err != nil { // in a user namespace there are no others
+		gid = os.Getgid()
+	}
+	w.sections["api"] = fmt.Sprintf(`{socket: %s, gobgp-socket: %s, group: "%d"}`, w.file("api.sock"), w.file("gobgp.sock"), gid)
+	w.configure(w.web())
+	w.start(nil).says("msg=ready")
+	info, err := os.Stat(w.file("api.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); int(st.Gid) != gid || info.Mode().Perm() != 0o660 {
+		t.Errorf("group %d, mode %v; want %d, 0660", st.Gid, info.Mode().Perm(), gid)
+	}
 }

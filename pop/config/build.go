@@ -41,6 +41,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	statusText(settings)
 	p.decode(settings, &b.raw)
 	b.daemon()
+	b.group(o)
 	b.bgp(o)
 	b.bfd()
 	b.fleet()
@@ -133,6 +134,15 @@ func (b *builder) daemon() {
 	c.FIB = FIB(r.FIB)
 	c.Journal = Journal{MaxSize: int64(r.Journal.MaxSize), Keep: r.Journal.Keep}
 	c.Stop = Stop(r.Stop)
+}
+
+func (b *builder) group(o Options) {
+	if b.raw.API.Group == "" || o.Group == nil {
+		return
+	}
+	if err := o.Group(b.raw.API.Group); err != nil {
+		b.refuse("api.group", "%v", err)
+	}
 }
 
 // bgp hands the section to whoever knows it and learns the neighbors.

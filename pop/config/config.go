@@ -53,6 +53,7 @@ type Log struct {
 // API names where the daemon listens for its operator. Empty means not at all.
 type API struct {
 	Socket      string // Unix socket of our own control API
+	Group       string // name or number of who may use it to change things, besides root and the daemon's user
 	GoBGPSocket string // Unix socket of GoBGP's gRPC API
 	GoBGPListen string // host:port of the same
 }

@@ -33,6 +33,9 @@ type Options struct {
 	// the section is taken as it is and neighbors[].config.neighbor-address
 	// are the neighbors.
 	BGP func(section map[string]any) (neighbors []netip.Addr, err error)
+	// Group judges api.group where it is set, a name or a number. Nil: it is
+	// taken as it is.
+	Group func(group string) error
 }
 
 // Load reads and validates the file at path. The ending tells the format:

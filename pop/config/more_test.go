@@ -130,6 +130,27 @@ func TestBGPIsAsked(t *testing.T) {
 	compare(t, "error", messages(err), []string{"line 24: bfd[1].neighbor: 2001:db8:1::2 is not in bgp.neighbors"})
 }
 
+// TestGroupIsAsked: the judge sees the group as written, and its word stands
+// at the key; without a judge, and without the key, nobody is asked.
+func TestGroupIsAsked(t *testing.T) {
+	seen := ""
+	judge := Options{Group: func(g string) error { seen = g; return errors.New("there is no group " + g) }}
+	_, err := read(t, replace("pop: LON", "pop: LON\napi: {group: ops}"), judge)
+	compare(t, "error", messages(err), []string{"line 4: api.group: there is no group ops"})
+	if seen != "ops" {
+		t.Errorf("asked for %q", seen)
+	}
+	if _, err := read(t, replace(), judge); err != nil {
+		t.Error(err)
+	}
+	_, err = read(t, replace("pop: LON", "pop: LON\napi: {group: 77}"), Options{})
+	compare(t, "error", messages(err), []string{"line 4: api.group: want text, got 77"})
+	c, err := read(t, replace("pop: LON", "pop: LON\napi: {group: \"77\"}"), Options{})
+	if err != nil || c.API.Group != "77" {
+		t.Error(c, err)
+	}
+}
+
 // TestInheritance: what a rung and drain take from normal, toward all and
 // toward single neighbors.
 func TestInheritance(t *testing.T) {

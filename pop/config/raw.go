@@ -18,6 +18,7 @@ type rawConfig struct {
 	} `mapstructure:"log"`
 	API struct {
 		Socket      string `mapstructure:"socket"`
+		Group       string `mapstructure:"group"`
 		GoBGPSocket string `mapstructure:"gobgp-socket"`
 		GoBGPListen string `mapstructure:"gobgp-listen"`
 	} `mapstructure:"api"`
