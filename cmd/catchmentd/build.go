@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/addr"
@@ -108,6 +109,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	}
 	m := metrics.New(metrics.Build{Version: version})
 	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
+	m.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
 	d.runner = health.NewRunner(health.Options{
 		Logger:    d.log,
 		OnVerdict: func(s health.State) { d.controller.OnVerdict(s) },
@@ -321,6 +323,27 @@ func (a announcer) Peers() []bgp.PeerState {
 func journalStats(j *journal.Journal) metrics.Journal {
 	s := j.Stats()
 	return metrics.Journal{Written: s.Written, Errors: s.Errors, Dropped: s.Dropped, Failing: j.Err() != nil}
+}
+
+// fleetStats tells what the exchange with other POPs counts, with every
+// reason to refuse from the start.
+func fleetStats(f *fleet.Fleet, now time.Time) metrics.Fleet {
+	refused := f.Refused()
+	if refused == nil {
+		return metrics.Fleet{} // neither asked nor asking
+	}
+	out := metrics.Fleet{Refused: map[string]uint64{}}
+	for _, why := range []fleet.Refusal{
+		fleet.Forged, fleet.Malformed, fleet.TooLarge, fleet.UnknownPOP, fleet.WrongPOP, fleet.Replayed, fleet.Overtaken,
+	} {
+		out.Refused[string(why)] = refused[why]
+	}
+	for _, p := range f.Peers(now) {
+		if p.URL != "" {
+			out.Peers = append(out.Peers, metrics.FleetPeer{POP: p.POP, RTT: p.RTT, Exchanges: p.Exchanges, Failures: p.Failures})
+		}
+	}
+	return out
 }
 
 // named gives a task the name that its errors carry.

@@ -156,12 +156,17 @@ func (w *world) web(keys ...string) string { return w.service("web", web4, web6,
 // configure writes the configuration.
 func (w *world) configure(services ...string) {
 	w.t.Helper()
+	w.configureAs("c.yaml", services...)
+}
+
+func (w *world) configureAs(file string, services ...string) {
+	w.t.Helper()
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(w.sections)) {
 		fmt.Fprintf(&b, "%s: %s\n", k, w.sections[k])
 	}
 	b.WriteString("services:\n" + strings.Join(services, ""))
-	w.write("c.yaml", b.String())
+	w.write(file, b.String())
 }
 
 func (w *world) write(name, text string) {

@@ -35,6 +35,7 @@ type Metrics struct {
 	reasons map[policy.SliceID][]string // labels of the reason series that is 1
 	peers   map[peerKey]time.Time
 	journal func() Journal
+	fleet   func() Fleet
 	flaps   map[string]uint32
 }
 
@@ -118,7 +119,7 @@ func (m *Metrics) process(b Build) {
 	m.reloadOK = m.gauge(ReloadOK, "1 if the configuration was taken the last time it was read, 0 if it was refused.").WithLabelValues()
 	m.reloadTime = m.gauge(ReloadTime, "When a configuration was last taken, in seconds since 1970.").WithLabelValues()
 	m.registry.MustRegister(
-		&late{m: m}, collectors.NewGoCollector(),
+		&late{m: m}, fleetAsked{m}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 }

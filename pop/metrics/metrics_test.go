@@ -54,6 +54,12 @@ func filled() *Metrics {
 	m.SetAlarm("stalled", true)
 	m.SetPeerHeard("FRA", "rib", time.Now())
 	m.WatchJournal(func() Journal { return Journal{1, 2, 3, true} })
+	m.WatchFleet(func() Fleet {
+		return Fleet{
+			Peers:   []FleetPeer{{POP: "AMS", RTT: 1500 * time.Microsecond, Exchanges: 7, Failures: 2}, {POP: "NYC", Failures: 3}},
+			Refused: map[string]uint64{"forged": 4, "replay": 0},
+		}
+	})
 	return m
 }
 
@@ -169,6 +175,13 @@ func TestStanceAndReasonFollow(t *testing.T) {
 		{1, true, Announcements, []string{"family=ipv6"}},
 		{1000, true, ReloadTime, nil},
 		{2, true, JournalErrors, nil},
+		{0.0015, true, FleetPeerRTT, []string{"pop=AMS"}},
+		{0, false, FleetPeerRTT, []string{"pop=NYC"}},
+		{7, true, FleetExchanges, []string{"pop=AMS"}},
+		{0, true, FleetExchanges, []string{"pop=NYC"}},
+		{3, true, FleetFailures, []string{"pop=NYC"}},
+		{4, true, FleetRefused, []string{"reason=forged"}},
+		{0, true, FleetRefused, []string{"reason=replay"}},
 	} {
 		if v, ok := value(t, m, c.name, c.labels...); v != c.want || ok != c.there {
 			t.Errorf("%s %v: %v %v, want %v %v", c.name, c.labels, v, ok, c.want, c.there)

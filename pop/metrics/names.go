@@ -39,7 +39,11 @@ const (
 	SessionReceived   = "catchment_bgp_session_received_paths"
 	BFDUp             = "catchment_bfd_session_up"
 
-	FleetPeerAge = "catchment_fleet_peer_age_seconds"
+	FleetPeerAge   = "catchment_fleet_peer_age_seconds"
+	FleetPeerRTT   = "catchment_fleet_peer_rtt_seconds"
+	FleetExchanges = "catchment_fleet_exchanges_total"
+	FleetFailures  = "catchment_fleet_exchange_failures_total"
+	FleetRefused   = "catchment_fleet_refused_messages_total"
 
 	JournalEntries = "catchment_journal_entries_total"
 	JournalErrors  = "catchment_journal_errors_total"
