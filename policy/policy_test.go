@@ -218,6 +218,7 @@ func (b *bench) summary() string {
 
 func TestDrain(t *testing.T) {
 	b := newBench(t)
+	b.in.Services[0].DrainIdle = 1
 	b.up()
 	b.in.Intents = []policy.Intent{{Kind: policy.IntentDrain, Service: "web", By: "eng", Why: "kernel", At: t0}}
 	b.in.Load = map[policy.ServiceID]float64{"web": 7}
@@ -241,6 +242,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainEndsByTimeAndCanBeUndone(t *testing.T) {
 	b := newBench(t)
+	b.in.Load = map[policy.ServiceID]float64{"web": 0} // no limit of idleness is set: the time counts
 	b.up()
 	drain := []policy.Intent{{Kind: policy.IntentDrain, By: "eng", At: t0}}
 	b.in.Intents = drain
@@ -272,13 +274,16 @@ func TestNoGuardAgainstWrongChecksStopsAnOperator(t *testing.T) {
 		b.in.Services[0].Slices = []policy.SliceID{slice("10.0.0.0/24"), slice("10.0.1.0/24"), slice("10.0.2.0/24")}
 		b.in.Limits.BlastSlices = 1
 		other := policy.Peer{POP: "AAA", Heard: t0.Add(time.Hour), Asked: t0.Add(time.Hour), Source: "status", Slices: map[policy.SliceID]policy.PeerSlice{}}
-		more := other
-		more.POP = "BBB"
+		well := other
+		well.Slices = map[policy.SliceID]policy.PeerSlice{}
 		for _, id := range b.in.Services[0].Slices {
-			other.Slices[id] = policy.PeerSlice{Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Up, Failing: []policy.CheckID{"http"}}
+			other.Slices[id] = policy.PeerSlice{Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Down, DownSince: t0.Add(time.Second), Failing: []policy.CheckID{"http"}}
+			well.Slices[id] = policy.PeerSlice{Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Up}
 		}
-		more.Slices = other.Slices
-		b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{other, more}}
+		b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{other, other, well, well}}
+		for i, pop := range []policy.POPID{"AAA", "BBB", "CCC", "DDD"} {
+			b.in.Fleet.Peers[i].POP = pop
+		}
 		b.up()
 		b.verdict(policy.Down, "http")
 		b.want(b.after(time.Second), "announce", "correlated")
@@ -487,7 +492,7 @@ func TestNobodyElseAnnouncesSoNothingWaits(t *testing.T) {
 			p.Slices = map[policy.SliceID]policy.PeerSlice{web: {Stance: policy.Stance{Action: policy.Drain}}}
 			return p
 		}(), "withdraw"},
-		"not heard": {policy.Peer{POP: "FRA"}, "withdraw"},
+		"not heard": {policy.Peer{POP: "FRA"}, "withdraw"}, // for the hold-down
 	} {
 		b := newBench(t)
 		b.up()
@@ -499,6 +504,108 @@ func TestNobodyElseAnnouncesSoNothingWaits(t *testing.T) {
 			t.Errorf("%s: %v because %v", name, d.Stance, d.Reason)
 		}
 	}
+}
+
+// TestDampedOnlyWhileSomebodyElseIsSeen: a penalty of half an hour is for a
+// slice that others serve, not for one whose other POP has lost power.
+func TestDampedOnlyWhileSomebodyElseIsSeen(t *testing.T) {
+	fra := policy.Peer{POP: "FRA", Heard: t0.Add(time.Hour), Slices: map[policy.SliceID]policy.PeerSlice{web: {Stance: policy.Stance{Action: policy.Announce}}}}
+	for name, c := range map[string]struct {
+		fleet policy.Fleet
+		want  string
+	}{
+		"no fleet":  {policy.Fleet{}, "damped"},
+		"serves":    {policy.Fleet{Configured: true, Peers: []policy.Peer{fra}}, "damped"},
+		"not heard": {policy.Fleet{Configured: true, Peers: []policy.Peer{{POP: "FRA"}}}, "healthy"},
+	} {
+		b := newBench(t)
+		b.now = t0.Add(time.Hour)
+		b.state = policy.State{Slices: map[policy.SliceID]policy.SliceState{web: {
+			Service: "web", Judged: true, Served: true, Reason: policy.Reason{Code: policy.CheckDown},
+			Penalty: policy.Penalty{Value: 3500, At: b.now, Suppressed: b.now},
+		}}}
+		b.in.Fleet = c.fleet
+		b.verdict(policy.Up)
+		b.decide()
+		b.in.Limits.StaleAfter = time.Minute
+		if d := b.after(10 * time.Second); string(d.Reason.Code) != c.want {
+			t.Errorf("%s: %v because %v, want %s", name, d.Stance, d.Reason, c.want)
+		}
+	}
+}
+
+// TestUnknownIsNoBetterThanDown: a withdrawn slice whose check cannot tell any
+// more comes back when nobody else is left, as it would if it were down.
+func TestUnknownIsNoBetterThanDown(t *testing.T) {
+	fra := policy.Peer{POP: "FRA", Heard: t0.Add(time.Minute), Asked: t0.Add(time.Minute), Slices: map[policy.SliceID]policy.PeerSlice{
+		web: {Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Up}}}
+	b := newBench(t)
+	b.up()
+	b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{fra}}
+	b.verdict(policy.Down, "http")
+	b.want(b.after(time.Minute), "withdraw", "check-down")
+	b.verdict(policy.Unknown)
+	b.want(b.after(time.Second), "withdraw", "no-verdict")
+	b.in.Fleet.Peers[0].Slices = nil
+	b.want(b.after(time.Second), "announce rung 1", "last-pop")
+	b.want(b.after(time.Second), "announce rung 1", "no-verdict")
+}
+
+// TestMaintenanceOfWhatIsDown: a service that is being worked on is not put
+// back on the air by last-pop.
+func TestMaintenanceOfWhatIsDown(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	b.verdict(policy.Down, "http")
+	h := b.in.Health["web"]
+	h.Maintenance = true
+	b.in.Health["web"] = h
+	b.want(b.after(time.Minute), "withdraw", "maintenance")
+	b.in.Fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{{POP: "FRA", Heard: b.now}}}
+	b.want(b.after(time.Second), "withdraw", "maintenance")
+}
+
+// TestHoldIsOfTheStanceWhenItWasAsked: neither a drain meanwhile nor a restart
+// makes a held announcement a held withdraw.
+func TestHoldIsOfTheStanceWhenItWasAsked(t *testing.T) {
+	b := newBench(t)
+	b.up()
+	hold := policy.Intent{Kind: policy.IntentHold, By: "eng", At: t0}
+	drain := policy.Intent{Kind: policy.IntentDrain, By: "eng", At: t0.Add(time.Second)}
+	b.in.Intents = []policy.Intent{hold}
+	b.want(b.after(time.Second), "announce", "operator")
+	b.in.Intents = []policy.Intent{hold, drain}
+	b.want(b.after(time.Second), "drain", "operator")
+	b.want(b.after(time.Minute), "withdraw", "operator")
+	b.in.Intents = []policy.Intent{hold}
+	b.want(b.after(time.Second), "announce", "operator")
+
+	restarted := b.state.Slices[web] // as pop.Restored leaves it after a stop
+	restarted.Stance, restarted.Judged, restarted.Served, restarted.Reason = policy.Stance{}, false, false, policy.Reason{Code: policy.Starting}
+	b.state = policy.State{Slices: map[policy.SliceID]policy.SliceState{web: restarted}}
+	b.verdict(policy.Unknown)
+	b.want(b.after(time.Second), "withdraw", "operator") // the service may not be there yet
+	b.verdict(policy.Up)
+	b.want(b.after(time.Second), "announce", "operator")
+	b.verdict(policy.Down, "http")
+	b.want(b.after(time.Second), "announce", "operator")
+
+	b.in.Intents = nil
+	b.want(b.after(time.Second), "withdraw", "check-down")
+	hold.At = b.now.Add(time.Second)
+	b.in.Intents = []policy.Intent{hold}
+	b.verdict(policy.Up)
+	b.want(b.after(time.Minute), "withdraw", "operator") // held as it was
+	drain.At = hold.At
+	b.in.Intents = nil
+	b.want(b.after(time.Minute), "announce", "healthy")
+	b.in.Intents = []policy.Intent{drain}
+	b.want(b.after(time.Second), "drain", "operator")
+	hold.At = b.now
+	b.in.Intents = []policy.Intent{drain, hold}
+	b.want(b.after(time.Second), "drain", "operator")
+	b.in.Intents = []policy.Intent{hold}
+	b.want(b.after(time.Second), "announce", "operator") // a drain is nothing to hold
 }
 
 func TestText(t *testing.T) {

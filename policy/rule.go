@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,13 +21,15 @@ type wish struct {
 	why    Reason
 	wake   time.Time // when time alone may change the wish
 	force  bool
+	// watched: a withdraw that the guards judge even where it changes nothing.
+	watched bool
 }
 
 // guarded reports whether the guards judge the wish even where it changes
 // nothing: a withdraw by health must stay right while it lasts, or the last
 // two POPs that left at the same moment would both stay away.
 func (w wish) guarded() bool {
-	return w.stance.Action == Withdraw && w.why.Code == CheckDown
+	return w.stance.Action == Withdraw && (w.watched || w.why.Code == CheckDown)
 }
 
 // want is the rule: intents of the operator first, then health. It updates
@@ -40,8 +43,9 @@ func (r *round) want(t target, s *SliceState) wish {
 		return wish{stance: Stance{}, why: Reason{Code: Removed, Detail: "no longer in the configuration"}}
 	}
 	static := t.cover || t.service.Always
+	r.hold(t, s, static)
 	if in, ok := r.intent(t, static); ok {
-		return r.wantIntent(t, s, h, in)
+		return r.wantIntent(t, s, h, in, static)
 	}
 	if static {
 		s.Drain = time.Time{}
@@ -51,7 +55,7 @@ func (r *round) want(t target, s *SliceState) wish {
 		}
 		return wish{stance: Stance{Action: Announce}, why: Reason{Code: Always, Detail: why}}
 	}
-	if h.Maintenance && h.Verdict != Down {
+	if h.Maintenance { // also of a service that is down: it is being worked on
 		in := Intent{Kind: IntentDrain, By: "maintenance check", Why: details(h.Failing)}
 		w := r.wantDrain(t, s, h, in)
 		w.why.Code = Maintenance
@@ -79,11 +83,14 @@ func (r *round) track(s *SliceState, h Health) {
 // intent returns the strongest intent that speaks of the slice: stop, then
 // drain, pin and hold; of two of a kind the newer. Static prefixes and covers
 // follow a stop, and otherwise only what names their service.
-func (r *round) intent(t target, static bool) (Intent, bool) {
+func (r *round) intent(t target, static bool, kinds ...IntentKind) (Intent, bool) {
 	rank := map[IntentKind]int{IntentStop: 4, IntentDrain: 3, IntentPin: 2, IntentHold: 1}
 	var best Intent
 	for _, in := range r.in.Intents {
 		if !in.Covers(t.service.ID, t.slice) || !in.Until.IsZero() && !r.now.Before(in.Until) {
+			continue
+		}
+		if len(kinds) > 0 && !slices.Contains(kinds, in.Kind) {
 			continue
 		}
 		if in.Kind != IntentStop && (t.cover && in.Slice != t.slice || static && in.Service == "") {
@@ -96,6 +103,35 @@ func (r *round) intent(t target, static bool) (Intent, bool) {
 	return best, best.Kind != ""
 }
 
+// hold notes the stance that a hold freezes: the one when it was asked for,
+// whatever a restart or a drain makes of the slice meanwhile. A drain is no
+// stance to freeze; what it takes away comes back.
+func (r *round) hold(t target, s *SliceState, static bool) {
+	in, ok := r.intent(t, static, IntentHold)
+	switch {
+	case !ok:
+		s.Held = Held{}
+	case !in.At.Equal(s.Held.At):
+		s.Held = Held{Stance: s.Stance, At: in.At}
+		if s.Stance.Action == Drain {
+			s.Held.Stance = Stance{Action: Announce}
+		}
+	}
+}
+
+// wantHold is the frozen stance. After a restart it waits until the checks
+// have said anything at all: the service may not have been started yet.
+func (r *round) wantHold(t target, s *SliceState, h Health, in Intent, static bool) wish {
+	why := Reason{Code: Operator, Detail: "held by " + in.who()}
+	if s.Held.Stance.Announced() && !s.Stance.Announced() && h.Verdict == Unknown && !static {
+		why.Detail += ", waits for the first verdict"
+		return wish{stance: s.Stance, why: why}
+	}
+	to := s.Held.Stance
+	to.Rung = clampRung(t.service, to.Rung)
+	return wish{stance: to, why: why}
+}
+
 // Covers reports whether the intent speaks of the slice.
 func (in Intent) Covers(service ServiceID, slice SliceID) bool {
 	if in.Slice != (SliceID{}) {
@@ -104,7 +140,7 @@ func (in Intent) Covers(service ServiceID, slice SliceID) bool {
 	return in.Service == "" || in.Service == service
 }
 
-func (r *round) wantIntent(t target, s *SliceState, h Health, in Intent) wish {
+func (r *round) wantIntent(t target, s *SliceState, h Health, in Intent, static bool) wish {
 	if in.Kind != IntentDrain && in.Kind != IntentStop {
 		s.Drain = time.Time{}
 	}
@@ -116,7 +152,7 @@ func (r *round) wantIntent(t target, s *SliceState, h Health, in Intent) wish {
 		w = wish{stance: in.Stance, why: Reason{Code: Operator, Detail: "pinned by " + in.who()}}
 		w.stance.Rung = clampRung(t.service, w.stance.Rung)
 	default:
-		w = wish{stance: s.Stance, why: Reason{Code: Operator, Detail: "held by " + in.who()}}
+		w = r.wantHold(t, s, h, in, static)
 	}
 	w.wake = earliest(w.wake, in.Until)
 	w.force = in.Force
@@ -163,11 +199,12 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 		return gone(fmt.Sprintf("its %v are over", wait))
 	}
 	load, measured := r.in.Load[t.service.ID]
-	if measured && load <= t.service.DrainIdle && !r.now.Before(settled) {
+	idle := t.service.DrainIdle > 0 && measured
+	if idle && load <= t.service.DrainIdle && !r.now.Before(settled) {
 		return gone(fmt.Sprintf("its load is down to %.0f", load))
 	}
 	wake := end
-	if measured && r.now.Before(settled) {
+	if idle && r.now.Before(settled) {
 		wake = settled
 	}
 	detail := "draining for " + in.who() + ", at most " + until(r.now, end)
@@ -206,11 +243,13 @@ func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) 
 		}
 		return r.rise(t, s, better, Stance{Action: Announce}, Reason{Code: Healthy})
 	}
-	code := NoVerdict
+	why := Reason{Code: NoVerdict, Detail: "checks have not said anything that counts"}
 	if !s.Judged && !s.Stance.Announced() {
-		code = Starting
+		why.Code = Starting
 	}
-	return wish{stance: s.Stance, why: Reason{Code: code, Detail: "checks have not said anything that counts"}}
+	// What health took away comes back by last-pop where nobody is left, no
+	// less than if it were known to be down still.
+	return wish{stance: s.Stance, why: why, watched: s.Judged && s.Served}
 }
 
 // rise lets a slice come back or climb to a milder rung only when hold-down,
@@ -244,32 +283,49 @@ func (r *round) rise(t target, s *SliceState, better time.Time, to Stance, why R
 
 // waiting reports whether a withdrawn slice must still wait although its
 // service is up: for the hold-down, or for the penalty to decay. A POP whose
-// slice nobody else announces does not wait.
+// slice certainly nobody else announces does not wait; one that cannot see
+// anybody who does waits for the hold-down, not for the penalty.
 func (r *round) waiting(t target, s *SliceState) (wish, bool) {
 	var end time.Time
 	s.Penalty, end = s.Penalty.settle(t.service.Damping, r.now)
+	others := r.in.Fleet.announcers(t.slice, r.in.Limits, r.now)
+	if others != somebody {
+		end = time.Time{}
+	}
 	code, what := Damped, "flap penalty, "
 	if hold := s.UpSince.Add(t.service.HoldDown); s.Judged && hold.After(end) {
 		end, code, what = hold, HoldDown, ""
 	}
-	if !r.now.Before(end) {
-		return wish{}, false
-	}
-	if r.in.Fleet.Configured && r.in.Fleet.nobody(t.slice, r.in.Limits, r.now) {
+	if others == nobody || !r.now.Before(end) {
 		return wish{}, false
 	}
 	return wish{stance: Stance{}, why: Reason{Code: code, Detail: what + until(r.now, end)}, wake: end}, true
 }
 
-// nobody reports whether every peer is fresh and none of them announces the
-// slice: then it is needed here at once. What is not known counts for nothing.
-func (f Fleet) nobody(slice SliceID, l Limits, now time.Time) bool {
+// announcers is what is known of who else announces a slice.
+type announcers uint8
+
+const (
+	somebody   announcers = iota // or no fleet is configured
+	nobodySeen                   // no fresh peer does; of others nothing is known
+	nobody                       // every peer is fresh and none does
+)
+
+// announcers tells whether a slice is needed here at once.
+func (f Fleet) announcers(slice SliceID, l Limits, now time.Time) announcers {
+	if !f.Configured || len(f.Peers) == 0 {
+		return somebody
+	}
+	all := nobody
 	for _, p := range f.Peers {
-		if !p.Fresh(l, now) || p.Slices[slice].Stance.Announced() {
-			return false
+		switch {
+		case !p.Fresh(l, now):
+			all = nobodySeen
+		case p.Slices[slice].Stance.Announced():
+			return somebody
 		}
 	}
-	return len(f.Peers) > 0
+	return all
 }
 
 // Fresh reports whether what the peer said is young enough to be believed: the

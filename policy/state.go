@@ -36,8 +36,16 @@ type SliceState struct {
 	// Drain is since when the running drain has been going on.
 	Drain   time.Time `json:"drain,omitzero"`
 	Penalty Penalty   `json:"penalty,omitzero"`
+	// Held is what a hold froze.
+	Held Held `json:"held,omitzero"`
 	// Served: the slice has been announced here since it was configured.
 	Served bool `json:"served,omitempty"`
+}
+
+// Held is the stance when a hold was asked for, and when that was.
+type Held struct {
+	Stance Stance    `json:"stance"`
+	At     time.Time `json:"at"`
 }
 
 // Decision is what should be true now.

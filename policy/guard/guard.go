@@ -113,49 +113,76 @@ func (Blast) Ask(q policy.Question) policy.GuardVerdict {
 }
 
 // Correlated takes a failure that is everywhere for a failure of the check.
+//
+// Only POPs that serve count: one that was taken out some time ago, for a
+// repair, fails its checks for a reason of its own, and is no reason to keep a
+// dead service announced elsewhere.
 type Correlated struct{}
 
 // Name returns "correlated".
 func (Correlated) Name() string { return NameCorrelated }
 
-// Ask vetoes a loss of preference by health while many POPs are down at once,
-// or fail the same check.
+// Ask vetoes a loss of preference by health while many POPs went down at once,
+// or fail the same shared check, and while every POP fails the same check.
 func (Correlated) Ask(q policy.Question) policy.GuardVerdict {
 	l := q.Input.Limits
 	if l.CorrelatedShare <= 0 || !q.ByHealth() || q.Forced || !q.To.Less(q.From) {
 		return allow("")
 	}
 	here := q.Input.Health[q.Service.ID]
-	down, known, same := 1, 1, map[policy.CheckID]int{}
-	var who []string
+	e := epidemicOf(q)
+	suspicion := ""
+	if suspect(len(e.who)+1, e.known, l.CorrelatedShare) {
+		suspicion = fmt.Sprintf("%d of %d POPs went down within %v (also %s)", len(e.who)+1, e.known, l.CorrelatedWindow, strings.Join(e.who, ", "))
+	}
+	for _, f := range here.Shared {
+		if n := e.failing[f.Check] + 1; suspicion == "" && suspect(n, e.known, l.CorrelatedShare) {
+			suspicion = fmt.Sprintf("check %s fails at %d of %d POPs", f.Check, n, e.known)
+		}
+	}
+	for _, f := range here.Failing {
+		if n := e.down[f.Check] + 1; suspicion == "" && suspect(n, e.known, 1) {
+			suspicion = fmt.Sprintf("check %s fails at all %d POPs", f.Check, n)
+		}
+	}
+	if suspicion == "" {
+		return allow("")
+	}
+	v := object(policy.Veto, "%s: the check is suspect", suspicion)
+	v.Alarm = true
+	return v
+}
+
+// epidemic is what the POPs that serve a slice say of its health.
+type epidemic struct {
+	known   int                    // that say anything, this one included
+	who     []string               // others that went down within the window
+	failing map[policy.CheckID]int // others at which a check fails
+	down    map[policy.CheckID]int // and that are down
+}
+
+func epidemicOf(q policy.Question) epidemic {
+	l := q.Input.Limits
+	e := epidemic{known: 1, failing: map[policy.CheckID]int{}, down: map[policy.CheckID]int{}}
 	for _, p := range q.Input.Fleet.Peers {
 		s, ok := p.Slices[q.Slice]
-		if !ok || !p.Fresh(l, q.Now) || s.Verdict == policy.Unknown {
+		isDown := s.Verdict == policy.Down
+		lately := isDown && recent(s.DownSince, l.CorrelatedWindow, q.Now)
+		if !ok || !p.Fresh(l, q.Now) || s.Verdict == policy.Unknown || isDown && !lately && !s.Stance.Announced() {
 			continue
 		}
-		known++
-		if s.Verdict == policy.Down && recent(s.DownSince, l.CorrelatedWindow, q.Now) {
-			down++
-			who = append(who, string(p.POP))
+		e.known++
+		if lately {
+			e.who = append(e.who, string(p.POP))
 		}
 		for _, c := range s.Failing {
-			same[c]++
+			e.failing[c]++
+			if isDown {
+				e.down[c]++
+			}
 		}
 	}
-	if suspect(down, known, l.CorrelatedShare) {
-		v := object(policy.Veto, "%d of %d POPs went down within %v (also %s): the check is suspect",
-			down, known, l.CorrelatedWindow, strings.Join(who, ", "))
-		v.Alarm = true
-		return v
-	}
-	for _, f := range append(slices.Clone(here.Failing), here.Shared...) {
-		if n := same[f.Check] + 1; suspect(n, known, l.CorrelatedShare) {
-			v := object(policy.Veto, "check %s fails at %d of %d POPs: the check is suspect", f.Check, n, known)
-			v.Alarm = true
-			return v
-		}
-	}
-	return allow("")
+	return e
 }
 
 func suspect(n, of int, share float64) bool { return n >= 2 && float64(n) >= share*float64(of) }

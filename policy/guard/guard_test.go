@@ -145,10 +145,11 @@ func TestEachGuard(t *testing.T) {
 	}
 }
 
+func withdrawn(p policy.Peer) policy.Peer {
+	return with(p, func(s *policy.PeerSlice) { s.Stance = policy.Stance{} })
+}
+
 func TestLastPOP(t *testing.T) {
-	withdrawn := func(p policy.Peer) policy.Peer {
-		return with(p, func(s *policy.PeerSlice) { s.Stance = policy.Stance{} })
-	}
 	draining := func(p policy.Peer) policy.Peer {
 		return with(p, func(s *policy.PeerSlice) { s.Stance.Action = policy.Drain })
 	}
@@ -217,10 +218,15 @@ func TestCorrelated(t *testing.T) {
 	}{
 		"only here":                  {peers: []policy.Peer{peer("FRA", 0)}, stance: "withdraw"},
 		"one of two others long ago": {peers: []policy.Peer{down(peer("FRA", 0), "dns", time.Hour), peer("AMS", 0)}, stance: "withdraw"},
-		"same check long ago":        {peers: []policy.Peer{down(peer("FRA", 0), "http", time.Hour), peer("AMS", 0)}, stance: "announce", detail: "check http fails at 2 of 3 POPs"},
-		"two of five":                {peers: []policy.Peer{down(peer("FRA", 0), "http", 0), peer("A", 0), peer("B", 0), peer("C", 0)}, stance: "withdraw"},
-		"stale news of a failure":    {peers: []policy.Peer{down(peer("FRA", time.Minute), "http", 0), peer("AMS", 0)}, stance: "withdraw"},
-		"switched off":               {peers: []policy.Peer{down(peer("FRA", 0), "http", 0), peer("AMS", 0)}, set: func(s *scene) { s.in.Limits.CorrelatedShare = 0 }, stance: "withdraw"},
+		"same check long ago":        {peers: []policy.Peer{down(peer("FRA", 0), "http", time.Hour), peer("AMS", 0)}, stance: "withdraw"},
+		"under repair elsewhere":     {peers: []policy.Peer{withdrawn(down(peer("FRA", 0), "http", 72*time.Hour)), peer("AMS", 0), peer("NYC", 0)}, stance: "withdraw"},
+		"same check everywhere": {peers: []policy.Peer{down(peer("FRA", 0), "http", time.Hour), down(peer("AMS", 0), "http", time.Hour)},
+			stance: "announce", detail: "check http fails at all 3 POPs"},
+		"everywhere but where it is repaired": {peers: []policy.Peer{down(peer("FRA", 0), "http", time.Hour), withdrawn(down(peer("AMS", 0), "dns", time.Hour))},
+			stance: "announce", detail: "check http fails at all 2 POPs"},
+		"two of five":             {peers: []policy.Peer{down(peer("FRA", 0), "http", 0), peer("A", 0), peer("B", 0), peer("C", 0)}, stance: "withdraw"},
+		"stale news of a failure": {peers: []policy.Peer{down(peer("FRA", time.Minute), "http", 0), peer("AMS", 0)}, stance: "withdraw"},
+		"switched off":            {peers: []policy.Peer{down(peer("FRA", 0), "http", 0), peer("AMS", 0)}, set: func(s *scene) { s.in.Limits.CorrelatedShare = 0 }, stance: "withdraw"},
 		"shared check everywhere": {peers: []policy.Peer{with(peer("FRA", 0), func(s *policy.PeerSlice) { s.Failing = []policy.CheckID{"origin"} })}, set: func(s *scene) {
 			s.in.Health["web"] = policy.Health{Verdict: policy.Up, Shared: []policy.Failure{{Check: "origin"}}}
 		}, stance: "announce", detail: "check origin fails at 2 of 2 POPs"},
