@@ -91,7 +91,10 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 	if !c.opt.DryRun {
 		err = c.opt.Announcer.Set(ctx, set)
 	}
-	c.set, c.setOnce = set, true
+	c.set, c.setOnce, c.failed = set, true, nil
+	if err != nil {
+		c.failed = notTaken(set, c.opt.Announcer.Announced())
+	}
 	if c.alarms.set("announce-failed", err != nil, fmt.Sprint(err), now) {
 		c.log.Error("announcements are not all out", "err", err)
 	}
@@ -99,6 +102,15 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 		c.retry = now.Add(retryAfter)
 	}
 	c.ensureAddresses(ctx)
+}
+
+// notTaken lists what of a set is not in force as it was wanted.
+func notTaken(set, inForce []bgp.Announcement) map[policy.SliceID]bool {
+	failed := map[policy.SliceID]bool{}
+	for _, a := range bgp.Diff(inForce, set).Announce {
+		failed[policy.SliceID(a.Prefix)] = true
+	}
+	return failed
 }
 
 // withhold leaves out what is not announced yet and has no address to be

@@ -156,11 +156,10 @@ func (c *Controller) Claims(ctx context.Context) ([]fleet.Claim, error) {
 	err := c.call(ctx, func() {
 		c.round(ctx)
 		v := c.view.Load()
-		heard := v.heard()
 		for _, d := range v.Decision.Slices {
 			h := v.Input.Health[d.Service]
 			claim := fleet.Claim{Slice: d.Slice, Stance: d.Stance, Verdict: h.Verdict, Leaving: !d.Leaving.IsZero()}
-			if !heard || !v.set[d.Slice] {
+			if !v.heard[d.Slice] {
 				claim.Stance = policy.Stance{} // decided, but no router hears it
 			}
 			if d.Reason.Code == policy.Always {

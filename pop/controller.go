@@ -71,6 +71,7 @@ type Controller struct {
 	load      map[policy.ServiceID]float64
 	set       []bgp.Announcement // handed to the announcer last
 	setOnce   bool
+	failed    map[policy.SliceID]bool // of set: the announcer did not take it
 	last      policy.Decision
 	reasons   map[policy.SliceID]policy.Reason // journaled last
 	alarms    alarms
@@ -166,6 +167,7 @@ func (c *Controller) OnWritten(start time.Time, took time.Duration) {
 	detected := c.unsent
 	c.unsent = time.Time{}
 	c.mu.Unlock()
+	c.Look() // what routers hear has changed
 	if c.opt.Metrics != nil && !detected.IsZero() {
 		c.opt.Metrics.ObserveDecision(start.Add(took).Sub(detected))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,7 @@ type world struct {
 	log      []string
 	set      []bgp.Announcement
 	failSet  error
+	deaf     map[netip.Prefix]bool // prefixes that no session carries
 	states   []health.State
 	fleet    policy.Fleet
 	changed  chan struct{}
@@ -124,11 +126,24 @@ func (w *world) Set(_ context.Context, set []bgp.Announcement) error {
 	w.say("set [%s]", strings.Join(parts, ", "))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.set = set
+	if w.failSet == nil {
+		w.set = set
+	}
 	return w.failSet
 }
 
-func (w *world) Announced() []bgp.Announcement { return w.set }
+func (w *world) Announced() []bgp.Announcement {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.set
+}
+
+func (w *world) OnWire(p netip.Prefix) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.session == bgp.Established && !w.deaf[p] && slices.ContainsFunc(w.set, func(a bgp.Announcement) bool { return a.Prefix == p })
+}
+
 func (w *world) Peers() []bgp.PeerState {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -355,6 +370,7 @@ func TestSetThatFailsIsTriedAgain(t *testing.T) {
 func TestDrainUndrainAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, t.TempDir())
+		w.cfg.Services[0].DrainIdle = 1
 		w.start()
 		defer w.stop()
 		w.verdict(policy.Up)

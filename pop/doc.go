@@ -26,7 +26,10 @@ import (
 // each time.
 type Announcer interface {
 	Set(context.Context, []bgp.Announcement) error
+	// Announced is what of the last set is in force.
 	Announced() []bgp.Announcement
+	// OnWire reports whether any established neighbor has been sent it.
+	OnWire(netip.Prefix) bool
 	Peers() []bgp.PeerState
 }
 

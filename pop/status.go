@@ -78,6 +78,7 @@ func (v *View) slice(d policy.SliceDecision) api.SliceStatus {
 	for _, g := range d.Guards {
 		out.Guards = append(out.Guards, api.GuardOf(g))
 	}
+	out.Note = v.unheard(d)
 	out.Next, out.NextAt = next(d, v.Now), d.Wake
 	for _, in := range v.Input.Intents {
 		if in.Covers(d.Service, d.Slice) {

@@ -27,14 +27,16 @@ type View struct {
 	index     announcements
 	cover     map[policy.SliceID]bool
 	set       map[policy.SliceID]bool // handed to the speaker
+	heard     map[policy.SliceID]bool // as decided, by at least one neighbor
 	announced []bgp.Announcement
+	dry       bool
 }
 
 // publish makes the round's snapshot and shows it to the metrics.
 func (c *Controller) publish(d policy.Decision, in policy.Input, states []health.State, changed bool, now time.Time) {
 	v := &View{
 		Now: now, Input: in, Decision: d, Checks: states, Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
-		index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{},
+		dry: c.opt.DryRun, index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
 	}
 	if c.opt.Fleet != nil {
 		v.Fleet = c.opt.Fleet.Peers(now)
@@ -45,7 +47,9 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, states []health
 		}
 	}
 	for _, a := range c.set {
-		v.set[policy.SliceID(a.Prefix)] = !c.opt.DryRun
+		id := policy.SliceID(a.Prefix)
+		v.set[id] = !c.opt.DryRun
+		v.heard[id] = !c.opt.DryRun && !c.failed[id] && c.opt.Announcer.OnWire(a.Prefix)
 	}
 	if !c.opt.DryRun {
 		v.announced = c.set
@@ -66,7 +70,16 @@ func (c *Controller) seen(ctx context.Context) (*View, error) {
 	return c.view.Load(), nil
 }
 
-// heard reports whether any router hears us at all.
-func (v *View) heard() bool {
-	return slices.ContainsFunc(v.Peers, func(p bgp.PeerState) bool { return p.State == bgp.Established })
+// unheard says of a slice that is to be announced why no router hears it;
+// empty where one does.
+func (v *View) unheard(d policy.SliceDecision) string {
+	switch {
+	case !d.Stance.Announced() || v.heard[d.Slice] || v.dry:
+		return ""
+	case !v.set[d.Slice]:
+		return "not announced: its address is missing"
+	case !slices.ContainsFunc(v.Peers, func(p bgp.PeerState) bool { return p.State == bgp.Established }):
+		return "no neighbor hears it: no BGP session is up"
+	}
+	return "no neighbor hears it: it is on no established session"
 }

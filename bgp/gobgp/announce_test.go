@@ -34,9 +34,15 @@ func TestAnnounceAndWithdrawBothFamilies(t *testing.T) {
 	if !slices.Equal(q.ASPath, []uint32{ourAS}) || q.NextHop != us6 || len(q.LargeCommunities) != 0 {
 		t.Errorf("IPv6 route: %+v", q)
 	}
+	if !s.OnWire(web4) || !s.OnWire(web6) || s.OnWire(web4b) {
+		t.Errorf("on the wire: %v, %v, and %v of what was never announced", s.OnWire(web4), s.OnWire(web6), s.OnWire(web4b))
+	}
 	s.set(t, announce(web6))
 	s.flush(t)
 	a.AwaitNone(web4)
+	if s.OnWire(web4) {
+		t.Error("withdrawn and still on the wire")
+	}
 	if d := <-written; d <= 0 || d > bgptest.Timeout {
 		t.Errorf("OnWritten: %v", d)
 	}
@@ -47,6 +53,14 @@ func TestAnnounceAndWithdrawBothFamilies(t *testing.T) {
 	b.AwaitNone(web6)
 	if len(s.Announced()) != 0 {
 		t.Errorf("still announced: %v", s.Announced())
+	}
+	s.set(t, announce(web4))
+	a.AwaitRoute(web4, nil)
+	a.Close()
+	for deadline := time.Now().Add(bgptest.Timeout); s.OnWire(web4); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("on the wire of a session that is gone")
+		}
 	}
 }
 

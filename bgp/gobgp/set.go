@@ -176,3 +176,7 @@ func (s *Speaker) Announced() []bgp.Announcement {
 		return a.Prefix.Compare(b.Prefix)
 	})
 }
+
+// OnWire reports whether the prefix has been announced, and not withdrawn
+// since, on a session that is established now: whether any router hears it.
+func (s *Speaker) OnWire(p netip.Prefix) bool { return s.wire.anybody(p) }

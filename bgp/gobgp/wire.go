@@ -364,6 +364,18 @@ func (w *wire) told(addr netip.Addr) history {
 	return h
 }
 
+// anybody reports whether p is announced on the wire of any session.
+func (w *wire) anybody(p netip.Prefix) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.out {
+		if o.sent[p] {
+			return true
+		}
+	}
+	return false
+}
+
 // has reports whether p is announced to addr on the wire.
 func (w *wire) has(addr netip.Addr, p netip.Prefix) bool {
 	w.mu.Lock()

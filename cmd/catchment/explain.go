@@ -107,6 +107,9 @@ func writeExplanation(w io.Writer, e api.Explanation) {
 		}
 		t.row("wanted", s.Wanted.String()+why)
 	}
+	if s.Note != "" {
+		t.row("note", oneLine(s.Note))
+	}
 	if s.Announced != nil {
 		t.row("heard as", attributes(*s.Announced))
 		for _, n := range s.Announced.Neighbors {

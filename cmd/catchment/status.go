@@ -71,7 +71,11 @@ func writeSlices(w io.Writer, now time.Time, all []api.SliceStatus) {
 		if s.Cover {
 			id += " (cover)"
 		}
-		t.row(id, string(s.Service), s.Stance.Action.String(), s.Rung, age(now, s.Since), oneLine(s.Reason.String()))
+		reason := s.Reason.String()
+		if s.Note != "" {
+			reason += "; " + s.Note
+		}
+		t.row(id, string(s.Service), s.Stance.Action.String(), s.Rung, age(now, s.Since), oneLine(reason))
 	}
 	t.write(w)
 }

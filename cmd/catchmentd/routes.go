@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/addr"
@@ -49,6 +50,9 @@ func (d *parts) onPath(p bgp.Path, withdrawn bool) {
 		d.routes.path(p, withdrawn)
 	}
 }
+
+// OnWire asks the speaker what it has sent.
+func (a announcer) OnWire(p netip.Prefix) bool { return a.d.speaker.OnWire(p) }
 
 // vips is the address manager in the controller's words.
 type vips struct{ m *addr.Manager }

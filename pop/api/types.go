@@ -82,8 +82,10 @@ type SliceStatus struct {
 	Rung    string           `json:"rung,omitempty"` // name of the rung, while announced
 	Since   time.Time        `json:"since,omitzero"` // of Stance
 	Reason  policy.Reason    `json:"reason"`
-	// Announced is what the routers hear; nil while withdrawn (and in a dry run).
+	// Announced is what the routers are to hear; nil while withdrawn (and in a dry run).
 	Announced *Attributes `json:"announced,omitempty"`
+	// Note says why no router hears it although it is announced.
+	Note string `json:"note,omitempty"`
 	// Wanted is what the rules want where a guard, a hold-down or the damping
 	// keeps something else; nil while they agree.
 	Wanted       *policy.Stance `json:"wanted,omitempty"`
