@@ -76,6 +76,7 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 			set = append(set, a)
 		}
 	}
+	c.moveAddresses(ctx)
 	now := time.Now()
 	due := !c.retry.IsZero() && !now.Before(c.retry)
 	if c.setOnce && !due && bgp.Diff(c.set, set).Empty() {
@@ -123,6 +124,18 @@ func (c *Controller) withhold(set []bgp.Announcement, missing map[policy.Service
 		had := slices.ContainsFunc(c.set, func(b bgp.Announcement) bool { return a.Prefix == b.Prefix })
 		return !had && missing[c.state.Slices[policy.SliceID(a.Prefix)].Service]
 	})
+}
+
+// moveAddresses looks at the addresses after a reload, which may have changed
+// them and nothing that is announced.
+func (c *Controller) moveAddresses(ctx context.Context) {
+	if !c.moved {
+		return
+	}
+	c.moved = false
+	if missing := c.ensureAddresses(ctx); len(missing) > 0 {
+		c.retry = time.Now().Add(retryAfter)
+	}
 }
 
 // ensureAddresses puts the addresses of announced services on their devices,

@@ -135,6 +135,7 @@ func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 			return
 		}
 		c.adopt(cfg)
+		c.moved = true
 		c.metricReload(true)
 		c.note(journal.Entry{Kind: journal.Config, By: by, Text: "reloaded: " + strings.Join(changes, "; ")})
 		c.log.Info("reloaded", "changes", changes, "by", by)

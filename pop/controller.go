@@ -78,6 +78,7 @@ type Controller struct {
 	meter     meter
 	addresses []VIP     // asked for last
 	placed    bool      // and all there
+	moved     bool      // a reload may have changed them
 	retry     time.Time // when a set or an address that failed is tried again
 }
 
