@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/catchment/catchment/cmd/catchment/top"
 	"github.com/catchment/catchment/pop/api"
 )
 
@@ -33,6 +34,8 @@ type app struct {
 	socket   string
 	json     bool
 
+	gobgpSocket string // where GoBGP's API is; empty: the usual place
+
 	poll     time.Duration // between looks of drain --wait
 	patience time.Duration // how long a guard must object until drain --wait gives up
 }
@@ -45,6 +48,9 @@ func newApp(out, err io.Writer) *app {
 func (a *app) run(ctx context.Context, args []string, socket string) int {
 	started := false
 	root := a.root(cmp.Or(socket, defaultSocket))
+	if status, ok := a.gobgp(ctx, root, args); ok {
+		return status
+	}
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	root.SetArgs(args)
 	root.SetOut(a.out)
@@ -99,7 +105,7 @@ func (a *app) root(socket string) *cobra.Command {
 		Long: `See and steer what this POP announces, and why.
 
 Exit statuses: 0 done; 1 it failed or was refused; 2 the command line is
-wrong; 3 no daemon answers.`,
+wrong; 3 no daemon answers. The commands of gobgp have gobgp's: 0 or 1.`,
 		Example: `  catchment status
   catchment explain 192.0.2.0/24
   catchment drain web --wait --why "new disks"
@@ -113,10 +119,12 @@ wrong; 3 no daemon answers.`,
 	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (or CATCHMENT_SOCKET)")
 	flags.BoolVarP(&a.json, "json", "j", false, "print JSON, for machines")
 	root.AddCommand(
+		top.Command(&a.socket),
 		a.statusCommand(), a.servicesCommand(), a.explainCommand(), a.journalCommand(),
 		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.releaseCommand(),
 		a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),
 	)
+	addGobgp(root)
 	return root
 }
 
