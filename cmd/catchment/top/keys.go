@@ -1,6 +1,9 @@
 package top
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Key is a key that was pressed: its name ("d", "enter", "ctrl+c", "pgdown"),
 // and the text that it types, if any.
@@ -17,6 +20,13 @@ func (e Pasted) apply(m Model) (Model, []Effect) {
 }
 
 func (e Key) apply(m Model) (Model, []Effect) {
+	if rest, ok := strings.CutPrefix(e.Name, "alt+"); ok && rest != "" {
+		// Esc and a key look like that where they arrive together, as they do
+		// over a slow link. Alt has no meaning here.
+		m, first := Key{Name: "esc"}.apply(m)
+		m, then := Key{Name: rest}.apply(m)
+		return m, append(first, then...)
+	}
 	switch e.Name {
 	case "ctrl+c":
 		m.prompt = nil // with its cursor

@@ -148,6 +148,10 @@ func TestKeys(t *testing.T) {
 	if _, got := press(open, "q"); got != nil {
 		t.Errorf("q in a reason: %+v", got)
 	}
+	// Esc and a key that arrive as one.
+	if after, got := press(open, "alt+d", "alt+e"); after.prompt != nil || after.page == nil || len(got) != 1 {
+		t.Errorf("alt+d, alt+e: %+v %+v", after.prompt, got)
+	}
 	var seen []paneID
 	for at := m; ; {
 		at, _ = press(at, "tab")

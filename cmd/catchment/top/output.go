@@ -32,8 +32,8 @@ type redraw struct {
 	after int64 // once more than that many writes were made
 }
 
-// resized is called when the size has changed.
-func (o *output) resized() redraw { return redraw{due: true, after: o.writes.Load()} }
+// widened is called when the terminal has grown in width.
+func (o *output) widened() redraw { return redraw{due: true, after: o.writes.Load()} }
 
 // ready reports whether the first frame was written.
 func (o *output) ready(r redraw) bool { return r.due && o.writes.Load() > r.after }

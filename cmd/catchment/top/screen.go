@@ -42,7 +42,9 @@ func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.PasteMsg:
 		return s.take(Pasted{Text: msg.Content}, nil)
 	case tea.WindowSizeMsg:
-		s.redraw = s.out.resized()
+		if s.m.width > 0 && msg.Width > s.m.width {
+			s.redraw = s.out.widened()
+		}
 		return s.take(Resized{Width: msg.Width, Height: msg.Height}, nil)
 	case due:
 		return s, func() tea.Msg { return answered{s.calls.ask()} }

@@ -297,9 +297,9 @@ func TestQuiet(t *testing.T) {
 	u := startTerminal(t, socket, nil)
 	u.sees("live")
 	u.shows("quit")
-	b.wait(t, 5)
+	b.wait(t, 3)
 	sent := len(u.written())
-	b.wait(t, 20)
+	b.wait(t, 10)
 	if more := u.written()[sent:]; more != "" {
 		t.Errorf("sent %q", more)
 	}

@@ -118,7 +118,7 @@ func TestTmux(t *testing.T) {
 	x.keys("e")
 	x.showsGolden("explain.txt")
 	x.keys("Escape")
-	x.keys("Down", "Down", "d", "new disks")
+	x.keys("Down", "Down", "Down", "d", "new disks")
 	x.showsGolden("why.txt")
 	x.keys("Escape")
 	x.shows("that nothing was changed", func(s string) bool { return strings.Contains(s, "left alone: nothing was changed") })
