@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench lab lab-containerlab deps clean docs sbom deb image reproducible
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab deps clean docs sbom deb image reproducible
 
 all: build
 
@@ -55,6 +55,16 @@ fuzz:
 # Kill to route gone, beside ExaBGP and a checker for BIRD, in one run.
 bench-failover: deps build
 	$(GO) run ./lab/bench/failover -bin $(BIN)
+
+# The stock gobgp client and catchment side by side, byte for byte: the size of
+# the corpus by command, and what differs.
+test-gobgp-cli:
+	@mkdir -p $(BIN); $(GO) test -count=1 -timeout 15m -run TestLikeTheStockClient ./bgp/gobgp/cli -v >$(BIN)/gobgp-cli.log; status=$$?; \
+		grep -vE '^ *(=== |--- PASS)' $(BIN)/gobgp-cli.log; exit $$status
+
+# 10,000 routes listed by the stock client and by catchment, in one run.
+bench-cli: build
+	$(GO) run ./lab/bench/cli -bin $(BIN)
 
 # The stories of lab/testdata on every topology.
 lab: deps build
