@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -204,7 +205,7 @@ func imports(cfg *config.Config) []netip.Prefix {
 	}
 	var ps []netip.Prefix
 	for _, s := range cfg.Services {
-		for _, id := range s.Slices {
+		for _, id := range slices.Concat(s.Slices, s.Cover) {
 			ps = append(ps, id.Prefix())
 		}
 	}

@@ -28,7 +28,7 @@ func (d *parts) serve(ctx context.Context) error {
 			// Whatever neighbors may still hold of a former life stays.
 			end, cancel := context.WithTimeout(ctx, joinTime)
 			defer cancel()
-			err := d.speaker.Leave(end)
+			err := closing{d}.Leave(end)
 			return errors.Join(c.join(), err)
 		}
 	}
@@ -95,7 +95,7 @@ func (d *parts) stop(ctx context.Context, by string, again <-chan os.Signal) err
 		}
 	}()
 	d.log.Info("stopping: drain, withdraw, close", "by", by, "deadline", deadline)
-	return d.controller.Stop(ctx, d.speaker, by)
+	return d.controller.Stop(ctx, closing{d}, by)
 }
 
 // leave ends so that the routes stay: the process must be gone right after.
@@ -103,10 +103,21 @@ func (d *parts) leave(ctx context.Context, by string) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
 	d.log.Info("leaving for a restart: the routes stay", "by", by)
-	if err := bfd.KeepHandover(d.handover(), d.bfd.HandOver(ctx)); err != nil {
-		d.log.Error("BFD sessions will begin anew", "err", err)
+	return d.controller.Leave(ctx, closing{d}, by)
+}
+
+// closing ends the sessions of BGP and, where routes are to stay, leaves those
+// of BFD up: routers that watch it would drop the routes otherwise. They wait
+// bfd's handover time, half a minute at most.
+type closing struct{ d *parts }
+
+func (c closing) Stop(ctx context.Context) error { return c.d.speaker.Stop(ctx) }
+
+func (c closing) Leave(ctx context.Context) error {
+	if err := bfd.KeepHandover(c.d.handover(), c.d.bfd.HandOver(ctx)); err != nil {
+		c.d.log.Error("BFD sessions will begin anew", "err", err)
 	}
-	return d.controller.Leave(ctx, d.speaker, by)
+	return c.d.speaker.Leave(ctx)
 }
 
 // backend is the controller, but for the stop of the whole daemon, which takes
