@@ -78,6 +78,7 @@ type Speaker struct {
 	glog *logger
 
 	calls sync.Mutex // one Set, Reload, Stop or Leave at a time
+	met   bool       // the config's neighbors are in; guarded by calls
 
 	mu       sync.Mutex // guards what follows; never held across GoBGP calls
 	srv      *server.BgpServer

@@ -187,6 +187,7 @@ func (s *Speaker) meet(ctx context.Context, srv *server.BgpServer) error {
 	if _, err := s.server(); err != nil {
 		return nil // stopped meanwhile
 	}
+	s.met = true
 	return s.addNeighbors(ctx, srv, s.config)
 }
 
@@ -203,11 +204,13 @@ func (s *Speaker) addNeighbors(ctx context.Context, srv *server.BgpServer, c *Co
 			return fmt.Errorf("dynamic neighbors %s: %w", d.Config.Prefix, err)
 		}
 	}
-	for i := range c.set.Neighbors {
-		n := c.set.Neighbors[i] // a copy: the restarting mark is for this start only
+	hood := &neighborhood{srv: srv, log: s.log}
+	for _, n := range c.set.Neighbors {
+		// In the copy: the restarting mark is for this start only.
 		n.GracefulRestart.State.LocalRestarting = s.opts.Restarting && n.GracefulRestart.Config.Enabled
-		if err := srv.AddPeer(ctx, &api.AddPeerRequest{Peer: oc.NewPeerFromConfigStruct(&n)}); err != nil {
-			return fmt.Errorf("neighbor %s: %w", n.State.NeighborAddress, err)
+		// An operator may have been faster, by the API.
+		if err := hood.put(ctx, n.State.NeighborAddress, oc.NewPeerFromConfigStruct(&n), true); err != nil {
+			return err
 		}
 	}
 	return nil
