@@ -1,6 +1,7 @@
 package pop_test
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -82,5 +83,31 @@ func TestReloadedAddressIsTriedAgain(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		w.expect("")
+	})
+}
+
+// Addresses that are in place and could not be written down hold nothing up.
+func TestAddressesThatAreNotNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir())
+		w.unnoted = errors.New("no space left on device")
+		w.start()
+		defer w.stop()
+		w.lines()
+		w.verdict(policy.Up)
+		if got := w.lines(); !strings.Contains(got, setWeb) {
+			t.Errorf("happened: %q", got)
+		}
+		st, err := w.c.Status(t.Context())
+		if err != nil || len(st.Alarms) != 1 || st.Alarms[0].Name != "address" || !strings.Contains(st.Alarms[0].Detail, "no space left") {
+			t.Errorf("alarms %v, %v", st.Alarms, err)
+		}
+		w.mu.Lock()
+		w.unnoted = nil
+		w.mu.Unlock()
+		w.pass(2 * time.Second)
+		if st, err := w.c.Status(t.Context()); err != nil || len(st.Alarms) != 0 {
+			t.Errorf("noted now, alarms %v, %v", st.Alarms, err)
+		}
 	})
 }

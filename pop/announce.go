@@ -168,7 +168,7 @@ func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]b
 	}
 	failed, err := c.opt.Addresses.Ensure(ctx, want)
 	if c.alarms.set("address", err != nil, fmt.Sprint(err), time.Now()) {
-		c.log.Error("service addresses are not all there", "err", err)
+		c.log.Error("service addresses", "missing", len(failed), "err", err)
 	}
 	c.addresses, c.placed = want, err == nil
 	if err == nil {

@@ -41,6 +41,7 @@ type world struct {
 	poked    int
 	entries  []journal.Entry
 	missing  []pop.VIP
+	unnoted  error // of addresses that are in place
 	load     map[netip.Addr]int
 	reload   func(*config.Config) (*config.Config, []string, error)
 	session  bgp.SessionState
@@ -161,7 +162,7 @@ func (w *world) Ensure(_ context.Context, vips []pop.VIP) ([]pop.VIP, error) {
 	if len(w.missing) > 0 && len(vips) > 0 {
 		return w.missing, errors.New("no such device")
 	}
-	return nil, nil
+	return nil, w.unnoted
 }
 
 func (w *world) Connections(context.Context, []netip.Addr) (map[netip.Addr]int, error) {

@@ -57,7 +57,8 @@ type Journal interface {
 }
 
 // Addresses puts service addresses on devices: the whole desired set each
-// time. With an error it returns those that are not there.
+// time. With an error it returns those that are not there: none of them where
+// all are, and something else went wrong.
 type Addresses interface {
 	Ensure(context.Context, []VIP) ([]VIP, error)
 }

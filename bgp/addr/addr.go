@@ -5,7 +5,9 @@
 // there before, whoever put it there, is never removed. What it added is
 // written to a state file before the kernel is asked, so that a process killed
 // at any point still knows its own; the file names the boot, because after a
-// reboot no address is left and one that is there is somebody else's. (The
+// reboot no address is left and one that is there is somebody else's. A file
+// that cannot be read or written keeps no address away: a service without its
+// address is worse than an address that somebody must remove by hand. (The
 // kernel's IFA_PROTO attribute would say it on the address itself, but the
 // netlink library neither sets nor reads it, and kernels before 5.18 drop it.)
 //
@@ -73,6 +75,7 @@ type Manager struct {
 	owned  map[id]Address // added by us, this run or an earlier one of this boot
 	loaded bool
 	store  store
+	note   error // why what is ours is not in the state file; nil: it is
 }
 
 // New starts nothing and touches nothing.
@@ -90,9 +93,22 @@ func New(o Options) (*Manager, error) {
 	return &Manager{opts: o, wanted: map[id]Address{}, owned: map[id]Address{}, store: store{o.StateFile, boot}}, nil
 }
 
+// NotNoted says that the state file does not have what is ours. Every address
+// may be in its place all the same; one that is no longer wanted after a
+// restart stays then.
+type NotNoted struct{ Err error }
+
+func (e *NotNoted) Error() string {
+	return "a restart will not know which addresses are ours: " + e.Err.Error()
+}
+
+// Unwrap returns why.
+func (e *NotNoted) Unwrap() error { return e.Err }
+
 // Ensure makes addresses the whole wanted set: it adds what is missing and
 // removes what is ours, no longer wanted and not Keep. It does all it can; the
-// error joins one per address that failed, each naming address and device.
+// error joins one per address that failed, each naming address and device, and
+// a *NotNoted where the state file could not be read or written.
 func (m *Manager) Ensure(ctx context.Context, addresses []Address) error {
 	wanted, err := m.normalize(addresses)
 	if err != nil {
@@ -100,11 +116,12 @@ func (m *Manager) Ensure(ctx context.Context, addresses []Address) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.load(); err != nil {
-		return err
+	m.wanted, m.note = wanted, m.load()
+	err = errors.Join(m.add(ctx), m.removeUnwanted(ctx))
+	if m.save(); m.note != nil {
+		err = errors.Join(err, &NotNoted{m.note})
 	}
-	m.wanted = wanted
-	return errors.Join(m.add(ctx), m.removeUnwanted(ctx))
+	return err
 }
 
 func (m *Manager) normalize(addresses []Address) (map[id]Address, error) {
@@ -123,7 +140,7 @@ func (m *Manager) normalize(addresses []Address) (map[id]Address, error) {
 	return wanted, nil
 }
 
-// load reads the state file once. With mu held.
+// load reads the state file until it could be read. With mu held.
 func (m *Manager) load() error {
 	if m.loaded {
 		return nil
@@ -133,7 +150,9 @@ func (m *Manager) load() error {
 		return err
 	}
 	for _, a := range found {
-		m.owned[a.id()] = a
+		if _, ok := m.owned[a.id()]; !ok {
+			m.owned[a.id()] = a
+		}
 	}
 	m.loaded = true
 	return nil
@@ -191,7 +210,7 @@ func look(addresses map[id]Address) (missing []Address, err error) {
 
 // add adds what is missing. The state file is written before the kernel is
 // asked: an address that is in it but not on the device does no harm, the
-// other way round it would stay for ever. With mu held.
+// other way round it may stay for ever. With mu held.
 func (m *Manager) add(ctx context.Context) error {
 	m.refreshKeep()
 	missing, err := look(m.wanted)
@@ -201,21 +220,18 @@ func (m *Manager) add(ctx context.Context) error {
 	for _, a := range missing {
 		m.owned[a.id()] = a
 	}
-	if e := m.save(); e != nil {
-		return errors.Join(err, e)
-	}
+	m.save()
 	for _, a := range missing {
 		added, e := addOne(ctx, a)
-		if e != nil {
-			err = errors.Join(err, e)
-		}
+		err = errors.Join(err, e)
 		if !added { // it is not there, or somebody was faster and it is theirs
 			delete(m.owned, a.id())
 			continue
 		}
 		m.opts.Logger.Info("address added", "address", a.Addr.String(), "device", a.Device)
 	}
-	return errors.Join(err, m.save())
+	m.save()
+	return err
 }
 
 func addOne(ctx context.Context, a Address) (added bool, err error) {
@@ -262,7 +278,7 @@ func (m *Manager) removeUnwanted(ctx context.Context) error {
 		}
 		delete(m.owned, k)
 	}
-	return errors.Join(append(errs, m.save())...)
+	return errors.Join(errs...)
 }
 
 func (m *Manager) remove(a Address) error {
@@ -280,8 +296,13 @@ func (m *Manager) remove(a Address) error {
 	return nil
 }
 
-func (m *Manager) save() error {
-	return m.store.save(slices.SortedFunc(maps.Values(m.owned), func(a, b Address) int {
+// save writes down what is ours, or notes why it cannot. A file that cannot be
+// read is left as it is. With mu held.
+func (m *Manager) save() {
+	if m.note = m.load(); m.note != nil {
+		return
+	}
+	m.note = m.store.save(slices.SortedFunc(maps.Values(m.owned), func(a, b Address) int {
 		return cmp.Or(cmp.Compare(a.Device, b.Device), a.Addr.Compare(b.Addr))
 	}))
 }

@@ -2,6 +2,7 @@ package addr
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -194,14 +195,40 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := newManager(t, Options{StateFile: file})
-	if err := broken.Ensure(t.Context(), []Address{{Addr: v4}}); err == nil || !strings.Contains(err.Error(), file+" is damaged") {
+	if err := broken.Ensure(t.Context(), []Address{{Addr: v4}}); !errors.As(err, new(*NotNoted)) || !strings.Contains(err.Error(), file+" is damaged") {
 		t.Errorf("damaged state: %v", err)
 	}
-	unwritable := newManager(t, Options{StateFile: filepath.Join(t.TempDir(), "no", "such")})
-	if err := unwritable.Ensure(t.Context(), []Address{{Addr: v4}}); err == nil {
-		t.Error("a state file that cannot be written is no error")
+	expect(t, "lo", true, v4)
+	if b, err := os.ReadFile(file); err != nil || string(b) != "{" {
+		t.Errorf("the damaged file is now %q, %v", b, err)
 	}
-	expect(t, "lo", false, v4) // an address that could not be remembered is not added
+	if missing, err := broken.Check(t.Context()); len(missing) > 0 || err != nil {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+}
+
+// A full or read-only disk after a boot: the address comes all the same, and
+// is written down as soon as that can be done.
+func TestDiskThatTakesNothing(t *testing.T) {
+	cleanLoopback(t)
+	dir := filepath.Join(t.TempDir(), "not", "there")
+	file := filepath.Join(dir, "addresses.json")
+	m := newManager(t, Options{StateFile: file})
+	err := m.Ensure(t.Context(), []Address{{Addr: v4}, {Addr: v6, Device: "nope"}})
+	if !errors.As(err, new(*NotNoted)) || !strings.Contains(err.Error(), "no device nope") || strings.Count(err.Error(), "write state") != 1 {
+		t.Errorf("error: %v", err)
+	}
+	expect(t, "lo", true, v4)
+	if missing, _ := m.Check(t.Context()); len(missing) != 1 || missing[0].Addr != v6 {
+		t.Errorf("missing %v", missing)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, m, Address{Addr: v4})
+	after := newManager(t, Options{StateFile: file})
+	ensure(t, after)
+	expect(t, "lo", false, v4) // the next life knows that it is ours
 }
 
 func TestRunAddsAgain(t *testing.T) {
