@@ -23,6 +23,7 @@ else
 	want ip iproute2
 	want ping iputils-ping
 	want tcpdump tcpdump
+	want tmux tmux
 fi
 [ -n "$need" ] || exit 0
 echo "The tests run against real programs. Missing, to be installed with apt-get:$need"
