@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab deps clean docs sbom deb image reproducible
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible
 
 all: build
 
@@ -97,6 +97,11 @@ image: build
 # The last commit built twice, in two places, gives the same bytes.
 reproducible:
 	@configs/packaging/reproducible.sh $(VERSION)
+
+# The pictures of the README: the real commands in a terminal, with fixed data.
+pictures: deps
+	$(GO) test -count=1 -run 'TestPicture$$' ./cmd/catchment/top -update
+	$(GO) test -count=1 -run 'TestReadme$$' ./cmd/catchment -update
 
 clean:
 	rm -rf $(BIN)
