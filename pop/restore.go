@@ -3,6 +3,7 @@ package pop
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -63,6 +64,8 @@ func Recent(alive, now time.Time) bool {
 	return !alive.IsZero() && age <= RestoreWithin && age > -time.Minute
 }
 
+// saved is what the writer takes. It shares nothing that the controller
+// changes in place: Decide makes a new state each time, intents are copied.
 func (c *Controller) saved() Saved {
-	return Saved{State: c.state, Intents: c.intents, Stopped: c.stopped.Load()}
+	return Saved{State: c.state, Intents: slices.Clone(c.intents), Stopped: c.stopped.Load()}
 }
