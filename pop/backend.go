@@ -118,6 +118,9 @@ func (c *Controller) result(text string, svc policy.ServiceID, slice policy.Slic
 	return res
 }
 
+// reloadTime bounds how long the parts may take over a new configuration.
+const reloadTime = 30 * time.Second
+
 // Reload reads the configuration again. An error means that nothing changed.
 func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 	var changes []string
@@ -127,8 +130,11 @@ func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 			fail = api.Errorf(api.Refused, "this daemon cannot reload")
 			return
 		}
+		// Half a reload is worse than one that nobody waits for any more.
+		whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTime)
+		defer cancel()
 		var cfg *config.Config
-		if cfg, changes, fail = c.opt.Reload(ctx, c.cfg); fail != nil {
+		if cfg, changes, fail = c.opt.Reload(whole, c.cfg); fail != nil {
 			c.log.Error("reload refused, nothing has changed", "err", fail)
 			c.note(journal.Entry{Kind: journal.Config, By: by, Text: "reload refused: " + fail.Error()})
 			c.metricReload(false)

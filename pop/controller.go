@@ -200,9 +200,15 @@ func (c *Controller) call(ctx context.Context, f func()) error {
 	}
 }
 
+// roundTime bounds how long a round may take.
+const roundTime = 3 * time.Second
+
 // round decides once and carries the decision out. It returns how long the
-// next round may wait if nothing happens.
+// next round may wait if nothing happens. Whoever asked for it may go away
+// meanwhile: what is decided is carried out all the same.
 func (c *Controller) round(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
+	defer cancel()
 	c.mu.Lock()
 	detected := c.detected
 	c.detected = time.Time{}

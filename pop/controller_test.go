@@ -44,6 +44,8 @@ type world struct {
 	unnoted  error // of addresses that are in place
 	load     map[netip.Addr]int
 	reload   func(*config.Config) (*config.Config, []string, error)
+	midway   func()          // called in the midst of each round
+	asked    context.Context // of the last reload
 	session  bgp.SessionState
 	cfg      *config.Config
 	c        *pop.Controller
@@ -76,7 +78,10 @@ func (w *world) start() {
 	w.c = pop.New(pop.Options{
 		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Loads: w,
 		Store: w.store, Logger: slog.New(slog.DiscardHandler), Version: "test",
-		Reload: func(_ context.Context, old *config.Config) (*config.Config, []string, error) { return w.reload(old) },
+		Reload: func(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
+			w.asked = ctx
+			return w.reload(old)
+		},
 	})
 	w.finished.Go(func() {
 		if err := w.store.Run(ctx); err != nil {
@@ -112,7 +117,11 @@ func (w *world) lines() string {
 	return s
 }
 
-func (w *world) Set(_ context.Context, set []bgp.Announcement) error {
+func (w *world) Set(ctx context.Context, set []bgp.Announcement) error {
+	if err := ctx.Err(); err != nil {
+		w.say("set under a context that has ended")
+		return err
+	}
 	var parts []string
 	for _, a := range set {
 		s := a.Prefix.String()
@@ -209,6 +218,9 @@ func (c checks) States() []health.State {
 type peers struct{ w *world }
 
 func (p peers) View(now time.Time) policy.Fleet {
+	if p.w.midway != nil {
+		p.w.midway()
+	}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	f := p.w.fleet
