@@ -37,6 +37,10 @@ var fixed = []struct{ key, why string }{
 	{"pop", "other POPs know this one by it"},
 	{"state-dir", "the journal and the intents are open there"},
 	{"bgp.global", "sessions would have to be closed"},
+	{"bgp.dynamic-neighbors", "who came by them is connected"},
+	{"bgp.rpki-servers", "they are connected"},
+	{"bgp.bmp-servers", "they are connected"},
+	{"bgp.mrt-dump", "the files are open"},
 	{"api", "the operator's sockets are open"},
 	{"metrics", "the listener is open"},
 	{"fleet", "what is known of the other POPs would be lost"},
@@ -51,13 +55,35 @@ func CheckReload(old, new *Config) error {
 	var errs []error
 	for _, line := range Diff(old, new) {
 		path, change, _ := strings.Cut(line, ": ")
-		for _, f := range fixed {
-			if rest, ok := strings.CutPrefix(path, f.key); ok && (rest == "" || rest[0] == '.') {
-				errs = append(errs, fmt.Errorf("%s: %s: needs a restart (%s); the reload is refused, nothing changed", path, change, f.why))
-			}
+		if why := reason(path, old, new); why != "" {
+			errs = append(errs, fmt.Errorf("%s: %s: needs a restart (%s); the reload is refused, nothing changed", path, change, why))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// reason returns why a key cannot change, or nothing if it can. A peer group
+// is fixed where dynamic neighbors come by it.
+func reason(path string, of ...*Config) string {
+	for _, f := range fixed {
+		if under(path, f.key) {
+			return f.why
+		}
+	}
+	for _, c := range of {
+		list, _ := c.BGP["dynamic-neighbors"].([]any)
+		for _, d := range list {
+			if g, ok := valueAt(d, "config.peer-group").(string); ok && under(path, "bgp.peer-groups["+g+"]") {
+				return "dynamic neighbors are connected by it"
+			}
+		}
+	}
+	return ""
+}
+
+func under(path, key string) bool {
+	rest, ok := strings.CutPrefix(path, key)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // flat returns the settings as key path -> value, services[web].hold-down.
