@@ -46,23 +46,18 @@ func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, e
 	var res api.Result
 	var fail error
 	err := c.call(ctx, func() {
-		if fail = c.known(r.Service, r.Slice); fail != nil {
-			return
-		}
-		all := r.Service == "" && r.Slice == policy.SliceID{}
 		var ended []policy.Intent
 		c.intents = slices.DeleteFunc(c.intents, func(in policy.Intent) bool {
-			if in.Kind == policy.IntentStop || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, in.Kind) {
-				return false
-			}
-			if !all && (in.Service != r.Service || in.Slice != r.Slice) {
+			if !released(in, r) {
 				return false
 			}
 			ended = append(ended, in)
 			return true
 		})
 		if len(ended) == 0 {
-			fail = api.Errorf(api.NotFound, "there is nothing to release for %s", scope(r.Service, r.Slice))
+			if fail = c.known(r.Service, r.Slice); fail == nil {
+				fail = api.Errorf(api.NotFound, "there is nothing to release for %s", scope(r.Service, r.Slice))
+			}
 			return
 		}
 		for _, in := range ended {
@@ -75,6 +70,16 @@ func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, e
 		res = c.result(fmt.Sprintf("%d released", len(ended)), r.Service, r.Slice)
 	})
 	return res, firstError(err, fail)
+}
+
+// released reports whether r ends the intent. What the intent is of need not
+// be configured any more.
+func released(in policy.Intent, r api.Released) bool {
+	if in.Kind == policy.IntentStop || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, in.Kind) {
+		return false
+	}
+	all := r.Service == "" && r.Slice == policy.SliceID{}
+	return all || in.Service == r.Service && in.Slice == r.Slice
 }
 
 func firstError(errs ...error) error {

@@ -41,7 +41,18 @@ func (c *Controller) Explain(ctx context.Context, id policy.SliceID) (api.Explan
 		}
 		return e, nil
 	}
-	return api.Explanation{}, api.Errorf(api.NotFound, "no slice %v here", id)
+	return api.Explanation{}, api.Errorf(api.NotFound, "no slice %v here%s", id, v.left(id))
+}
+
+// left names the intents that speak of a slice that is not there.
+func (v *View) left(id policy.SliceID) string {
+	var out string
+	for _, in := range v.Input.Intents {
+		if in.Slice == id {
+			out += ", but " + orphan(in)
+		}
+	}
+	return out
 }
 
 func (v *View) explain(d policy.SliceDecision) api.Explanation {

@@ -40,6 +40,7 @@ func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) (
 	if err := c.opt.Journal.Err(); c.alarms.set("journal", err != nil, fmt.Sprintf("the journal is not written: %v", err), now) {
 		c.log.Error("the journal is not written", "err", err)
 	}
+	c.orphans(now)
 	if changed {
 		c.opt.Store.Save(c.saved())
 	}
