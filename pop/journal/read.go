@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/catchment/catchment/policy"
 )
 
 // ReadDir returns what matches in the files of dir, oldest first. It takes no
@@ -50,21 +52,39 @@ func readFile(path string, f Filter) ([]Entry, error) {
 		return nil, err
 	}
 	defer file.Close()
-	var needle []byte // most lines are not asked for: do not decode them
-	if f.Service != "" {
-		name, _ := json.Marshal(f.Service)
-		needle = append([]byte(`"service":`), name...)
-	}
+	needles := f.needles()
 	var out []Entry
 	err = scan(file, func(line []byte, _ int64, _ bool) {
-		if !bytes.Contains(line, needle) {
-			return
+		for _, n := range needles { // most lines are not asked for: do not decode them
+			if !bytes.Contains(line, n) {
+				return
+			}
 		}
 		if e, ok := parse(line); ok && f.match(&e) {
 			out = append(out, e)
 		}
 	})
 	return out, err
+}
+
+// needles are what every line has in it whose entry matches, as line writes
+// it. A line may have them and not match.
+func (f *Filter) needles() [][]byte {
+	var out [][]byte
+	add := func(key string, v any) {
+		text, _ := json.Marshal(v) // of a string, or a prefix
+		out = append(out, append([]byte(`"`+key+`":`), text...))
+	}
+	if f.Service != "" {
+		add("service", f.Service)
+	}
+	if f.Slice != (policy.SliceID{}) && f.Service == "" { // with a service, entries without a slice match too
+		add("slice", f.Slice)
+	}
+	if f.Kind != "" {
+		add("kind", f.Kind)
+	}
+	return out
 }
 
 // scan calls fn for each line without its newline, with its offset and

@@ -1,0 +1,56 @@
+package journal
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+func slice(p string) policy.SliceID { return policy.SliceID(netip.MustParsePrefix(p)) }
+
+// The lines of other slices are not decoded: explain of a slice that was quiet
+// for long reads every file.
+func TestOtherLinesAreNotDecoded(t *testing.T) {
+	dir := t.TempDir()
+	inputs, err := json.Marshal(map[string]string{"checks": "refused"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const noise = 500
+	var text []byte
+	for i := range uint64(noise) {
+		e := Entry{Seq: i + 1, Time: time.Unix(int64(i), 0), Kind: Decision, Service: "dns", Slice: slice("198.51.100.0/24"), Inputs: inputs, Text: "198.51.100.0/24: announce"}
+		text = append(text, e.line()...)
+	}
+	for i, s := range []string{"192.0.2.0/24", "2001:db8:100::/48"} {
+		text = append(text, Entry{Seq: noise + 1 + uint64(i), Time: time.Unix(noise, 0), Kind: Decision, Service: "web", Slice: slice(s)}.line()...)
+	}
+	text = append(text, Entry{Seq: noise + 3, Time: time.Unix(noise, 0), Kind: Intent, Service: "web"}.line()...)
+	if err := os.WriteFile(filepath.Join(dir, "00000000000000000001.jsonl"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		f    Filter
+		want int
+	}{
+		{Filter{Slice: slice("192.0.2.0/24"), Limit: 5}, 1},
+		{Filter{Slice: slice("2001:db8:100::/48"), Limit: 5}, 1},
+		{Filter{Slice: slice("203.0.113.0/24"), Limit: 5}, 0},
+		{Filter{Slice: slice("192.0.2.0/24"), Service: "web"}, 2}, // its own, and the service's
+		{Filter{Kind: Intent}, 1},
+	} {
+		out, err := ReadDir(dir, c.f)
+		if err != nil || len(out) != c.want {
+			t.Errorf("%+v: %d entries, %v; want %d", c.f, len(out), err, c.want)
+		}
+		allocs := testing.AllocsPerRun(1, func() { ReadDir(dir, c.f) })
+		if allocs > noise {
+			t.Errorf("%+v: %.0f allocations for %d lines that are not asked for", c.f, allocs, noise)
+		}
+	}
+}
