@@ -2,16 +2,11 @@ package journal
 
 import (
 	"encoding/json"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/catchment/catchment/policy"
 )
-
-func slice(p string) policy.SliceID { return policy.SliceID(netip.MustParsePrefix(p)) }
 
 // The lines of other slices are not decoded: explain of a slice that was quiet
 // for long reads every file.
