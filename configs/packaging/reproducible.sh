@@ -3,11 +3,12 @@
 # and compares: reproducible.sh VERSION. Takes minutes.
 set -eu
 version=$1
+commit=$(git rev-parse HEAD)
 work=$(mktemp -d "${TMPDIR:-/tmp}/catchment-repro.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 for side in one another/folder; do
 	mkdir -p "$work/$side"
-	git archive HEAD | tar -x -C "$work/$side"
+	git archive "$commit" | tar -x -C "$work/$side"
 	make -s -C "$work/$side" build VERSION="$version" GOCACHE="$work/cache" GOFLAGS=
 	rm -rf "$work/cache"
 done
