@@ -70,7 +70,7 @@ func (a announcements) own() []netip.Prefix {
 // announce hands the set of the decision to the speaker. Addresses come before
 // the first announcement that needs them and go after the last.
 func (c *Controller) announce(ctx context.Context, d policy.Decision, detected time.Time) {
-	var set []bgp.Announcement
+	set := make([]bgp.Announcement, 0, len(d.Slices))
 	for _, s := range d.Slices {
 		if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
 			set = append(set, a)
@@ -79,7 +79,7 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 	c.moveAddresses(ctx)
 	now := time.Now()
 	due := !c.retry.IsZero() && !now.Before(c.retry)
-	if c.setOnce && !due && bgp.Diff(c.set, set).Empty() {
+	if c.setOnce && !due && slices.EqualFunc(c.set, set, bgp.Announcement.Equal) { // both by prefix
 		return
 	}
 	c.retry = time.Time{}
@@ -145,22 +145,30 @@ func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]b
 	if c.opt.Addresses == nil || c.opt.DryRun {
 		return nil
 	}
+	if c.placed && c.steady {
+		return nil
+	}
 	used := map[policy.ServiceID]bool{}
-	for id, s := range c.state.Slices {
-		if s.Stance.Announced() || slices.ContainsFunc(c.set, func(a bgp.Announcement) bool { return a.Prefix == id.Prefix() }) {
+	for _, s := range c.state.Slices {
+		if s.Stance.Announced() {
 			used[s.Service] = true
 		}
 	}
+	for _, a := range c.set {
+		if s, ok := c.state.Slices[policy.SliceID(a.Prefix)]; ok {
+			used[s.Service] = true
+		}
+	}
+	c.steady = true
 	var want []VIP
-	owner := map[policy.ServiceID][]VIP{}
 	for i := range c.cfg.Services {
 		svc := &c.cfg.Services[i]
+		c.steady = c.steady && svc.VIPs.Keep
 		if !svc.VIPs.Keep && !used[svc.ID] {
 			continue
 		}
 		for _, a := range svc.VIPs.Addresses {
-			v := VIP{Address: a, Device: svc.VIPs.Device, Keep: svc.VIPs.Keep}
-			want, owner[svc.ID] = append(want, v), append(owner[svc.ID], v)
+			want = append(want, VIP{Address: a, Device: svc.VIPs.Device, Keep: svc.VIPs.Keep})
 		}
 	}
 	if c.placed && slices.Equal(want, c.addresses) {
@@ -175,8 +183,11 @@ func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]b
 		return nil
 	}
 	missing := map[policy.ServiceID]bool{}
-	for id, vips := range owner {
-		missing[id] = slices.ContainsFunc(vips, func(v VIP) bool { return slices.Contains(failed, v) })
+	for i := range c.cfg.Services {
+		svc := &c.cfg.Services[i]
+		missing[svc.ID] = slices.ContainsFunc(failed, func(v VIP) bool {
+			return v.Device == svc.VIPs.Device && slices.Contains(svc.VIPs.Addresses, v.Address)
+		})
 	}
 	return missing
 }

@@ -52,9 +52,11 @@ type Controller struct {
 	done  chan struct{} // closed when Run has returned
 	ready chan struct{} // closed by the first round
 
-	// detected is when the oldest verdict came that no round has seen yet.
+	// detected is when the oldest verdict came that no round has seen yet,
+	// judged the services of all such verdicts.
 	mu       sync.Mutex
 	detected time.Time
+	judged   map[policy.ServiceID]bool
 	// unsent is when the verdict came whose announcements are on their way
 	// to the neighbors.
 	unsent time.Time
@@ -65,6 +67,10 @@ type Controller struct {
 	// Owned by the goroutine of Run.
 	cfg       *config.Config
 	services  map[policy.ServiceID]*config.Service
+	plain     []policy.Service // the same, as policy wants them
+	looked    time.Time        // when all checks were last looked at
+	checks    map[policy.ServiceID][]health.State
+	health    map[policy.ServiceID]policy.Health
 	index     announcements
 	state     policy.State
 	intents   []policy.Intent
@@ -78,6 +84,7 @@ type Controller struct {
 	meter     meter
 	addresses []VIP     // asked for last
 	placed    bool      // and all there
+	steady    bool      // every service keeps its own: only a reload changes what is asked for
 	moved     bool      // a reload may have changed them
 	retry     time.Time // when a set or an address that failed is tried again
 }
@@ -87,7 +94,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		opt: o, log: o.Logger, decider: policy.Decider{Guards: guard.Standard()},
 		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}), ready: make(chan struct{}),
-		load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
+		judged: map[policy.ServiceID]bool{}, load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
 	}
 	c.view.Store(&View{})
 	c.adopt(o.Config)
@@ -104,9 +111,13 @@ func (c *Controller) Ready() <-chan struct{} { return c.ready }
 func (c *Controller) adopt(cfg *config.Config) {
 	c.cfg = cfg
 	c.services = make(map[policy.ServiceID]*config.Service, len(cfg.Services))
+	c.plain = make([]policy.Service, len(cfg.Services))
 	for i := range cfg.Services {
 		c.services[cfg.Services[i].ID] = &cfg.Services[i]
+		c.plain[i] = cfg.Services[i].Service
 	}
+	c.looked = time.Time{}
+	c.steady = false
 	c.index = index(cfg, c.index)
 }
 
@@ -116,6 +127,7 @@ func (c *Controller) OnVerdict(s health.State) {
 	if c.detected.IsZero() || s.DetectedAt.Before(c.detected) {
 		c.detected = s.DetectedAt
 	}
+	c.judged[s.Spec.Service] = true
 	c.mu.Unlock()
 	c.Look()
 }
@@ -210,19 +222,19 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTime)
 	defer cancel()
 	c.mu.Lock()
-	detected := c.detected
-	c.detected = time.Time{}
+	detected, judged := c.detected, c.judged
+	c.detected, c.judged = time.Time{}, map[policy.ServiceID]bool{}
 	c.mu.Unlock()
 
 	now := time.Now()
-	states := c.opt.Checks.States()
-	in := c.input(states, now)
+	c.examine(judged, now)
+	in := c.input(now)
 	state, d := c.decider.Decide(c.state, in, now)
 	c.state, c.last = state, d
 	c.announce(ctx, d, detected)
 	c.tell(d, now)
 	changed := c.record(d, in, now)
-	c.publish(d, in, states, changed, now)
+	c.publish(d, in, changed, now)
 	c.decided()
 
 	wait := tick

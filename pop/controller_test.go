@@ -215,6 +215,8 @@ func (c checks) States() []health.State {
 	return c.w.states
 }
 
+func (c checks) ServiceStates(policy.ServiceID) []health.State { return c.States() }
+
 type peers struct{ w *world }
 
 func (p peers) View(now time.Time) policy.Fleet {

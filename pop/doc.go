@@ -36,7 +36,8 @@ type Announcer interface {
 // Checks are the running health checks.
 type Checks interface {
 	Set([]health.Spec) error
-	States() []health.State
+	States() []health.State // of all, those of a service together
+	ServiceStates(policy.ServiceID) []health.State
 }
 
 // Fleet is what is known of the other POPs.

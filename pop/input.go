@@ -3,6 +3,7 @@ package pop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,34 +11,66 @@ import (
 
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/config"
 )
 
 // stallGrace is added to what a check may take before its runner counts as
 // dead.
 const stallGrace = 5 * time.Second
 
-// input puts together what is known now.
-func (c *Controller) input(states []health.State, now time.Time) policy.Input {
-	in := policy.Input{
-		POP: c.cfg.POP, Health: make(map[policy.ServiceID]policy.Health, len(c.cfg.Services)),
-		Intents: c.live(now), Load: c.load, Limits: c.cfg.Limits,
+// examine looks at the checks: at all of them once a tick, because ages and
+// words change without any verdict, and in between at the services whose
+// verdicts changed, so that a verdict costs what its own service costs.
+func (c *Controller) examine(judged map[policy.ServiceID]bool, now time.Time) {
+	if !c.looked.IsZero() && now.Sub(c.looked) < tick {
+		for id := range judged {
+			if svc := c.services[id]; svc != nil {
+				c.judge(svc, c.opt.Checks.ServiceStates(id), now)
+			}
+		}
+		return
 	}
-	by := make(map[policy.ServiceID][]health.State, len(c.cfg.Services))
-	for _, s := range states {
-		by[s.Spec.Service] = append(by[s.Spec.Service], s)
+	c.looked = now
+	c.checks = make(map[policy.ServiceID][]health.State, len(c.plain))
+	c.health = make(map[policy.ServiceID]policy.Health, len(c.plain))
+	by := make(map[policy.ServiceID][]health.State, len(c.plain))
+	for states := c.opt.Checks.States(); len(states) > 0; {
+		id, n := states[0].Spec.Service, 1
+		for n < len(states) && states[n].Spec.Service == id {
+			n++
+		}
+		if by[id] == nil {
+			by[id] = states[:n:n]
+		} else { // not together after all
+			by[id] = append(by[id], states[:n]...)
+		}
+		states = states[n:]
 	}
 	for i := range c.cfg.Services {
 		svc := &c.cfg.Services[i]
-		in.Services = append(in.Services, svc.Service)
-		if svc.Always {
-			continue
-		}
-		h := health.Combine(svc.Combine, by[svc.ID])
-		h.Empty = len(svc.Checks) == 0
-		for _, s := range by[svc.ID] {
-			h.Stalled = h.Stalled || stalled(s, now)
-		}
-		in.Health[svc.ID] = h
+		c.judge(svc, by[svc.ID], now)
+	}
+}
+
+// judge puts the checks of a service together.
+func (c *Controller) judge(svc *config.Service, states []health.State, now time.Time) {
+	c.checks[svc.ID] = states
+	if svc.Always {
+		return
+	}
+	h := health.Combine(svc.Combine, states)
+	h.Empty = len(svc.Checks) == 0
+	for i := range states {
+		h.Stalled = h.Stalled || stalled(&states[i], now)
+	}
+	c.health[svc.ID] = h
+}
+
+// input puts together what is known now.
+func (c *Controller) input(now time.Time) policy.Input {
+	in := policy.Input{
+		POP: c.cfg.POP, Services: c.plain, Health: maps.Clone(c.health),
+		Intents: c.live(now), Load: c.load, Limits: c.cfg.Limits,
 	}
 	if c.opt.Fleet != nil {
 		in.Fleet = c.opt.Fleet.View(now)
@@ -48,7 +81,7 @@ func (c *Controller) input(states []health.State, now time.Time) policy.Input {
 
 // stalled reports whether nothing has been done for a check for so long that
 // its runner must be dead (deadman).
-func stalled(s health.State, now time.Time) bool {
+func stalled(s *health.State, now time.Time) bool {
 	if s.LastAlive.IsZero() {
 		return false
 	}

@@ -9,14 +9,30 @@ import (
 )
 
 // meter shows snapshots to the metrics, and takes out of them what is gone.
-// Snapshots in quick succession are left out: a scrape sees seconds.
+// What a decision changed is shown at once, the rest once a tick: a scrape sees
+// seconds. What is shown already is not shown again: with thousands of checks
+// that would take longer than all decisions.
 type meter struct {
-	m      *metrics.Metrics
-	shown  time.Time
-	checks map[checkKey]bool
-	slices map[policy.SliceID]policy.ServiceID
-	peers  map[netip.Addr]bool
-	alarms map[string]bool
+	m       *metrics.Metrics
+	shown   time.Time
+	checks  map[checkKey]policy.Verdict
+	health  map[policy.ServiceID]healthShown
+	slices  map[policy.SliceID]sliceShown
+	drained map[policy.ServiceID]bool
+	peers   map[netip.Addr]bool
+	alarms  map[string]bool
+}
+
+type healthShown struct {
+	verdict  policy.Verdict
+	fraction float64
+}
+
+type sliceShown struct {
+	service policy.ServiceID
+	stance  policy.Stance
+	code    policy.Code
+	guard   string
 }
 
 type checkKey struct {
@@ -24,13 +40,17 @@ type checkKey struct {
 	check   policy.CheckID
 }
 
-// show takes in a snapshot; changed ones are shown at once.
+// show takes in a snapshot, of a decision that changed something or not.
 func (t *meter) show(v *View, changed bool) {
-	if t.m == nil || !changed && v.Now.Sub(t.shown) < tick {
+	due := v.Now.Sub(t.shown) >= tick
+	if t.m == nil || !changed && !due {
+		return
+	}
+	t.showSlices(v)
+	if !due {
 		return
 	}
 	t.shown = v.Now
-	t.showSlices(v)
 	t.showChecks(v)
 	t.showPeers(v)
 	alarms := map[string]bool{}
@@ -47,39 +67,55 @@ func (t *meter) show(v *View, changed bool) {
 }
 
 func (t *meter) showSlices(v *View) {
-	slices := map[policy.SliceID]policy.ServiceID{}
+	slices := make(map[policy.SliceID]sliceShown, len(v.Decision.Slices))
 	draining := map[policy.ServiceID]bool{}
 	for _, d := range v.Decision.Slices {
-		slices[d.Slice] = d.Service
 		draining[d.Service] = draining[d.Service] || d.Stance.Action == policy.Drain
-		t.m.SetStance(d.Service, d.Slice, d.Stance, d.Reason)
-	}
-	for id, svc := range t.slices {
-		if _, ok := slices[id]; !ok {
-			t.m.ForgetSlice(svc, id)
-		}
-		if _, ok := draining[svc]; !ok {
-			t.m.ForgetService(svc)
+		is := sliceShown{d.Service, d.Stance, d.Reason.Code, d.Reason.Guard}
+		slices[d.Slice] = is
+		if was, ok := t.slices[d.Slice]; !ok || was != is {
+			t.m.SetStance(d.Service, d.Slice, d.Stance, d.Reason)
 		}
 	}
-	t.slices = slices
+	health := make(map[policy.ServiceID]healthShown, len(v.Input.Health))
 	for id, h := range v.Input.Health {
-		t.m.SetHealth(id, h)
+		is := healthShown{h.Verdict, h.Fraction}
+		health[id] = is
+		if was, ok := t.health[id]; !ok || was != is {
+			t.m.SetHealth(id, h)
+		}
 	}
 	for id, on := range draining {
-		t.m.SetDrain(id, on)
+		if was, ok := t.drained[id]; !ok || was != on {
+			t.m.SetDrain(id, on)
+		}
 	}
+	for id, was := range t.slices {
+		if is, ok := slices[id]; !ok || is.service != was.service {
+			t.m.ForgetSlice(was.service, id)
+		}
+		if _, ok := draining[was.service]; !ok {
+			t.m.ForgetService(was.service)
+		}
+	}
+	t.slices, t.health, t.drained = slices, health, draining
 	t.m.SetAnnouncements(v.announced)
 }
 
 func (t *meter) showChecks(v *View) {
-	checks := map[checkKey]bool{}
-	for _, s := range v.Checks {
-		checks[checkKey{s.Spec.Service, s.Spec.ID}] = true
-		t.m.SetCheck(s.Spec.Service, s.Spec.ID, s.Verdict)
+	checks := make(map[checkKey]policy.Verdict, len(t.checks))
+	for _, states := range v.Checks {
+		for i := range states {
+			s := &states[i]
+			k := checkKey{s.Spec.Service, s.Spec.ID}
+			checks[k] = s.Verdict
+			if was, ok := t.checks[k]; !ok || was != s.Verdict {
+				t.m.SetCheck(k.service, k.check, s.Verdict)
+			}
+		}
 	}
 	for k := range t.checks {
-		if !checks[k] {
+		if _, ok := checks[k]; !ok {
 			t.m.ForgetCheck(k.service, k.check)
 		}
 	}

@@ -48,10 +48,8 @@ func (v *View) service(s policy.Service) api.ServiceStatus {
 	if load, ok := v.Input.Load[s.ID]; ok {
 		out.Load = &load
 	}
-	for _, check := range v.Checks {
-		if check.Spec.Service == s.ID {
-			out.Checks = append(out.Checks, api.CheckOf(check))
-		}
+	for _, check := range v.Checks[s.ID] {
+		out.Checks = append(out.Checks, api.CheckOf(check))
 	}
 	for _, d := range v.Decision.Slices {
 		if d.Service == s.ID {

@@ -3,6 +3,7 @@ package pop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ type View struct {
 	Now       time.Time
 	Input     policy.Input
 	Decision  policy.Decision
-	Checks    []health.State
+	Checks    map[policy.ServiceID][]health.State
 	Alarms    []api.Alarm
 	Peers     []bgp.PeerState
 	Fleet     []fleet.PeerReport
@@ -33,9 +34,9 @@ type View struct {
 }
 
 // publish makes the round's snapshot and shows it to the metrics.
-func (c *Controller) publish(d policy.Decision, in policy.Input, states []health.State, changed bool, now time.Time) {
+func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, now time.Time) {
 	v := &View{
-		Now: now, Input: in, Decision: d, Checks: states, Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
+		Now: now, Input: in, Decision: d, Checks: maps.Clone(c.checks), Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
 		dry: c.opt.DryRun, index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
 	}
 	if c.opt.Fleet != nil {

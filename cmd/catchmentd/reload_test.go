@@ -114,6 +114,8 @@ func TestReload(t *testing.T) {
 		}
 	}
 
+	w.counts(`catchment_check_verdict{check="file",service="one",verdict="up"} 1`, `catchment_service_verdict{service="one",verdict="up"} 1`,
+		`catchment_slice_stance{service="one",slice="198.51.100.0/24",stance="announce"} 1`)
 	w.configure(web)
 	if changes, err := w.client().Reload(soon(t)); err != nil || !slices.ContainsFunc(changes, func(s string) bool { return strings.HasPrefix(s, "services[one]") }) {
 		t.Fatalf("reload: %q, %v", changes, err)
@@ -125,6 +127,11 @@ func TestReload(t *testing.T) {
 		}
 		if got := r.routes(0); len(got) != 5 {
 			t.Errorf("router heard %q", got)
+		}
+	}
+	for deadline := time.Now().Add(patience); strings.Contains(w.scrape(), `service="one"`); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the metrics of a service that is gone stay")
 		}
 	}
 	p.signal(syscall.SIGTERM)
