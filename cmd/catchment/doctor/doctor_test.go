@@ -219,7 +219,7 @@ func TestFindings(t *testing.T) {
 			[]string{"error mtu eth1", "warning mtu-probing eth1"}, "ip link set eth1 mtu 1280"},
 
 		{"no route", func(h *Host) { lose(h, 1).NoRoute, h.Neighbors[1].Device = "network is unreachable", "" },
-			[]string{"error no-route 2001:db8:1::2", "error session 2001:db8:1::2"}, "ip route get 2001:db8:1::2"},
+			[]string{"error no-route 2001:db8:1::2"}, "ip route get 2001:db8:1::2"},
 		{"no BFD", func(h *Host) { h.Neighbors[0].BFD, h.Status.Neighbors[0].BFD = false, "" },
 			[]string{"warning hold-time 10.0.0.2"}, "1m30s"},
 		{"no BFD, short hold time", func(h *Host) {
@@ -256,6 +256,10 @@ func TestFindings(t *testing.T) {
 		}, []string{"error session 10.9.9.9"}, "through GoBGP's API"},
 
 		{"stale POP", func(h *Host) { h.Status.Fleet[0].Stale = true }, []string{"warning fleet FRA"}, "site community"},
+		{"POP not heard as no session is up", func(h *Host) {
+			lose(h, 0).Probe, h.Status.Fleet[0].Stale = Refused, true
+			lose(h, 1).Probe = Refused
+		}, []string{"error session 10.0.0.2", "error session 2001:db8:1::2"}, ""},
 		{"POP that refuses", func(h *Host) { h.Status.Fleet[0].Error, h.Status.Fleet[0].URL = "401", "http://10.9.0.2:9799/" },
 			[]string{"warning fleet FRA"}, "http://10.9.0.2:9799/"},
 		{"secret", func(h *Host) { h.Config.Fleet.SecretFile, h.Secret = "/etc/catchment/fleet.key", "mode 0644" },

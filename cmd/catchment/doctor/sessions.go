@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ func sessionFindings(h *Host) []Finding {
 				Severity: Warn, Name: "session", About: st.Address.String(), What: "shut down by an operator",
 				Why: "nothing is announced to this neighbor", Command: "catchment " + h.target() + "neighbor " + st.Address.String() + " enable",
 			})
+		case st.State != bgp.Established && n.NoRoute != "": // neighborFindings says so
 		case st.State != bgp.Established:
 			out = append(out, down(h, n, st))
 		default:
@@ -121,8 +123,6 @@ func suspect(h *Host, n Neighbor) (what, change string) {
 		drops = h.Network.Drops
 	}
 	switch {
-	case n.NoRoute != "":
-		return "no route leads there", "put an address of the neighbor's network on the device that leads to it"
 	case !n.MD5 && drops["TCPMD5Unexpected"] > 0:
 		return "it signs its segments (TCP MD5) and no password is configured here", "bgp.neighbors[].config.auth-password"
 	case n.MD5 && drops["TCPMD5Failure"] > 0:
@@ -213,9 +213,10 @@ func fleetFindings(h *Host) []Finding {
 	if h.Status == nil {
 		return out
 	}
+	up := slices.ContainsFunc(h.Status.Neighbors, func(n bgp.PeerState) bool { return n.State == bgp.Established })
 	for _, p := range h.Status.Fleet {
-		if !p.Stale && p.Error == "" {
-			continue
+		if !p.Stale && p.Error == "" || p.Source == "rib" && !up {
+			continue // what it announces comes by sessions that are down, which is said already
 		}
 		f := Finding{
 			Severity: Warn, Name: "fleet", About: string(p.POP), What: cmp.Or(p.Error, "not heard lately"),
