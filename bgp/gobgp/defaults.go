@@ -7,11 +7,14 @@ import "strings"
 // we reset ourselves may come back after idle-hold-time-after-reset (gobgpd:
 // 30), and a restarted speaker waits deferral-time at most for its neighbors'
 // End-of-RIB before it announces (gobgpd: 360): what we announce never
-// depends on what we learn.
+// depends on what we learn. With long-lived-enabled, neighbors are asked to keep
+// routes for the time after restart-time that BIRD asks for too, an hour, where
+// the config does not say it by family.
 const (
 	defaultConnectRetry = 1
 	defaultIdleHold     = 1
 	defaultDeferral     = 5
+	defaultLongLived    = 3600
 )
 
 // mergePeerGroups writes what a peer group says into its members, where they
@@ -125,5 +128,9 @@ func gracefulFamilies(n map[string]any) {
 	}
 	for _, a := range list(n, "afi-safis") {
 		setDefault(a, true, "mp-graceful-restart", "config", "enabled")
+		if sub(sub(n, "graceful-restart"), "config")["long-lived-enabled"] == true {
+			setDefault(a, true, "long-lived-graceful-restart", "config", "enabled")
+			setDefault(a, defaultLongLived, "long-lived-graceful-restart", "config", "restart-time")
+		}
 	}
 }

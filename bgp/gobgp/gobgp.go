@@ -15,6 +15,18 @@
 // the next process is back with Options.Restarting. An end by cancelling
 // Run's context alone closes the sessions without a withdrawal.
 //
+// Long-lived graceful restart (RFC 9494) follows after the restart time where
+// graceful-restart.config.long-lived-enabled is set and the neighbor has the
+// capability: it keeps our routes, marked LLGR_STALE, for another hour, or as
+// long-lived-graceful-restart.config.restart-time of the family says. GoBGP
+// v3.37.0 is a helper for others too, with these limits. The time is the
+// neighbor's alone; there is no limit of our own to it. It takes no heed of
+// the forwarding-state bit. Any failed attempt at a session within the restart
+// time, not only its end, begins the long-lived time. Towards internal
+// neighbors without the capability stale routes are withheld; they are not
+// sent with NO_EXPORT and local preference 0 (section 4.6). A restart time of 0
+// ("long-lived at once") is taken for the hold time.
+//
 // Next hops: "self" (no next hop given) is the session's own address. An IPv6
 // prefix over a session between IPv4 addresses has none; give one in the
 // announcement, or for the neighbor, else it is withheld from that neighbor.

@@ -25,6 +25,8 @@ type SessionInfo struct {
 	// GracefulRestart: it has the capability. Who only helps others restart
 	// names no family in it (RFC 4724 section 3).
 	GracefulRestart bool
+	// LongLived: it has the capability of RFC 9494.
+	LongLived bool
 }
 
 // Inspect asks a speaker, through the Unix socket of GoBGP's API, what its
@@ -82,6 +84,8 @@ func sessionInfo(p *api.Peer) (SessionInfo, error) {
 			s.IPv6 = s.IPv6 || c.CapValue == bgp.RF_IPv6_UC
 		case *bgp.CapGracefulRestart:
 			s.GracefulRestart = true
+		case *bgp.CapLongLivedGracefulRestart:
+			s.LongLived = true
 		}
 	}
 	if !families { // RFC 4760: without the capability, IPv4 unicast

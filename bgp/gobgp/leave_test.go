@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,16 +36,25 @@ func grConfig() map[string]any {
 }
 
 func announceUntilEOF() error {
-	var mode, local, remote string
-	if _, err := fmt.Sscan(os.Getenv(childEnv), &mode, &local, &remote); err != nil {
-		return err
+	words := strings.Fields(os.Getenv(childEnv)) // mode, our address, the neighbor's, perhaps two prefixes
+	if len(words) < 3 {
+		return fmt.Errorf("want a mode and two addresses: %q", words)
 	}
-	us, peer := netip.MustParseAddr(local), netip.MustParseAddr(remote)
+	mode, us, peer := words[0], netip.MustParseAddr(words[1]), netip.MustParseAddr(words[2])
 	p, q, more := web4, web4b, map[string]any{}
-	if mode == "secure" {
-		var one, two string
-		fmt.Sscan(os.Getenv(childEnv), &mode, &local, &remote, &one, &two)
-		p, q, more = netip.MustParsePrefix(one), netip.MustParsePrefix(two), secure()
+	if len(words) > 3 {
+		p, q = netip.MustParsePrefix(words[3]), netip.MustParsePrefix(words[4])
+	}
+	switch mode {
+	case "llgr":
+		overlay(more, longLived(us, 1, 60))
+	case "llgr-short":
+		overlay(more, longLived(us, 1, 2))
+	case "llgr-secure":
+		more = secure()
+		overlay(more, conf("graceful-restart", "restart-time", 1, "long-lived-enabled", true)) // the times by family are our default
+	case "secure":
+		more = secure()
 	}
 	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, peer, asA, grConfig(), more)))
 	if err != nil {

@@ -98,7 +98,8 @@ func frr(t *testing.T, us, addr netip.Addr) router {
 	}}
 }
 
-func bird(t *testing.T, us, addr netip.Addr) router {
+// bird runs with more options of the protocol.
+func bird(t *testing.T, us, addr netip.Addr, more string) router {
 	name, err := exec.LookPath("bird")
 	if err != nil {
 		if name = "/usr/sbin/bird"; exec.Command(name, "--version").Run() != nil {
@@ -115,10 +116,10 @@ protocol device {}
 protocol bgp pop {
   local %s as %d; neighbor %s as %d; password "secret"; multihop 1; ttl security on;
   graceful restart on; connect retry time 1; connect delay time 0; error wait time 1,2;
-  strict bind on;
+  strict bind on; %s
   %s { import all; export none; };
 }
-`, addr, asA, us, ourAS, family)
+`, addr, asA, us, ourAS, more, family)
 	file, socket := filepath.Join(dir, "bird.conf"), filepath.Join(dir, "ctl")
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
@@ -143,7 +144,7 @@ protocol bgp pop {
 // without a Cease and comes back, and a stop, as FRR and BIRD see them.
 func TestRouters(t *testing.T) {
 	t.Parallel()
-	starts := map[string]func(*testing.T, netip.Addr, netip.Addr) router{"FRR": frr, "BIRD": bird}
+	starts := map[string]func(*testing.T, netip.Addr, netip.Addr) router{"FRR": frr, "BIRD": func(t *testing.T, us, addr netip.Addr) router { return bird(t, us, addr, "") }}
 	for name, n := range map[string]int{"FRR": 5, "BIRD": 6} {
 		for _, family := range []string{"10.0.%d.", "2001:db8:%d::"} {
 			us := netip.MustParseAddr(fmt.Sprintf(family+"1", n))
