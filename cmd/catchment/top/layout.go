@@ -1,5 +1,7 @@
 package top
 
+import "slices"
+
 // minLast is the least that the last column of a pane is shown with; a column
 // that is dropped makes room for it.
 const minLast = 18
@@ -10,8 +12,9 @@ const minName = 20
 // gutter is the place of cursor, mark and a blank before each row.
 const gutter = 3
 
-// fit gives the columns of a pane their widths; -1: not shown. The first one
-// gives way, then columns go, the highest drop first.
+// fit gives the columns of a pane their widths; -1: not shown. Where the last
+// one would be cut, columns that say nothing go. Where it would be cut to less
+// than minLast, the first one gives way, then columns go, the highest drop first.
 func (p pane) fit(title string, total int) []int {
 	widths := make([]int, len(p.columns))
 	for i, c := range p.columns {
@@ -23,13 +26,18 @@ func (p pane) fit(title string, total int) []int {
 	// The title stands over the first column and the gutter.
 	widths[0] = max(widths[0], width(title)-gutter)
 	last := len(widths) - 1
-	want := min(minLast, widths[last])
+	whole := widths[last]
+	want := min(minLast, whole)
 	for {
 		left := total - gutter
 		for _, w := range widths[:last] {
 			if w >= 0 {
 				left -= w + 1
 			}
+		}
+		if i := p.nextEmpty(widths); left < whole && i >= 0 {
+			widths[i] = -1
+			continue
 		}
 		if short := want - left; short > 0 {
 			if give := min(short, widths[0]-max(minName, width(title)-gutter)); give > 0 {
@@ -55,6 +63,17 @@ func (p pane) nextDropped(widths []int) int {
 		}
 	}
 	return best
+}
+
+// nextEmpty is a column that may go and has nothing to say; -1: none.
+func (p pane) nextEmpty(widths []int) int {
+	for i, c := range p.columns {
+		says := func(r row) bool { return r.cells[i].Text != "" && r.cells[i].Text != "-" }
+		if c.drop > 0 && widths[i] >= 0 && !slices.ContainsFunc(p.rows, says) {
+			return i
+		}
+	}
+	return -1
 }
 
 // order is how panes come to their lines: what to show first where little fits.

@@ -147,7 +147,7 @@ func sliceMark(s api.SliceStatus) byte {
 	switch {
 	case s.Reason.Code == policy.Guarded:
 		return markLook
-	case s.Intent.Kind != "":
+	case s.Intent.Kind != "" && s.Reason.Code != policy.Always:
 		return markOperator
 	case s.Wanted != nil, s.Stance.Action != policy.Announce, s.Stance.Rung > 0:
 		return markLook

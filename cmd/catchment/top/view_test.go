@@ -214,6 +214,12 @@ func TestSituations(t *testing.T) {
 		{"silent", func() Model { m, _ := Update(world(), Ticked{At: here.Add(9 * time.Second)}); return m }},
 		{"explain", func() Model { return explained(t, world(), apitest.World(), "e") }},
 		{"explain-service", func() Model { return explained(t, world(), apitest.World(), "end", "up", "up", "e", "pgdown") }},
+		{"alone", func() Model { // no other POPs, no load, and a drain, which a cover does not obey
+			b := drained()
+			b.POP.Fleet, b.POP.Services[0].Load = nil, nil
+			b.POP.Services[0].Slices[2].Intent = b.POP.Intents[0]
+			return known(t, b, 80, 24)
+		}},
 		{"busy-rate", func() Model {
 			b := apitest.World()
 			m := known(t, b, 80, 24)
