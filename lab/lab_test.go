@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,16 @@ import (
 	"github.com/catchment/catchment/lab/story"
 )
 
-func TestMain(m *testing.M) { netlab.Main(m, serve.Tools()...) }
+// labs is how many labs are up at a time, unless -parallel says otherwise: they
+// do not see each other, and wait most of the time.
+const labs = "4"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", labs); err != nil {
+		panic(err)
+	}
+	netlab.Main(m, serve.Tools()...)
+}
 
 // needed are the programs of the Debian packages the labs run.
 var needed = map[string]string{
@@ -53,19 +63,23 @@ func TestStories(t *testing.T) {
 		t.Fatalf("no stories: %v", err)
 	}
 	opt := story.Options{Make: story.InNetlab(netlab.Options{Bin: programs(t)})}
+	t.Parallel() // from here on: what is built is built before any lab is up
 	for _, file := range files {
-		script, err := story.Load(file)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			for _, v := range script.Variants {
-				t.Run(v.String(), func(t *testing.T) {
-					t.Parallel() // labs do not see each other, and wait most of the time
-					play(t, script, v, opt)
-				})
-			}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { tell(t, file, opt) })
+	}
+}
+
+// tell plays a story in all its variants.
+func tell(t *testing.T, file string, opt story.Options) {
+	t.Parallel()
+	script, err := story.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range script.Variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			play(t, script, v, opt)
 		})
 	}
 }
