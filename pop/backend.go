@@ -38,7 +38,10 @@ func (c *Controller) Intent(ctx context.Context, in policy.Intent) (api.Result, 
 		c.opt.Store.Save(c.saved())
 		res = c.result(fmt.Sprintf("%s of %s is in force", in.Kind, scope(in.Service, in.Slice)), in.Service, in.Slice)
 	})
-	return res, firstError(err, fail)
+	if err = firstError(err, fail); err == nil && in.Kind != policy.IntentStop {
+		res.Text += c.forgotten(ctx)
+	}
+	return res, err
 }
 
 // Release ends the intents named.
@@ -69,7 +72,26 @@ func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, e
 		c.opt.Store.Save(c.saved())
 		res = c.result(fmt.Sprintf("%d released", len(ended)), r.Service, r.Slice)
 	})
-	return res, firstError(err, fail)
+	if err = firstError(err, fail); err == nil {
+		res.Text += c.forgotten(ctx)
+	}
+	return res, err
+}
+
+// settleTime is how long an answer waits for the disk.
+const settleTime = 2 * time.Second
+
+// forgotten waits for the state to be on disk, and says so if it is not.
+func (c *Controller) forgotten(ctx context.Context) string {
+	if c.opt.DryRun {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if err := c.opt.Store.Settled(ctx); err != nil {
+		return fmt.Sprintf(", but a restart would forget it: %v", err)
+	}
+	return ""
 }
 
 // released reports whether r ends the intent. What the intent is of need not

@@ -40,6 +40,9 @@ func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) (
 	if err := c.opt.Journal.Err(); c.alarms.set("journal", err != nil, fmt.Sprintf("the journal is not written: %v", err), now) {
 		c.log.Error("the journal is not written", "err", err)
 	}
+	if err := c.opt.Store.Err(); c.alarms.set("state", err != nil, fmt.Sprintf("the state is not written, a restart would begin from an older one: %v", err), now) {
+		c.log.Error("intents and stances would not survive a restart", "err", err)
+	}
 	c.orphans(now)
 	if changed {
 		c.opt.Store.Save(c.saved())

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -25,16 +26,29 @@ type Saved struct {
 
 // Store keeps Saved in one file, written to the side and renamed. Its writer
 // goroutine takes the newest value only, so that a slow disk delays nobody.
+// What could not be written is tried again at each sign of life; until it is
+// on disk, the older state there does not count as alive.
 type Store struct {
 	path string
 	log  *slog.Logger
-	next chan Saved // size one: the newest
+	next chan job // size one: the newest
 	kick chan time.Time
+
+	mu      sync.Mutex
+	asked   uint64 // number of the newest value handed over
+	tried   uint64 // of the newest that was written, or failed to be
+	err     error  // of it
+	changed chan struct{}
+}
+
+type job struct {
+	number uint64
+	value  Saved
 }
 
 // NewStore makes a store in dir; Run starts its writer.
 func NewStore(dir string, log *slog.Logger) *Store {
-	return &Store{path: filepath.Join(dir, "state.json"), log: log, next: make(chan Saved, 1), kick: make(chan time.Time, 1)}
+	return &Store{path: filepath.Join(dir, "state.json"), log: log, next: make(chan job, 1), kick: make(chan time.Time, 1), changed: make(chan struct{})}
 }
 
 func (s *Store) String() string { return "store" }
@@ -69,9 +83,12 @@ func (s *Store) Restarting() (bool, error) {
 
 // Save hands over the value to write; an older one still waiting is dropped.
 func (s *Store) Save(v Saved) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
 	for {
 		select {
-		case s.next <- v:
+		case s.next <- job{s.asked, v}:
 			return
 		default:
 		}
@@ -95,26 +112,78 @@ func (s *Store) Touch(t time.Time) { os.Chtimes(s.path, t, t) } // of a file tha
 
 // Run writes until ctx ends, and then what is still waiting.
 func (s *Store) Run(ctx context.Context) error {
+	var owed *job // could not be written
 	for {
 		select {
-		case v := <-s.next:
-			s.write(v)
+		case j := <-s.next:
+			owed = s.write(j)
 		case t := <-s.kick:
-			s.Touch(t)
+			if owed != nil {
+				owed = s.write(*owed)
+			}
+			if owed == nil {
+				s.Touch(t)
+			}
 		case <-ctx.Done():
 			select {
-			case v := <-s.next:
-				s.write(v)
+			case j := <-s.next:
+				owed = &j
 			default:
+			}
+			if owed != nil {
+				s.write(*owed)
 			}
 			return nil
 		}
 	}
 }
 
-func (s *Store) write(v Saved) {
-	if err := writeFile(s.path, v); err != nil {
+// write returns the job if it could not be done.
+func (s *Store) write(j job) *job {
+	err := writeFile(s.path, j.value)
+	s.mu.Lock()
+	was := s.err
+	s.tried, s.err = j.number, err
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	switch {
+	case err == nil:
+		if was != nil {
+			s.log.Info("the state is on disk again")
+		}
+		return nil
+	case was == nil:
 		s.log.Error("the state is not on disk: a restart would begin from the last one that is", "err", err)
+	}
+	return &j
+}
+
+// Err returns why the newest state is not on disk; nil while nothing is wrong.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Settled waits until what was saved so far is on disk, or could not be
+// written: that is its error, or that of ctx.
+func (s *Store) Settled(ctx context.Context) error {
+	s.mu.Lock()
+	number := s.asked
+	s.mu.Unlock()
+	for {
+		s.mu.Lock()
+		tried, err, changed := s.tried, s.err, s.changed
+		s.mu.Unlock()
+		if tried >= number {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("the disk has not taken it yet: %w", ctx.Err())
+		}
 	}
 }
 
