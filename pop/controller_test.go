@@ -212,7 +212,7 @@ func (c checks) Set([]health.Spec) error { return nil }
 func (c checks) States() []health.State {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
-	return c.w.states
+	return slices.Clone(c.w.states) // as the runner does
 }
 
 func (c checks) ServiceStates(policy.ServiceID) []health.State { return c.States() }
