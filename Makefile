@@ -26,7 +26,7 @@ test: deps build
 	$(GO) test -timeout 20m ./...
 
 race: deps build
-	$(GO) test -race -timeout 30m -short $(addsuffix /...,$(wildcard ./bgp ./health ./policy ./pop ./server))
+	GO="$(GO)" .ci/race $(addsuffix /...,$(wildcard ./bgp ./health ./policy ./pop ./server))
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
