@@ -144,10 +144,14 @@ func readPEM(path, kind, name string) ([]byte, error) {
 }
 
 // advise says on stderr what the stock client does not: which address did not
-// answer and why, and how to insist.
+// answer and why, what is no prefix, how to insist.
 func (c *client) advise(err error) {
 	var gone errUnreachable
+	var bad errNoPrefix
 	switch {
+	case c.name == StockName:
+	case errors.As(err, &bad):
+		fmt.Fprintf(c.errs, "%s: %q is neither an address nor a prefix\n", c.name, string(bad))
 	case errors.As(err, &gone):
 		why := "does not answer"
 		if conn, err := net.DialTimeout(c.target.network, c.target.address, connectTimeout/4); err == nil {

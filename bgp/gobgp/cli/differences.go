@@ -23,7 +23,8 @@ var Differences = []Difference{
 	{"help texts (--help, or a word that needs another)", "ours, unless the name is gobgp", "the stock client's describe nothing"},
 	{"completion, help", "need no daemon", "the stock client connects first and fails without one"},
 	{"--force, --why with global rib add and del", "added", "a prefix of a service is the controller's; changing it behind its back is to be said aloud"},
-	{"stderr after a failed command", "one or two lines more", "which address was tried and how to start the daemon; that --force exists"},
+	{"stderr after a failed command", "up to three lines more, unless the name is gobgp",
+		"which address was tried and how to start the daemon; which argument is no prefix; that --force exists"},
 	{"rpki server, bmp when the daemon refuses", "the reason, on stderr", "the stock client says nothing; the exit status stays 0"},
 	{"mrt inject", "waits for the daemon's answer", "the stock client may lose the last routes and never hears of a refusal"},
 	{"mrt inject of a dump with GEO_PEER_TABLE or attributes that cannot be sent on", "skips the first, an error for the second", "the stock client crashes"},
@@ -34,20 +35,35 @@ var Differences = []Difference{
 	{"Ctrl-C, SIGTERM", "exit status 130, 143", "the stock client is killed by the signal, which shells show so"},
 }
 
+// wrap breaks s into lines of at most 80 columns, each after the margin.
+func wrap(margin, s string) string {
+	var b strings.Builder
+	line := margin
+	for _, w := range strings.Fields(s) {
+		if len(line)+1+len(w) > 80 && line != margin {
+			b.WriteString(line + "\n")
+			line = margin
+		}
+		if line != margin {
+			line += " "
+		}
+		line += w
+	}
+	return b.String() + line + "\n"
+}
+
 // differencesTopic is the name of the help topic.
 const differencesTopic = "gobgp-differences"
 
 // DifferencesHelp is a help topic: a command that only has a text.
 func DifferencesHelp() *cobra.Command {
 	var b strings.Builder
-	b.WriteString("The commands " + strings.Join(sortedWords(), ", ") + " take the words, flags and\n" +
-		"abbreviations of gobgp v" + stockVersion() + " and print what it prints; errors go to stdout, with exit\n" +
-		"status 1, and a command line that does not parse ends with 0, as there. Under the\n" +
-		"name gobgp (ln -s catchment gobgp) the whole program is that client.\n" +
-		"What catchmentd refuses (policies and routes of its own, VRFs, stopping BGP) it\n" +
-		"refuses to every client.\n\nNot the same:\n")
+	b.WriteString(wrap("", "The commands "+strings.Join(sortedWords(), ", ")+" take the words, flags and abbreviations of gobgp v"+
+		stockVersion()+" and print what it prints; errors go to stdout, with exit status 1, and a command line that does not parse "+
+		"ends with 0, as there. Under the name gobgp (ln -s catchment gobgp) the whole program is that client. What catchmentd "+
+		"refuses (policies and routes of its own, VRFs, stopping BGP) it refuses to every client.") + "\nNot the same:\n")
 	for _, d := range Differences {
-		fmt.Fprintf(&b, "\n  %s\n      %s: %s\n", d.What, d.How, d.Why)
+		fmt.Fprintf(&b, "\n%s%s", wrap("  ", d.What), wrap("      ", d.How+": "+d.Why))
 	}
 	return &cobra.Command{Use: differencesTopic, Short: "How the gobgp commands differ from the stock client's", Long: b.String()}
 }

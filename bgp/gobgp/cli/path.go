@@ -22,6 +22,9 @@ func (c *client) changePath(vrf, op string, args []string) error {
 	if !unicast(rf) && !vpn(rf) && !labelled(rf) {
 		return leftOut(fmt.Sprintf("rib %s -a %s", op, c.flags.family))
 	}
+	if slices.Contains(args, "pmsi") {
+		return leftOut("pmsi")
+	}
 	path, err := parsePath(rf, args)
 	if err != nil {
 		return c.pathUsage(rf, vrf, op, err)

@@ -182,7 +182,7 @@ func parseQuery(r rib, rf bgp.RouteFamily, args []string) (q query, err error) {
 		q.sessions = args[0] == "t1st"
 	default:
 		if !addressOrPrefix(args[0]) {
-			return q, errors.New("invalid CIDR/IP")
+			return q, errNoPrefix(args[0])
 		}
 	}
 	for args = args[1:]; len(args) > 0; args = args[1:] {
@@ -207,6 +207,12 @@ func parseQuery(r rib, rf bgp.RouteFamily, args []string) (q query, err error) {
 	}
 	return q, nil
 }
+
+// errNoPrefix is what should be an address or a prefix and is neither; its
+// text is the stock client's.
+type errNoPrefix string
+
+func (errNoPrefix) Error() string { return "invalid CIDR/IP" }
 
 func parseRD(rf bgp.RouteFamily, args []string) (string, error) {
 	switch {
