@@ -108,6 +108,34 @@ func readCorpus(t testing.TB, path string, replace *strings.Replacer) (world str
 	return world, loses, lines
 }
 
+// TestCorpus: it is as large as promised, of both families, and begins in a
+// world.
+func TestCorpus(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	total, v6 := 0, 0
+	for _, f := range files {
+		world, _, lines := readCorpus(t, f, strings.NewReplacer())
+		if world == "" || len(lines) == 0 {
+			t.Errorf("%s: world %q, %d lines", f, world, len(lines))
+		}
+		for _, l := range lines {
+			if !strings.ContainsRune("?!~w", rune(l.mark)) || strings.Trim(l.flags, "ehxos") != "" && l.mark != 'w' {
+				t.Errorf("%s: mark %c%s", l, l.mark, l.flags)
+			}
+			total++
+			if s := l.String(); strings.Contains(s, "ipv6") || strings.Contains(s, "2001:db8") {
+				v6++
+			}
+		}
+	}
+	if total < 150 || v6 < 50 {
+		t.Errorf("%d lines, %d of IPv6", total, v6)
+	}
+}
+
 // split splits at blanks; double quotes keep words together.
 func split(s string) (words []string, err error) {
 	var w strings.Builder

@@ -51,9 +51,6 @@ func TestLikeTheStockClient(t *testing.T) {
 		})
 	}
 	report(count)
-	if total := sum(count.lines); total < 150 {
-		t.Errorf("the corpus has %d lines", total)
-	}
 }
 
 // report prints the table and the goal.
