@@ -51,10 +51,10 @@ func announceUntilEOF() error {
 	case "llgr-short":
 		overlay(more, longLived(us, 1, 2))
 	case "llgr-secure":
-		more = secure()
+		overlay(more, securities["secure"])
 		overlay(more, conf("graceful-restart", "restart-time", 1, "long-lived-enabled", true)) // the times by family are our default
-	case "secure":
-		more = secure()
+	case "secure", "gtsm":
+		more = securities[mode]
 	}
 	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, peer, asA, grConfig(), more)))
 	if err != nil {

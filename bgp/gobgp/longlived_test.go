@@ -106,7 +106,7 @@ func TestLongLivedWithBIRD(t *testing.T) {
 				}
 			}
 			s := start(t, gobgp.Options{Restarting: true, Own: []netip.Prefix{p, q},
-				Config: config(t, us, session(us, addr, asA, longLived(us, 1, 60), secure()))})
+				Config: config(t, us, session(us, addr, asA, longLived(us, 1, 60), securities["secure"]))})
 			s.set(t, announce(p))
 			if out := see(p, "!(65535,6)"); !strings.Contains(out, us.String()) {
 				t.Errorf("lost: %s", out)

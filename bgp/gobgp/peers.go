@@ -9,6 +9,8 @@ import (
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/apiutil"
+	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v3/pkg/server"
 
 	"github.com/catchment/catchment/bgp"
@@ -128,12 +130,24 @@ func (s *Speaker) peerState(p *api.Peer) bgp.PeerState {
 	if out.AS == 0 {
 		out.AS = p.Conf.PeerAsn
 	}
+	asked := false // do we ask to keep routes of any family?
 	for _, a := range p.AfiSafis {
 		out.Received += int(a.State.GetReceived())
-		mp := a.MpGracefulRestart.GetState()
-		out.GracefulRestart = out.GracefulRestart || p.GracefulRestart.Enabled && mp.GetReceived() && mp.GetAdvertised()
+		asked = asked || a.MpGracefulRestart.GetConfig().GetEnabled()
 	}
+	gr := p.GetGracefulRestart()
+	out.GracefulRestart = gr.GetEnabled() && !gr.GetHelperOnly() && asked && helps(p)
 	return out
+}
+
+// helps reports whether the neighbor has the graceful restart capability. Who
+// only helps names no family in it (RFC 4724 section 3), and v3 then takes it
+// for one that does not.
+func helps(p *api.Peer) bool {
+	caps, err := apiutil.UnmarshalCapabilities(p.State.GetRemoteCap())
+	return err == nil && slices.ContainsFunc(caps, func(c packet.ParameterCapabilityInterface) bool {
+		return c.Code() == packet.BGP_CAP_GRACEFUL_RESTART
+	})
 }
 
 func sessionState(s api.PeerState_SessionState) bgp.SessionState {

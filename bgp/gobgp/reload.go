@@ -18,8 +18,10 @@ import (
 
 // Reload puts another config and other prefix lists into force. Neighbors
 // that did not change keep their sessions; timers, TTLs and prefix limits
-// change in place, other changes of a neighbor need a new session. What is
-// announced stays announced but for prefixes that are no longer ours.
+// change in place, other changes of a neighbor need a new session. After a
+// change in place v3 no longer knows, until the next session, that the
+// neighbor restarts gracefully: should it restart, its routes go at once. What
+// is announced stays announced but for prefixes that are no longer ours.
 //
 // An error means that nothing changed. What can be checked is checked first;
 // then comes what may fail, what is new before what goes; and where GoBGP

@@ -246,6 +246,14 @@ func TestReloadOfWhatUpdatePeerForgets(t *testing.T) {
 	if p, err := r.Recv(); err != nil || !p.Peer.RouteReflector.RouteReflectorClient {
 		t.Errorf("not a client: %v, %v", p.GetPeer().GetRouteReflector(), err)
 	}
+	// What v3 changes in place makes it forget what the session agreed on.
+	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB, Peers: []map[string]any{session(peerB, us4, ourAS, passive, grConfig())}})
+	reload(t, s, config(t, us4, session(us4, peerB, asB, grConfig())))
+	b.AwaitUp(us4)
+	reload(t, s, config(t, us4, session(us4, peerB, asB, grConfig(), conf("timers", "hold-time", 30))))
+	if p := s.Peers(); len(p) != 1 || !p[0].GracefulRestart || resets(b) != 0 {
+		t.Errorf("graceful restart is no longer agreed on: %+v", p)
+	}
 }
 
 // TestReloadNeedsARestart: what a running speaker does not take over is

@@ -1,6 +1,7 @@
 package gobgp_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -54,9 +55,10 @@ func eventually(t *testing.T, word string, ask func() string) string {
 	}
 }
 
-// router is a real router with one neighbor: us, by MD5 and GTSM and with
-// graceful restart.
+// router is a real router with one neighbor: us, by GTSM, and MD5 but where it
+// has none, and with graceful restart.
 type router struct {
+	mode  string // of the session's security, see securities; "": "secure"
 	show  func(p netip.Prefix) string
 	stale string   // in show's output for a route that is kept
 	words []string // in its output for MED 77, graceful shutdown, 64500:1:2
@@ -141,14 +143,21 @@ protocol bgp pop {
 }
 
 // TestRouters: sessions with MD5 and GTSM, attributes, a restart that leaves
-// without a Cease and comes back, and a stop, as FRR and BIRD see them.
+// without a Cease and comes back, and a stop, as real routers see them.
 func TestRouters(t *testing.T) {
 	t.Parallel()
-	starts := map[string]func(*testing.T, netip.Addr, netip.Addr) router{"FRR": frr, "BIRD": func(t *testing.T, us, addr netip.Addr) router { return bird(t, us, addr, "") }}
-	for name, n := range map[string]int{"FRR": 5, "BIRD": 6} {
+	for name, r := range map[string]struct {
+		net   int
+		start func(*testing.T, netip.Addr, netip.Addr) router
+	}{
+		"FRR":      {5, frr},
+		"BIRD":     {6, func(t *testing.T, us, addr netip.Addr) router { return bird(t, us, addr, "") }},
+		"OpenBGPD": {7, openbgpd},
+		"gobgpd":   {9, stockGobgpd},
+	} {
 		for _, family := range []string{"10.0.%d.", "2001:db8:%d::"} {
-			us := netip.MustParseAddr(fmt.Sprintf(family+"1", n))
-			addr := netip.MustParseAddr(fmt.Sprintf(family+"2", n))
+			us := netip.MustParseAddr(fmt.Sprintf(family+"1", r.net))
+			addr := netip.MustParseAddr(fmt.Sprintf(family+"2", r.net))
 			p, q := web4, web4b
 			addresses(t, us, addr) // FRR takes 127.0.0.0/8 for no next hop
 			if us.Is6() {
@@ -156,14 +165,15 @@ func TestRouters(t *testing.T) {
 			}
 			t.Run(name+" "+p.Addr().String(), func(t *testing.T) {
 				t.Parallel()
-				testRouter(t, starts[name](t, us, addr), us, addr, p, q)
+				testRouter(t, r.start(t, us, addr), us, addr, p, q)
 			})
 		}
 	}
 }
 
 func testRouter(t *testing.T, r router, us, addr netip.Addr, p, q netip.Prefix) {
-	child := startChild(t, fmt.Sprint("secure ", us, " ", addr, " ", p, " ", q))
+	mode := cmp.Or(r.mode, "secure")
+	child := startChild(t, fmt.Sprint(mode, " ", us, " ", addr, " ", p, " ", q))
 	see := func(p netip.Prefix, word string) string {
 		t.Helper()
 		return eventually(t, word, func() string { return r.show(p) })
@@ -177,7 +187,7 @@ func testRouter(t *testing.T, r router, us, addr netip.Addr, p, q netip.Prefix) 
 	if out := see(p, r.stale); !strings.Contains(out, us.String()) {
 		t.Errorf("kept: %s", out)
 	}
-	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, addr, asA, grConfig(), secure())))
+	c, err := gobgp.ParseConfig(bgptest.Section(ourAS, "10.255.255.1", us, 0, session(us, addr, asA, grConfig(), securities[mode])))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +216,12 @@ func testRouter(t *testing.T, r router, us, addr netip.Addr, p, q netip.Prefix) 
 	see(p, "!"+us.String())
 }
 
-func secure() map[string]any {
-	m := conf("config", "auth-password", "secret")
-	overlay(m, conf("ttl-security", "enabled", true, "ttl-min", 255))
-	return m
+// securities are what sessions are made safe by.
+var securities = map[string]map[string]any{
+	"gtsm": conf("ttl-security", "enabled", true, "ttl-min", 255),
+	"secure": func() map[string]any {
+		m := conf("config", "auth-password", "secret")
+		overlay(m, conf("ttl-security", "enabled", true, "ttl-min", 255))
+		return m
+	}(),
 }
