@@ -71,6 +71,7 @@ func sourceDate() (time.Time, error) {
 
 func writePages(root *cobra.Command, dir, reference string, date time.Time) error {
 	root.DisableAutoGenTag = true
+	describeAll(root)
 	head := doc.GenManHeader{Section: "1", Date: &date, Source: "Catchment", Manual: "Catchment"}
 	if err := doc.GenManTree(root, &head, dir); err != nil {
 		return err
@@ -93,6 +94,17 @@ func writePages(root *cobra.Command, dir, reference string, date time.Time) erro
 		}
 	}
 	return nil
+}
+
+// describeAll gives every page a line for apropos: some of gobgp's words have
+// no description.
+func describeAll(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		if sub.Short == "" {
+			sub.Short = "what gobgp" + strings.TrimPrefix(sub.CommandPath(), sub.Root().Name()) + " does"
+		}
+		describeAll(sub)
+	}
 }
 
 // indent makes a literal block of text.

@@ -70,6 +70,12 @@ func TestDocs(t *testing.T) {
 	if err != nil || len(pages) < 20 {
 		t.Fatal(pages, err)
 	}
+	for _, p := range pages {
+		text, err := os.ReadFile(p)
+		if err != nil || !regexp.MustCompile(`\n\.SH NAME\n.* (-|\\-) \S`).Match(text) {
+			t.Errorf("%s: no description under NAME (%v)", p, err)
+		}
+	}
 	if _, err := exec.LookPath("groff"); err == nil {
 		for _, p := range pages {
 			out, err := exec.Command("groff", "-man", "-Tutf8", "-ww", "-z", p).CombinedOutput()

@@ -44,6 +44,11 @@ for f in "$bin"/*.cdx.json; do
 	put 644 "$f" "$doc/${f##*/}"
 done
 put 644 "$here/copyright" $doc/copyright
+{
+	printf 'catchment (%s) unstable; urgency=medium\n\n  * Built from %s.\n\n' "$version" "$git"
+	printf ' -- %s  %s\n' "$(sed -n 's/^Maintainer: //p' "$here/control")" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
+} | gzip -9n >"$root/$doc/changelog.gz"
+put 644 "$here/lintian-overrides" usr/share/lintian/overrides/catchment
 for f in "$bin"/docs/man/*; do
 	page=usr/share/man/man${f##*.}/${f##*/}
 	put 644 "$f" "$page"
