@@ -23,6 +23,7 @@ type announcements map[policy.SliceID]sliceRungs
 type sliceRungs struct {
 	rungs []config.Rung
 	drain config.Rung
+	vips  []VIP
 	gone  bool
 }
 
@@ -34,11 +35,12 @@ func index(cfg *config.Config, old announcements) announcements {
 	}
 	for i := range cfg.Services {
 		svc := &cfg.Services[i]
+		vips := vipsOf(svc)
 		for _, id := range svc.Slices {
-			a[id] = sliceRungs{rungs: svc.Ladder, drain: svc.Drain}
+			a[id] = sliceRungs{rungs: svc.Ladder, drain: svc.Drain, vips: vips}
 		}
 		for _, id := range svc.Cover {
-			a[id] = sliceRungs{rungs: svc.Ladder[:1], drain: svc.Drain}
+			a[id] = sliceRungs{rungs: svc.Ladder[:1], drain: svc.Drain, vips: vips}
 		}
 	}
 	return a
@@ -70,6 +72,10 @@ func (a announcements) own() []netip.Prefix {
 // announce hands the set of the decision to the speaker. Addresses come before
 // the first announcement that needs them and go after the last.
 func (c *Controller) announce(ctx context.Context, d policy.Decision, detected time.Time) {
+	if c.waits(d) {
+		c.ensureAddresses(ctx)
+		return
+	}
 	set := make([]bgp.Announcement, 0, len(d.Slices))
 	for _, s := range d.Slices {
 		if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
@@ -167,10 +173,9 @@ func (c *Controller) ensureAddresses(ctx context.Context) map[policy.ServiceID]b
 		if !svc.VIPs.Keep && !used[svc.ID] {
 			continue
 		}
-		for _, a := range svc.VIPs.Addresses {
-			want = append(want, VIP{Address: a, Device: svc.VIPs.Device, Keep: svc.VIPs.Keep})
-		}
+		want = append(want, vipsOf(svc)...)
 	}
+	want = append(want, c.spared(want)...)
 	if c.placed && slices.Equal(want, c.addresses) {
 		return nil
 	}

@@ -173,6 +173,7 @@ func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 		c.note(journal.Entry{Kind: journal.Config, By: by, Text: "reloaded: " + strings.Join(changes, "; ")})
 		c.log.Info("reloaded", "changes", changes, "by", by)
 		c.round(ctx)
+		c.opt.Store.Save(c.saved())
 	})
 	return changes, firstError(err, fail)
 }

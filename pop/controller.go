@@ -86,6 +86,7 @@ type Controller struct {
 	placed    bool      // and all there
 	steady    bool      // every service keeps its own: only a reload changes what is asked for
 	moved     bool      // a reload may have changed them
+	blind     bool      // the state is lost, and no check has said what to announce
 	retry     time.Time // when a set or an address that failed is tried again
 }
 
@@ -97,6 +98,9 @@ func New(o Options) *Controller {
 		judged: map[policy.ServiceID]bool{}, load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
 	}
 	c.view.Store(&View{})
+	if f := o.Store.Load(); f.Fresh(time.Now()) { // before anybody asks for Own
+		c.index = remembered(f.Announced)
+	}
 	c.adopt(o.Config)
 	return c
 }

@@ -69,6 +69,7 @@ func newWorld(t *testing.T, dir string) *world {
 	}
 	w.cfg = &config.Config{POP: "LON", Services: []config.Service{svc}, Limits: policy.Limits{StaleAfter: 5 * time.Second, BlastInterval: time.Second}}
 	w.store = pop.NewStore(dir, slog.New(slog.DiscardHandler))
+	w.store.SetClock(func() (string, time.Duration) { return "boot", time.Since(time.Unix(0, 0)) })
 	return w
 }
 

@@ -2,11 +2,11 @@ package pop
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/journal"
 )
 
 // RestoreWithin is how long after its last sign of life a daemon's
@@ -19,32 +19,36 @@ const RestoreWithin = 2 * time.Minute
 // outlives a reboot. Stances come back only where the routers may still hold
 // our routes.
 func (c *Controller) restore() {
-	saved, alive, err := c.opt.Store.Load()
-	if err != nil {
-		c.log.Error("nothing is restored", "err", err)
-		c.alarms.set("state-lost", true, fmt.Sprint(err), time.Now())
+	f, now := c.opt.Store.Load(), time.Now()
+	if f.Damaged != nil {
+		c.blind = f.Fresh(now)
+		c.log.Error("the state of the life before is damaged: its stances and intents, drains too, are lost", "err", f.Damaged, "routers-may-hold-routes", c.blind)
+		c.alarms.set("state-lost", true, fmt.Sprintf("stances and intents, drains too, are lost: %v (kept as state.json.bad)", f.Damaged), now)
+		c.note(journal.Entry{Kind: journal.Alarm, Text: fmt.Sprintf("state-lost: %v", f.Damaged)})
 	}
-	now := time.Now()
-	for _, in := range saved.Intents {
+	for _, in := range f.Intents {
 		if in.Kind != policy.IntentStop {
 			c.intents = append(c.intents, in)
 		}
 	}
-	c.state = Restored(saved, alive, now)
+	c.state = Restored(f, now)
 	c.note(entryStart(c.opt.Version, len(c.state.Slices), len(c.intents)))
 }
 
-// Restored is the state to begin with at now, when the former life was last
-// alive at the given time. Times that lie in the future, because a clock was
-// wrong, are taken for now.
-func Restored(s Saved, alive, now time.Time) policy.State {
+// Restored is the state to begin with at now. Times that lie in the future,
+// because a clock was wrong, are taken for now.
+func Restored(f Former, now time.Time) policy.State {
 	st := policy.State{Slices: map[policy.SliceID]policy.SliceState{}}
-	fresh := !s.Stopped && Recent(alive, now)
-	for id, v := range maps.All(s.State.Slices) {
-		for _, t := range []*time.Time{&v.Since, &v.UpSince, &v.Leaving, &v.Drain, &v.Penalty.At, &v.Penalty.Suppressed} {
-			if t.After(now) {
-				*t = now
-			}
+	past := func(t time.Time) time.Time {
+		if t.After(now) {
+			return now
+		}
+		return t
+	}
+	fresh := f.Fresh(now)
+	for id, v := range f.State.Slices {
+		for _, t := range []*time.Time{&v.Since, &v.Better, &v.Leaving, &v.Drain, &v.Penalty.At, &v.Penalty.Suppressed} {
+			*t = past(*t)
 		}
 		v.UpSince = time.Time{} // nothing was seen meanwhile
 		if !fresh {
@@ -54,18 +58,39 @@ func Restored(s Saved, alive, now time.Time) policy.State {
 		}
 		st.Slices[id] = v
 	}
+	for _, t := range f.State.Reductions { // a restart gives blast no new allowance
+		st.Reductions = append(st.Reductions, past(t))
+	}
 	return st
 }
 
 // Recent reports whether a life that was last alive at the given time may
 // still be remembered by the routers.
 func Recent(alive, now time.Time) bool {
-	age := now.Sub(alive)
-	return !alive.IsZero() && age <= RestoreWithin && age > -time.Minute
+	return !alive.IsZero() && now.Sub(alive) <= RestoreWithin
+}
+
+// blindTime bounds how long the first announcements wait for the checks when
+// the state is lost. It is well within the time for which routers keep routes
+// of a speaker that restarts (RFC 4724; 120 s by default).
+const blindTime = 30 * time.Second
+
+// waits reports whether nothing may be announced or withdrawn yet: the state
+// is lost, and routers may hold routes of ours that an End-of-RIB before the
+// first verdicts would drop.
+func (c *Controller) waits(d policy.Decision) bool {
+	if !c.blind {
+		return false
+	}
+	open := slices.ContainsFunc(d.Slices, func(s policy.SliceDecision) bool {
+		return !s.Stance.Announced() && (s.Reason.Code == policy.Starting || s.Reason.Code == policy.NoVerdict)
+	})
+	c.blind = open && time.Since(c.started) < blindTime
+	return c.blind
 }
 
 // saved is what the writer takes. It shares nothing that the controller
 // changes in place: Decide makes a new state each time, intents are copied.
 func (c *Controller) saved() Saved {
-	return Saved{State: c.state, Intents: slices.Clone(c.intents), Stopped: c.stopped.Load()}
+	return Saved{State: c.state, Intents: slices.Clone(c.intents), Announced: c.kept(), Stopped: c.stopped.Load()}
 }

@@ -20,6 +20,8 @@ import (
 type Saved struct {
 	State   policy.State    `json:"state"`
 	Intents []policy.Intent `json:"intents,omitempty"`
+	// Announced is how each slice is announced that is.
+	Announced []Kept `json:"announced,omitempty"`
 	// Stopped: the daemon went away in order, with everything withdrawn.
 	Stopped bool `json:"stopped,omitempty"`
 }
@@ -29,10 +31,14 @@ type Saved struct {
 // What could not be written is tried again at each sign of life; until it is
 // on disk, the older state there does not count as alive.
 type Store struct {
-	path string
-	log  *slog.Logger
-	next chan job // size one: the newest
-	kick chan time.Time
+	path  string
+	alive string // path of the last sign of life
+	log   *slog.Logger
+	clock Clock
+	next  chan job // size one: the newest
+	kick  chan time.Time
+
+	former func() Former // what was there at the first look
 
 	mu      sync.Mutex
 	asked   uint64 // number of the newest value handed over
@@ -48,37 +54,61 @@ type job struct {
 
 // NewStore makes a store in dir; Run starts its writer.
 func NewStore(dir string, log *slog.Logger) *Store {
-	return &Store{path: filepath.Join(dir, "state.json"), log: log, next: make(chan job, 1), kick: make(chan time.Time, 1), changed: make(chan struct{})}
+	s := &Store{
+		path: filepath.Join(dir, "state.json"), alive: filepath.Join(dir, "alive.json"), log: log, clock: systemClock(),
+		next: make(chan job, 1), kick: make(chan time.Time, 1), changed: make(chan struct{}),
+	}
+	s.former = sync.OnceValue(s.read)
+	return s
 }
 
 func (s *Store) String() string { return "store" }
 
-// Load reads what a former life left, and when that life was last known to be
-// alive. No file is no error: the zero Saved.
-func (s *Store) Load() (Saved, time.Time, error) {
-	var v Saved
+// Former is what a former life left.
+type Former struct {
+	Saved
+	Alive time.Time // when it was last known to be, by the wall clock as it is now; zero: there was none
+	// Damaged says that it left something and why it cannot be read.
+	Damaged error
+}
+
+// Fresh reports whether routers may still hold the routes of that life: it did
+// not end in order, and not long before now.
+func (f Former) Fresh(now time.Time) bool { return !f.Stopped && Recent(f.Alive, now) }
+
+// Load returns what a former life left, as it was when it was first asked for.
+func (s *Store) Load() Former { return s.former() }
+
+func (s *Store) read() Former {
 	b, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return v, time.Time{}, nil
+		return Former{}
+	}
+	f := Former{Alive: s.lastAlive()}
+	if err == nil {
+		err = json.Unmarshal(b, &f.Saved)
 	}
 	if err != nil {
-		return v, time.Time{}, fmt.Errorf("state: %w", err)
+		f.Saved, f.Damaged = Saved{}, fmt.Errorf("state %s: %w", s.path, err)
 	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		return Saved{}, time.Time{}, fmt.Errorf("state %s: %w", s.path, err)
-	}
-	info, err := os.Stat(s.path)
-	if err != nil {
-		return v, time.Time{}, fmt.Errorf("state: %w", err)
-	}
-	return v, info.ModTime(), nil
+	return f
 }
 
 // Restarting reports whether routers may still hold the routes of a former
 // life that did not end in order.
 func (s *Store) Restarting() (bool, error) {
-	v, alive, err := s.Load()
-	return !v.Stopped && Recent(alive, time.Now()), err
+	f := s.Load()
+	return f.Fresh(time.Now()), f.Damaged
+}
+
+// aside keeps a damaged file for a person to look at.
+func (s *Store) aside() {
+	if s.Load().Damaged == nil {
+		return
+	}
+	if err := os.Rename(s.path, s.path+".bad"); err != nil {
+		s.log.Error("the damaged state cannot be kept aside", "err", err)
+	}
 }
 
 // Save hands over the value to write; an older one still waiting is dropped.
@@ -107,11 +137,9 @@ func (s *Store) Alive(t time.Time) {
 	}
 }
 
-// Touch makes t the time at which the daemon was last alive.
-func (s *Store) Touch(t time.Time) { os.Chtimes(s.path, t, t) } // of a file that may not be there yet
-
 // Run writes until ctx ends, and then what is still waiting.
 func (s *Store) Run(ctx context.Context) error {
+	s.aside()
 	var owed *job // could not be written
 	for {
 		select {
@@ -149,6 +177,7 @@ func (s *Store) write(j job) *job {
 	s.mu.Unlock()
 	switch {
 	case err == nil:
+		s.Touch(time.Now())
 		if was != nil {
 			s.log.Info("the state is on disk again")
 		}

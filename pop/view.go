@@ -31,13 +31,14 @@ type View struct {
 	heard     map[policy.SliceID]bool // as decided, by at least one neighbor
 	announced []bgp.Announcement
 	dry       bool
+	blind     bool
 }
 
 // publish makes the round's snapshot and shows it to the metrics.
 func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, now time.Time) {
 	v := &View{
 		Now: now, Input: in, Decision: d, Checks: maps.Clone(c.checks), Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
-		dry: c.opt.DryRun, index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
+		dry: c.opt.DryRun, blind: c.blind, index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
 	}
 	if c.opt.Fleet != nil {
 		v.Fleet = c.opt.Fleet.Peers(now)
@@ -77,6 +78,8 @@ func (v *View) unheard(d policy.SliceDecision) string {
 	switch {
 	case !d.Stance.Announced() || v.heard[d.Slice] || v.dry:
 		return ""
+	case v.blind:
+		return "not announced yet: the state of the life before is lost, the checks are waited for"
 	case !v.set[d.Slice]:
 		return "not announced: its address is missing"
 	case !slices.ContainsFunc(v.Peers, func(p bgp.PeerState) bool { return p.State == bgp.Established }):
