@@ -102,6 +102,9 @@ type Speaker struct {
 	current  map[netip.Prefix]bgp.Announcement
 	used     map[netip.Prefix]string // the variant's key of what is announced
 	variants variants
+	// returning are neighbors without a session since our restart, and until
+	// when they may keep our routes.
+	returning map[netip.Addr]time.Time
 
 	peers   *peerTable
 	paths   *pathTable
@@ -135,13 +138,14 @@ func New(o Options) (*Speaker, error) {
 	}
 	s := &Speaker{
 		opts: o, log: o.Logger, config: o.Config, scope: sc, facts: factsOf(o.Config),
-		wire:     newWire(),
-		current:  make(map[netip.Prefix]bgp.Announcement),
-		used:     make(map[netip.Prefix]string),
-		variants: variants{byKey: make(map[string]*variant)},
-		ready:    make(chan struct{}),
-		first:    make(chan struct{}),
-		ended:    make(chan struct{}),
+		wire:      newWire(),
+		current:   make(map[netip.Prefix]bgp.Announcement),
+		used:      make(map[netip.Prefix]string),
+		variants:  variants{byKey: make(map[string]*variant)},
+		returning: make(map[netip.Addr]time.Time),
+		ready:     make(chan struct{}),
+		first:     make(chan struct{}),
+		ended:     make(chan struct{}),
 	}
 	s.wire.reaches = reach(s.facts)
 	s.glog = newLogger(o.Logger, s.wire)

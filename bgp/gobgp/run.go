@@ -208,6 +208,7 @@ func (s *Speaker) addNeighbors(ctx context.Context, srv *server.BgpServer, c *Co
 	for _, n := range c.set.Neighbors {
 		// In the copy: the restarting mark is for this start only.
 		n.GracefulRestart.State.LocalRestarting = s.opts.Restarting && n.GracefulRestart.Config.Enabled
+		s.expect(n)
 		// An operator may have been faster, by the API.
 		if err := hood.put(ctx, n.State.NeighborAddress, oc.NewPeerFromConfigStruct(&n), true); err != nil {
 			return err
@@ -231,6 +232,7 @@ func (s *Speaker) tend(ctx context.Context, srv *server.BgpServer) {
 		case <-tick.C:
 			s.doubt(ctx, srv)
 			s.wake(ctx, srv)
+			s.rearm(ctx, srv)
 		}
 	}
 }

@@ -36,11 +36,31 @@ type router struct {
 
 func startRouter(t *testing.T, addr netip.Addr) *router {
 	t.Helper()
-	l, err := net.Listen("tcp", netip.AddrPortFrom(addr, 179).String())
+	r := &router{t: t, addr: addr, changed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	r.listen()
+	t.Cleanup(func() {
+		r.l.Close()
+		r.mu.Lock()
+		for c := range r.conns {
+			c.Close()
+		}
+		r.mu.Unlock()
+		r.wg.Wait()
+		if t.Failed() {
+			t.Logf("router %s heard:\n%s", addr, strings.Join(r.heard(), "\n"))
+		}
+	})
+	return r
+}
+
+// listen accepts sessions until the listener is closed.
+func (r *router) listen() {
+	r.t.Helper()
+	l, err := net.Listen("tcp", netip.AddrPortFrom(r.addr, 179).String())
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	r := &router{t: t, addr: addr, l: l, changed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	r.l = l
 	r.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -59,19 +79,6 @@ func startRouter(t *testing.T, addr netip.Addr) *router {
 			r.wg.Go(func() { r.session(c) })
 		}
 	})
-	t.Cleanup(func() {
-		l.Close()
-		r.mu.Lock()
-		for c := range r.conns {
-			c.Close()
-		}
-		r.mu.Unlock()
-		r.wg.Wait()
-		if t.Failed() {
-			t.Logf("router %s heard:\n%s", addr, strings.Join(r.heard(), "\n"))
-		}
-	})
-	return r
 }
 
 func (r *router) say(line string) {
@@ -88,8 +95,7 @@ func (r *router) heard() []string {
 	return slices.Clone(r.lines)
 }
 
-// session speaks with one caller until it hangs up. It sends no End-of-RIB: a
-// speaker that restarts waits its deferral-time for one.
+// session speaks with one caller until it hangs up.
 func (r *router) session(c net.Conn) {
 	defer r.say("end")
 	defer c.Close()
@@ -106,6 +112,13 @@ func (r *router) session(c net.Conn) {
 			return
 		}
 	}
+	endOnce := sync.OnceFunc(func() { // we have no routes; who restarts waits for it
+		if r.addr.Is4() {
+			write(c, packet.NewEndOfRib(packet.RF_IPv4_UC))
+		} else {
+			write(c, packet.NewEndOfRib(packet.RF_IPv6_UC))
+		}
+	})
 	for {
 		m, err := read(c)
 		if err != nil {
@@ -122,6 +135,7 @@ func (r *router) session(c net.Conn) {
 			r.say(fmt.Sprintf("notification %d/%d", b.ErrorCode, b.ErrorSubcode))
 		case *packet.BGPKeepAlive:
 			write(c, packet.NewBGPKeepAliveMessage())
+			endOnce()
 		}
 	}
 }
