@@ -215,8 +215,17 @@ func readRecord(r io.Reader) (*mrt.MRTMessage, error) {
 	if err != nil || len(body) < int(h.Len) {
 		return nil, errors.New("failed to read")
 	}
-	msg, err := mrt.ParseMRTBody(h, body)
-	if err != nil {
+	return parseRecord(h, body)
+}
+
+// parseRecord also catches GoBGP's parser where it reads beyond the end.
+func parseRecord(h *mrt.MRTHeader, body []byte) (msg *mrt.MRTMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			msg, err = nil, badRecord{fmt.Errorf("failed to parse: %v", v)}
+		}
+	}()
+	if msg, err = mrt.ParseMRTBody(h, body); err != nil {
 		return nil, badRecord{fmt.Errorf("failed to parse: %w", err)}
 	}
 	return msg, nil
