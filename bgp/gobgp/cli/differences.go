@@ -18,7 +18,7 @@ var Differences = []Difference{
 	{"the word pmsi in rib add", "left out", "it belongs to EVPN"},
 	{"--pprof-port", "left out", "a client that lives for milliseconds has no use for a profiler's HTTP server"},
 	{"-c, --bash-cmpl-file, --version", "only under the name gobgp", "catchment completion, catchment version"},
-	{"default target", "unix://" + DefaultSocket + " where that is, else 127.0.0.1:50051",
+	{"default target", "unix://" + DefaultSocket + " (or CATCHMENT_GOBGP_SOCKET) where that is, else 127.0.0.1:50051",
 		"so that no flag is needed beside catchmentd; -u, -p, --target, --tls mean what they always did"},
 	{"help texts (--help, or a word that needs another)", "ours, unless the name is gobgp", "the stock client's describe nothing"},
 	{"completion, help", "need no daemon", "the stock client connects first and fails without one"},
