@@ -38,7 +38,7 @@
 // The caller owes three things: take View at the start of each decision, in
 // the goroutine that Local goes through, and never keep it; say in Local that
 // a slice is Leaving from the decision that wanted it on; and say Withdraw for
-// what no router can hear (no session up).
+// what no router hears (it is on no established session, or could not be set).
 //
 // # Wire
 //
