@@ -58,7 +58,7 @@ type Question struct {
 // ByHealth reports whether health, not the operator, wants the change.
 func (q Question) ByHealth() bool {
 	switch q.Why.Code {
-	case CheckDown, CheckPart, SharedDown, Healthy, NoVerdict:
+	case CheckDown, CheckPart, SharedDown, Healthy, NoVerdict, Recovering:
 		return true
 	}
 	return false

@@ -132,6 +132,7 @@ const (
 	CheckPart   Code = "degraded"    // part of the capacity is down
 	SharedDown  Code = "shared-down" // something the POP depends on is down: de-prefer only
 	NoVerdict   Code = "no-verdict"  // unknown: the last stance is kept
+	Recovering  Code = "recovering"  // down, but it passes again: what is announced stays until rise decides
 	Starting    Code = "starting"    // never announced and not judged yet
 	HoldDown    Code = "hold-down"   // up again, waiting for the hold-down to end
 	Damped      Code = "damped"      // too many changes: the penalty must decay first

@@ -158,7 +158,7 @@ func TestKeptByAGuardWhileItComesBack(t *testing.T) {
 	b.in.Health["web"] = h
 	b.now = b.now.Add(2 * time.Minute)
 	other(policy.Up)
-	b.want(b.decide(), "announce rung 1", "no-verdict")
+	b.want(b.decide(), "announce rung 1", "recovering")
 	if b.last.Wake.IsZero() {
 		t.Error("nobody looks again: a later failure changes no verdict")
 	}

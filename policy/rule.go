@@ -226,7 +226,7 @@ func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) 
 	case Down:
 		s.Judged = true
 		if h.Rising && s.Stance.Announced() {
-			return wish{stance: s.Stance, why: Reason{Code: NoVerdict, Detail: "down, but it passes again: " + details(h.Failing)}, wake: r.now.Add(risingAgain)}
+			return wish{stance: s.Stance, why: Reason{Code: Recovering, Detail: "down, but it passes again: " + details(h.Failing)}, wake: r.now.Add(risingAgain)}
 		}
 		why := Reason{Code: CheckDown, Detail: details(h.Failing)}
 		if !svc.WithdrawOnDown {

@@ -101,6 +101,8 @@ func (v *View) wouldChange(d policy.SliceDecision, s policy.Service) []string {
 		add("The checks say down: %s.", onDown(s))
 	case policy.CheckDown:
 		add("%s up again, and then for the hold-down of %v: announced.", checks(h.Failing), s.HoldDown)
+	case policy.Recovering:
+		add("%s: up after passing rise times in a row; a failure means %s.", checks(h.Failing), onDown(s))
 	case policy.CheckPart, policy.SharedDown:
 		add("%s up again: the normal rung, at the earliest %v after the last step.", checks(append(h.Failing, h.Shared...)), s.Dwell)
 	case policy.HoldDown, policy.Damped, policy.Dwell:
