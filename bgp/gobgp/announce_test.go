@@ -13,13 +13,16 @@ import (
 )
 
 func TestAnnounceAndWithdrawBothFamilies(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(10)
+	us6, peer6 := loopback6(10)
 	addresses(t, us6, peer6)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peer6,
 		Peers: []map[string]any{session(peer6, us6, ourAS)}})
 	written := make(chan time.Duration, 16)
-	c, err := gobgp.ParseConfig(dual(session(us4, peerA, asA), session(us6, peer6, asB, passive)))
+	c, err := gobgp.ParseConfig(dual(us4, us6, session(us4, peerA, asA), session(us6, peer6, asB, passive)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,13 +68,15 @@ func TestAnnounceAndWithdrawBothFamilies(t *testing.T) {
 }
 
 // dual listens on both families.
-func dual(neighbors ...map[string]any) map[string]any {
+func dual(us4, us6 netip.Addr, neighbors ...map[string]any) map[string]any {
 	m := bgptest.Section(ourAS, "10.255.255.1", us4, 0, neighbors...)
 	overlay(m, conf("global", "local-address-list", []any{us4.String(), us6.String()}))
 	return m
 }
 
 func TestAttributes(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(11)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerA, asA))})
@@ -100,6 +105,8 @@ func TestAttributes(t *testing.T) {
 }
 
 func TestOverridesByNeighbor(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, peerC := loopback4(12)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB,
@@ -155,6 +162,8 @@ func TestOverridesByNeighbor(t *testing.T) {
 }
 
 func TestManyVariants(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(13)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerA, asA))})
@@ -170,6 +179,8 @@ func TestManyVariants(t *testing.T) {
 }
 
 func TestSetRefuses(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(14)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerA, asA))})
@@ -182,7 +193,7 @@ func TestSetRefuses(t *testing.T) {
 		"less specific": {announce(netip.MustParsePrefix("192.0.0.0/16")), "bgp: 192.0.0.0/16: refused by guard own-prefix: not one of our prefixes"},
 		"host bits":     {announce(netip.MustParsePrefix("192.0.2.1/24")), "bgp: 192.0.2.1/24: not a prefix (host bits set?)"},
 		"next hop": {bgp.Announcement{Prefix: web6, Attributes: bgp.Attributes{NextHop: us4}},
-			"bgp: 2001:db8:100::/48: next hop 127.0.0.1 is of the other address family"},
+			"bgp: 2001:db8:100::/48: next hop " + us4.String() + " is of the other address family"},
 		"prepend": {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{Prepend: 33}}, "bgp: 198.51.100.0/24: prepend 33: want 0 to 32"},
 		"reserved": {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{LargeCommunities: []bgp.LargeCommunity{{Global: 4294967295}}}},
 			"bgp: 198.51.100.0/24: large community 4294967295:0:0: AS 4294967295 is reserved (RFC 7300)"},
@@ -209,6 +220,9 @@ func TestSetRefuses(t *testing.T) {
 }
 
 func TestNoNextHopIsWithheld(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(15)
+	us6, _ := loopback6(15)
 	both := families("ipv4-unicast", "ipv6-unicast")
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive, both)}})
@@ -226,6 +240,8 @@ func TestNoNextHopIsWithheld(t *testing.T) {
 }
 
 func TestUserPolicyRestricts(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(16)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA,
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	m := bgptest.Section(ourAS, "10.255.255.1", us4, 0, session(us4, peerA, asA))

@@ -92,6 +92,8 @@ func TestStockClientAndOwnPrefixGuard(t *testing.T) {
 }
 
 func TestAPIListenFailureIsAnError(t *testing.T) {
+	t.Parallel()
+	us4, _, _, _ := loopback4(17)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +148,8 @@ func TestBGPListenFailureIsAnError(t *testing.T) {
 }
 
 func TestLearnedRoutesDoNotLeave(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, _ := loopback4(18)
 	for name, transit := range map[string]bool{"leaf": false, "transit": true} {
 		t.Run(name, func(t *testing.T) {
 			a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Own: []netip.Prefix{alien4, web4},
@@ -179,6 +183,8 @@ func TestLearnedRoutesDoNotLeave(t *testing.T) {
 }
 
 func TestImportOnlyWhatIsAsked(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, _ := loopback4(19)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Own: []netip.Prefix{alien4, web4},
 		Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB,

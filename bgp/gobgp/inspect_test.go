@@ -11,6 +11,8 @@ import (
 
 // TestInspect: what neighbors agreed to, as the API tells it.
 func TestInspect(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, peerC := loopback4(20)
 	gr := conf("graceful-restart", "enabled", true, "restart-time", 60)
 	both := families("ipv4-unicast", "ipv6-unicast")
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Peers: []map[string]any{

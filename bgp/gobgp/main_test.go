@@ -2,6 +2,7 @@ package gobgp_test
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -21,16 +22,30 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	// The tests wait for sessions more than they compute.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
 	sandbox.Main(m)
+}
+
+// loopback4 and loopback6 are the addresses of one test, that of number n: of
+// the speaker and its neighbors.
+func loopback4(n int) (us, a, b, c netip.Addr) {
+	at := func(host byte) netip.Addr { return netip.AddrFrom4([4]byte{127, 1, byte(n), host}) }
+	return at(1), at(2), at(3), at(4)
+}
+
+func loopback6(n int) (us, peer netip.Addr) {
+	at := func(host byte) netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, byte(n), 15: host})
+	}
+	return at(1), at(2)
 }
 
 var (
 	us4   = netip.MustParseAddr("127.0.0.1")
 	peerA = netip.MustParseAddr("127.0.0.2")
-	peerB = netip.MustParseAddr("127.0.0.3")
-	peerC = netip.MustParseAddr("127.0.0.4")
-	us6   = netip.MustParseAddr("2001:db8::1")
-	peer6 = netip.MustParseAddr("2001:db8::2")
 
 	web4   = netip.MustParsePrefix("192.0.2.0/24")
 	web4b  = netip.MustParsePrefix("198.51.100.0/24")
@@ -136,6 +151,7 @@ func start(t testing.TB, o gobgp.Options) *speaker {
 	select {
 	case <-s.Ready():
 	case err := <-r.done:
+		r.done <- nil
 		t.Fatalf("Run: %v", err)
 	}
 	return r

@@ -94,6 +94,8 @@ func (p *rawPeer) next(t *testing.T) string {
 }
 
 func TestStopOnTheWire(t *testing.T) {
+	t.Parallel()
+	us4, _, _, peerC := loopback4(21)
 	raw := startRaw(t, peerC, 64999)
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerC, 64999))})
 	s.set(t, announce(web4), announce(web4b))
@@ -120,6 +122,8 @@ func TestStopOnTheWire(t *testing.T) {
 // A withheld route is withdrawn from that neighbor, once, and what was never
 // announced to a neighbor is not announced by a change elsewhere.
 func TestWithholdOnTheWire(t *testing.T) {
+	t.Parallel()
+	us4, _, _, peerC := loopback4(22)
 	raw := startRaw(t, peerC, 64999)
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerC, 64999))})
 	s.set(t, announce(web4))

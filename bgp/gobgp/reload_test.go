@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,18 +29,19 @@ func operator(t *testing.T, socket string) api.GobgpApiClient {
 	return api.NewGobgpApiClient(c)
 }
 
-func addByHand(t *testing.T, c api.GobgpApiClient, addr string, as uint32, key string) {
+func addByHand(t *testing.T, c api.GobgpApiClient, local netip.Addr, addr string, as uint32, key string) {
 	t.Helper()
 	_, err := c.AddPeer(t.Context(), &api.AddPeerRequest{Peer: &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: addr, PeerAsn: as, AuthPassword: key}}})
+		Conf:      &api.PeerConf{NeighborAddress: addr, PeerAsn: as, AuthPassword: key},
+		Transport: &api.Transport{LocalAddress: local.String()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func addressesOf(s *speaker) (out []string) {
+func addressesOf(s *speaker) (out []netip.Addr) {
 	for _, p := range s.Peers() {
-		out = append(out, p.Address.String())
+		out = append(out, p.Address)
 	}
 	return out
 }
@@ -65,6 +67,9 @@ func resets(n *bgptest.Neighbor) (count int) {
 // to refuse a config: neighbors that are there become the config's, those
 // that are gone are gone.
 func TestReloadMeetsAnOperator(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, peerC := loopback4(23)
+	us6, peer6 := loopback6(23)
 	addresses(t, us6, peer6)
 	socket := filepath.Join(t.TempDir(), "gobgp.sock")
 	passiveTo := func(local netip.Addr, as uint32, more ...map[string]any) *bgptest.Neighbor {
@@ -78,15 +83,15 @@ func TestReloadMeetsAnOperator(t *testing.T) {
 	a.AwaitRoute(web4, nil)
 
 	c := operator(t, socket)
-	addByHand(t, c, peerB.String(), asB, "")
+	addByHand(t, c, us4, peerB.String(), asB, "")
 	b.AwaitRoute(web4, nil)
-	addByHand(t, c, "2001:DB8:0::2", 64999, "secret") // another spelling, another AS
+	addByHand(t, c, us6, strings.ToUpper(peer6.String()), 64999, "secret") // another spelling, another AS
 	if _, err := c.DeletePeer(t.Context(), &api.DeletePeerRequest{Address: peerC.String()}); err != nil {
 		t.Fatal(err)
 	}
 	reload(t, s, config(t, us4, toA, toB, to6)) // without C
-	if got, want := strings.Join(addressesOf(s), " "), "127.0.0.2 127.0.0.3 2001:db8::2"; got != want {
-		t.Errorf("neighbors %s, want %s", got, want)
+	if got, want := addressesOf(s), []netip.Addr{peerA, peerB, peer6}; !slices.Equal(got, want) {
+		t.Errorf("neighbors %v, want %v", got, want)
 	}
 	if p := s.Peers(); p[2].AS != asA {
 		t.Errorf("the operator's neighbor is not the config's: %+v", p[2])
@@ -135,6 +140,8 @@ func unnumbered(t *testing.T) (n map[string]any, gone func()) {
 // before goes back, and who was not to change, or only in place, keeps its
 // session and its routes.
 func TestRefusedReloadChangesNothing(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, peerC := loopback4(24)
 	socket := filepath.Join(t.TempDir(), "gobgp.sock")
 	var routers []*bgptest.Neighbor
 	for i, addr := range []netip.Addr{peerA, peerB, peerC} {
@@ -169,8 +176,8 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "neighbor fe80::2%un0: ") || strings.Contains(err.Error(), "back") {
 			t.Errorf("%s: Reload: %v", name, err)
 		}
-		if got, want := strings.Join(addressesOf(s), " "), "127.0.0.2 127.0.0.3"; got != want {
-			t.Errorf("%s: neighbors %s, want %s", name, got, want)
+		if got, want := addressesOf(s), []netip.Addr{peerA, peerB}; !slices.Equal(got, want) {
+			t.Errorf("%s: neighbors %v, want %v", name, got, want)
 		}
 		r, err := operator(t, socket).ListPeer(t.Context(), &api.ListPeerRequest{Address: peerA.String()})
 		if err != nil {
@@ -208,6 +215,8 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 // TestReloadBeforeTheFirstSet: a restarting speaker has no neighbors yet; a
 // reload, or an operator, must not bring them before their routes.
 func TestReloadBeforeTheFirstSet(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, peerC := loopback4(25)
 	socket := filepath.Join(t.TempDir(), "gobgp.sock")
 	var routers []*bgptest.Neighbor
 	for i, addr := range []netip.Addr{peerA, peerB} {
@@ -220,20 +229,22 @@ func TestReloadBeforeTheFirstSet(t *testing.T) {
 	if p := s.Peers(); len(p) != 0 {
 		t.Errorf("neighbors before the first Set: %+v", p)
 	}
-	addByHand(t, operator(t, socket), peerC.String(), 64503, "")
-	addByHand(t, operator(t, socket), peerB.String(), 64999, "")
+	addByHand(t, operator(t, socket), us4, peerC.String(), 64503, "")
+	addByHand(t, operator(t, socket), us4, peerB.String(), 64999, "")
 	s.set(t, announce(web4))
 	for _, r := range routers {
 		r.AwaitRoute(web4, nil)
 	}
-	if got, want := strings.Join(addressesOf(s), " "), "127.0.0.2 127.0.0.3 127.0.0.4"; got != want {
-		t.Errorf("neighbors %s, want %s", got, want)
+	if got, want := addressesOf(s), []netip.Addr{peerA, peerB, peerC}; !slices.Equal(got, want) {
+		t.Errorf("neighbors %v, want %v", got, want)
 	}
 }
 
 // TestReloadOfWhatUpdatePeerForgets: v3 takes some changes of a neighbor
 // without a word and without an effect.
 func TestReloadOfWhatUpdatePeerForgets(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, _ := loopback4(26)
 	socket := filepath.Join(t.TempDir(), "gobgp.sock")
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: ourAS, Address: peerA, Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerA, ourAS)), APISocket: socket})

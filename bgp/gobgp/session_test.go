@@ -93,6 +93,8 @@ func TestMD5AndGTSM(t *testing.T) {
 }
 
 func TestMultihopNeedsTTL(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(27)
 	n := bgptest.StartNeighbor(t, bgptest.Config{AS: 4200000001, Address: peerA, Peers: []map[string]any{
 		session(peerA, us4, 4200000000, passive, conf("ebgp-multihop", "enabled", true, "multihop-ttl", 8))}})
 	c, err := gobgp.ParseConfig(bgptest.Section(4200000000, "10.255.255.1", us4, 0,
@@ -108,6 +110,8 @@ func TestMultihopNeedsTTL(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, _ := loopback4(28)
 	gr := conf("graceful-restart", "enabled", true, "restart-time", 60)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Peers: []map[string]any{session(peerA, us4, ourAS, passive, gr)}})
 	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB, Peers: []map[string]any{session(peerB, us4, ourAS, passive)}})
@@ -140,6 +144,8 @@ func TestStop(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, _ := loopback4(29)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB, Peers: []map[string]any{session(peerB, us4, ourAS, passive)}})
 	toA, toB := session(us4, peerA, asA), session(us4, peerB, asB)
@@ -184,6 +190,8 @@ func TestReload(t *testing.T) {
 }
 
 func TestReloadOfUserPolicies(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(30)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerA, asA))})
 	withheld := map[netip.Addr]bgp.Override{peerA: {Withhold: true}}
@@ -233,6 +241,8 @@ func TestReloadOfUserPolicies(t *testing.T) {
 }
 
 func TestSetBeforeRunAndFlush(t *testing.T) {
+	t.Parallel()
+	us4, peerA, _, _ := loopback4(31)
 	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 	s, err := gobgp.New(gobgp.Options{Config: config(t, us4, session(us4, peerA, asA)), Own: own})
 	if err != nil {
