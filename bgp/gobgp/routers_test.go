@@ -32,7 +32,7 @@ func program(t *testing.T, name string, args ...string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s:\n%s", name, out.String())
+			fmt.Fprintf(t.Output(), "%s:\n%s", name, out.String())
 		}
 	})
 }
