@@ -3,6 +3,7 @@ package pop
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -121,6 +122,12 @@ func fleetPeer(p fleet.PeerReport) api.FleetPeerStatus {
 			s.Note = "says that it announces, but its path is gone from our RIB: does not count"
 		}
 		out.Slices = append(out.Slices, s)
+	}
+	if p.URL == "" { // never asked: its routes are all we know
+		for id, s := range p.Slices {
+			out.Slices = append(out.Slices, api.FleetSliceStatus{Slice: id, Stance: s.Stance, Verdict: s.Verdict})
+		}
+		slices.SortFunc(out.Slices, func(a, b api.FleetSliceStatus) int { return a.Slice.Prefix().Compare(b.Slice.Prefix()) })
 	}
 	return out
 }

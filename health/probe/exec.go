@@ -17,9 +17,10 @@ import (
 // execCheck runs a program as monitoring systems run plugins: exit status 0
 // is a pass, 1 a warning, 2 a fail, and anything else cannot tell. It runs
 // without a shell in a process group of its own, which is killed as a whole
-// when the time is over; that is a fail, because what the plugin asks did not
-// answer in time. Its environment is the daemon's, CATCHMENT_SERVICE,
-// CATCHMENT_CHECK, and what the configuration adds.
+// when the time is over; that cannot tell either: a plugin has a timeout of its
+// own for what it asks, and one that hangs says nothing of the service. Its
+// environment is the daemon's, CATCHMENT_SERVICE, CATCHMENT_CHECK, and what the
+// configuration adds.
 type execCheck struct {
 	dialer
 	command []string
@@ -67,7 +68,7 @@ func (e *execCheck) result(ctx context.Context, cmd *exec.Cmd, err error, starte
 	code := cmd.ProcessState.ExitCode()
 	switch {
 	case ctx.Err() != nil && code != 2:
-		return fail("timeout: killed: %s", text)
+		return health.Result{Detail: oneLine("hangs: killed when its timeout was over: " + text)}
 	case err != nil && code == 0 && !errors.Is(err, exec.ErrWaitDelay):
 		return health.Result{Detail: oneLine(err.Error())}
 	case code == 0:
