@@ -278,7 +278,7 @@ func (s *Speaker) resend(ctx context.Context, srv *server.BgpServer) error {
 		for _, v6 := range []bool{false, true} {
 			out := s.exports(ctx, srv, addr, prefixes, v6)
 			for _, p := range prefixes {
-				held[p] = held[p] || p.Addr().Is6() == v6 && s.wire.has(addr, p) && !out[p]
+				held[p] = held[p] || p.Addr().Is6() == v6 && s.wire.mayHave(addr, p) && !out[p]
 			}
 		}
 	}

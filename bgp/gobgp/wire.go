@@ -376,10 +376,11 @@ func (w *wire) anybody(p netip.Prefix) bool {
 	return false
 }
 
-// has reports whether p is announced to addr on the wire.
-func (w *wire) has(addr netip.Addr, p netip.Prefix) bool {
+// mayHave reports whether p is announced to addr, or on its way there: the
+// neighbor can have an UPDATE before GoBGP says that it is written.
+func (w *wire) mayHave(addr netip.Addr, p netip.Prefix) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.out[addr]
-	return o != nil && o.sent[p]
+	return o != nil && o.has(p)
 }
