@@ -176,7 +176,7 @@ func TestForce(t *testing.T) {
 	o := cli.Options{Socket: socket}
 
 	got := do(t, o, "global", "rib", "add", "192.0.2.0/24")
-	if got.status != 1 || !strings.Contains(got.out, "refused by catchmentd") || !strings.Contains(got.errs, "--force") {
+	if got.status != 1 || !strings.Contains(got.out, "refused by catchmentd") || !strings.Contains(got.errs, "catchment drain") {
 		t.Errorf("without: %+v", got)
 	}
 	if v := d.meta.Get(cli.ForceKey); v != nil {

@@ -166,7 +166,9 @@ func (c *client) advise(err error) {
 		fmt.Fprintf(c.errs, "%s: tried %s: %s\n"+
 			"Start the daemon with `systemctl start catchmentd`; if its API is elsewhere (api.gobgp-socket,\n"+
 			"api.gobgp-listen in its config), say so with --target unix://PATH, or -u HOST -p PORT.\n", c.name, c.target, why)
-	case status.Code(err) == codes.PermissionDenied && !c.flags.force && c.flags.forcible:
-		fmt.Fprintf(c.errs, "%s: --force (with --why TEXT) does it behind the controller's back; it is written into the journal.\n", c.name)
+	case status.Code(err) == codes.PermissionDenied && c.flags.force:
+		fmt.Fprintf(c.errs, "%s: --force was said, but this daemon does not take it (yet).\n", c.name)
+	case status.Code(err) == codes.PermissionDenied && c.flags.forcible:
+		fmt.Fprintf(c.errs, "%s: services are announced by their health and by intents: catchment drain, hold, explain.\n", c.name)
 	}
 }
