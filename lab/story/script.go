@@ -152,7 +152,7 @@ func parseExpectation(rest string) (e expectation, err error) {
 	if e.args, err = netlab.Words(m[2]); err != nil {
 		return e, err
 	}
-	if e.re, err = regexp.Compile("(?ms)" + m[4]); err != nil {
+	if e.re, err = regexp.Compile("(?m)" + m[4]); err != nil {
 		return e, err
 	}
 	e.time, err = time.ParseDuration(m[5])
