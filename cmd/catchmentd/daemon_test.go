@@ -51,7 +51,7 @@ func TestCommandLine(t *testing.T) {
 			}
 			w.write("c.yaml", strings.NewReplacer(c.edit...).Replace(string(good)))
 			p := w.refuses(c.status, c.args, c.words...)
-			if out := p.stdout.String(); (c.status == 0) != (out == file+" is right: POP LON, 1 services, 2 slices, 1 checks\n") {
+			if out := p.stdout.String(); (c.status == 0) != (out == file+" is right: POP LON, 1 service, 2 slices, 1 check\n") {
 				t.Errorf("says %q", out)
 			}
 		})

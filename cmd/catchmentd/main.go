@@ -76,5 +76,12 @@ func summary(cfg *config.Config) string {
 		slices += len(s.Slices)
 		checks += len(s.Checks)
 	}
-	return fmt.Sprintf("%d services, %d slices, %d checks", len(cfg.Services), slices, checks)
+	return number(len(cfg.Services), "service") + ", " + number(slices, "slice") + ", " + number(checks, "check")
+}
+
+func number(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
 }
