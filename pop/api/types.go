@@ -161,7 +161,8 @@ type FleetSliceStatus struct {
 	Verdict policy.Verdict   `json:"verdict"`
 	Leaving bool             `json:"leaving,omitempty"` // wants to withdraw, and may be held back by a guard
 	Failing []policy.CheckID `json:"failing,omitempty"`
-	Note    string           `json:"note,omitempty"` // e.g. that the RIB disagrees
+	Reason  string           `json:"reason,omitempty"` // of Stance, in that POP's words; empty where its source cannot tell
+	Note    string           `json:"note,omitempty"`   // e.g. that the RIB disagrees
 }
 
 // FleetView is one other POP with regard to one slice.
@@ -246,3 +247,25 @@ type Released struct {
 	Slice   policy.SliceID
 	By, Why string
 }
+
+// Event is one message of Watch. Kind says which of the other fields is set.
+// The first event is a whole status; what follows says what has changed since.
+type Event struct {
+	Kind     EventKind      `json:"kind"`
+	Status   *Status        `json:"status,omitempty"`   // with EventStatus; with EventPOP without services and neighbors
+	Service  *ServiceStatus `json:"service,omitempty"`  // with EventService: as it is now
+	Neighbor *PeerStatus    `json:"neighbor,omitempty"` // with EventNeighbor: as it is now
+	Journal  *JournalEntry  `json:"journal,omitempty"`  // with EventJournal: written now
+}
+
+// EventKind is the kind of an Event.
+type EventKind string
+
+// Kinds of events.
+const (
+	EventStatus   EventKind = "status"   // all of it: at first, and when services or neighbors came or went
+	EventService  EventKind = "service"  // a service, its checks or its slices changed
+	EventNeighbor EventKind = "neighbor" // a BGP neighbor changed
+	EventPOP      EventKind = "pop"      // what is left of the status changed: fleet, intents, guards, alarms
+	EventJournal  EventKind = "journal"  // the journal has a new entry
+)
