@@ -77,7 +77,11 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-func (a *apiListener) options(refuse func(method string, request any) error) []server.ServerOption {
+// judge is asked about each request before GoBGP sees it. A response is the
+// answer in GoBGP's place; an error refuses.
+type judge func(ctx context.Context, method string, request any) (response any, err error)
+
+func (a *apiListener) options(judge judge) []server.ServerOption {
 	var hosts []string
 	if a.hidden != "" {
 		hosts = append(hosts, "unix://"+a.hidden)
@@ -89,13 +93,13 @@ func (a *apiListener) options(refuse func(method string, request any) error) []s
 		return nil
 	}
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-		if err := refuse(info.FullMethod, req); err != nil {
-			return nil, err
+		if answer, err := judge(ctx, info.FullMethod, req); answer != nil || err != nil {
+			return answer, err
 		}
 		return h(ctx, req)
 	}
 	stream := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-		return h(srv, &checkedStream{ss, info.FullMethod, refuse})
+		return h(srv, &checkedStream{ss, info.FullMethod, judge})
 	}
 	return []server.ServerOption{
 		server.GrpcListenAddress(strings.Join(hosts, ",")),
@@ -104,18 +108,19 @@ func (a *apiListener) options(refuse func(method string, request any) error) []s
 	}
 }
 
-// checkedStream shows each message of a stream to the guard.
+// checkedStream shows each message of a stream to the judge.
 type checkedStream struct {
 	grpc.ServerStream
 	method string
-	refuse func(string, any) error
+	judge  judge
 }
 
 func (s *checkedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return s.refuse(s.method, m)
+	_, err := s.judge(s.Context(), s.method, m)
+	return err
 }
 
 // publish waits until GoBGP listens and gives the socket its mode and name.

@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -22,8 +23,12 @@ var refusedCalls = map[string]string{
 	"AddVrf":                 "catchmentd announces unicast routes only",
 }
 
-// refuse is asked before each call of the gRPC API. All that reads is
-// allowed, and so is what an operator does to neighbors; what is Catchment's
+// judge is asked before each call of the gRPC API.
+func (s *Speaker) judge(_ context.Context, method string, request any) (any, error) {
+	return nil, s.refuse(method, request)
+}
+
+// refuse tells what nobody may do by the gRPC API. All that reads is allowed, and so is what an operator does to neighbors; what is Catchment's
 // is not, because reconciler and operator would fight over it.
 func (s *Speaker) refuse(method string, request any) error {
 	name := method[strings.LastIndexByte(method, '/')+1:]

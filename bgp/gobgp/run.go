@@ -31,7 +31,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 		cancel()
 		return fmt.Errorf("bgp: %w", err)
 	}
-	srv := server.NewBgpServer(append(a.options(s.refuse), server.LoggerOption(s.glog))...)
+	srv := server.NewBgpServer(append(a.options(s.judge), server.LoggerOption(s.glog))...)
 	go srv.Serve()
 	var tasks sync.WaitGroup
 	defer func() {
