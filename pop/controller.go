@@ -61,8 +61,9 @@ type Controller struct {
 	// to the neighbors.
 	unsent time.Time
 
-	view    atomic.Pointer[View] // empty before the first round
-	stopped atomic.Bool          // in order, with everything withdrawn
+	view    atomic.Pointer[View]          // empty before the first round
+	newer   atomic.Pointer[chan struct{}] // closed by the next view
+	stopped atomic.Bool                   // in order, with everything withdrawn
 
 	// Owned by the goroutine of Run.
 	cfg       *config.Config
@@ -98,6 +99,7 @@ func New(o Options) *Controller {
 		judged: map[policy.ServiceID]bool{}, load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
 	}
 	c.view.Store(&View{})
+	c.newer.Store(new(make(chan struct{})))
 	if f := o.Store.Load(); f.Fresh(time.Now()) { // before anybody asks for Own
 		c.index = remembered(f.Announced)
 	}

@@ -58,8 +58,12 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, n
 	}
 	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
 	c.view.Store(v)
+	close(*c.newer.Swap(new(make(chan struct{}))))
 	c.meter.show(v, changed)
 }
+
+// Changed is closed when there is a snapshot later than the one there is now.
+func (c *Controller) Changed() <-chan struct{} { return *c.newer.Load() }
 
 // seen is the last snapshot; the first caller waits until there is one.
 func (c *Controller) seen(ctx context.Context) (*View, error) {

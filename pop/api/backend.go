@@ -15,6 +15,9 @@ type Reader interface {
 	// Journal gives the entries that match, oldest first, to yield, and stops
 	// with its error if it has one.
 	Journal(ctx context.Context, f JournalFilter, yield func(JournalEntry) error) error
+	// Changed is closed when there is a status later than the one that a call
+	// of Status would give now.
+	Changed() <-chan struct{}
 }
 
 // Changer carries out what an operator asks. It fails with NotFound for a

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -88,23 +89,35 @@ func (c *Client) Journal(ctx context.Context, f JournalFilter, yield func(Journa
 	if f.Follow {
 		q.Set("follow", "1")
 	}
-	res, err := c.do(ctx, http.MethodGet, "journal?"+q.Encode(), nil)
+	return stream(ctx, c, "journal?"+q.Encode(), yield)
+}
+
+// stream gives the objects of an answer that goes on to yield.
+func stream[T any](ctx context.Context, c *Client, path string, yield func(T) error) error {
+	res, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	for d := json.NewDecoder(res.Body); ; {
-		var e JournalEntry
-		switch err := d.Decode(&e); {
+		var v T
+		switch err := d.Decode(&v); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("journal: %w", err)
+			call, _, _ := strings.Cut(path, "?")
+			return fmt.Errorf("%s: %w", call, err)
 		}
-		if err := yield(e); err != nil {
+		if err := yield(v); err != nil {
 			return err
 		}
 	}
+}
+
+// Watch gives the events to yield, as they come, until ctx ends or yield
+// fails.
+func (c *Client) Watch(ctx context.Context, yield func(Event) error) error {
+	return stream(ctx, c, "watch", yield)
 }
 
 // Drain asks for a drain. It returns when the decision is made.

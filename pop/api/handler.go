@@ -33,6 +33,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })
 	}
 	mux.HandleFunc("GET /v1/journal", s.journal)
+	mux.HandleFunc("GET /v1/watch", s.watch)
 	for verb, f := range map[string]call{
 		"drain": s.intent(policy.IntentDrain), "hold": s.intent(policy.IntentHold),
 		"pin": s.intent(policy.IntentPin), "stop": s.intent(policy.IntentStop),

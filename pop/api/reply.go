@@ -2,7 +2,9 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -30,6 +32,40 @@ func fail(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statuses[e.Code])
 	_ = json.NewEncoder(w).Encode(e)
+}
+
+// watch streams events: as server-sent events to whom asks for those (WHATWG
+// HTML, section 9.2), otherwise as one JSON object a line.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
+	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // a watcher may stay as long as it likes
+	sse := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	w.Header().Set("Content-Type", "application/jsonl")
+	w.Header().Set("Cache-Control", "no-store")
+	if sse {
+		w.Header().Set("Content-Type", "text/event-stream")
+	}
+	w.WriteHeader(http.StatusOK)
+	_ = out.Flush()
+	err := Watch(r.Context(), s.opt.Backend, func(e Event) error {
+		_ = out.SetWriteDeadline(time.Now().Add(streamWrite))
+		text, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if sse {
+			_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", e.Kind, text)
+		} else {
+			_, err = fmt.Fprintf(w, "%s\n", text)
+		}
+		if err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+	if err != nil && r.Context().Err() == nil {
+		panic(http.ErrAbortHandler) // so that an answer cut short does not look whole
+	}
 }
 
 // journal streams entries. An error after the first entry cuts the connection,

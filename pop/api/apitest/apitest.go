@@ -27,6 +27,29 @@ type Backend struct {
 	OnIntent func(*Backend, policy.Intent)
 	// More is what a followed journal goes on with.
 	More chan api.JournalEntry
+
+	newer chan struct{} // closed by Touch
+}
+
+// Changed is closed by the next Touch.
+func (b *Backend) Changed() <-chan struct{} {
+	b.Lock()
+	defer b.Unlock()
+	if b.newer == nil {
+		b.newer = make(chan struct{})
+	}
+	return b.newer
+}
+
+// Touch changes the backend under its lock, and tells who watches.
+func (b *Backend) Touch(change func(*Backend)) {
+	b.Lock()
+	defer b.Unlock()
+	change(b)
+	if b.newer != nil {
+		close(b.newer)
+	}
+	b.newer = make(chan struct{})
 }
 
 // Status returns POP.
