@@ -90,7 +90,7 @@ func (r *round) decide(t target) {
 	} else {
 		s.Leaving = time.Time{}
 	}
-	out := SliceDecision{Service: t.service.ID, Slice: t.slice, Before: s.Stance, Want: w.stance, Why: w.why, Wake: w.wake, Leaving: s.Leaving}
+	out := SliceDecision{Service: t.service.ID, Slice: t.slice, Before: s.Stance, Want: w.stance, Why: w.why, Wake: w.wake, Leaving: s.Leaving, Intent: w.intent}
 	stance, reason := r.guard(t, s, w, &out)
 	r.settle(t, &s, stance, reason)
 	out.Stance, out.Reason, out.Since = s.Stance, s.Reason, s.Since

@@ -257,6 +257,11 @@ type Intent struct {
 	Wait time.Duration `json:"wait,omitempty"`
 	// Force lets the operator override the guards. It is journaled.
 	Force bool `json:"force,omitempty"`
+	// Route says that a pin is of the route itself, added or deleted with
+	// gobgp's words and --force: it is as strong as a drain, of two the newer
+	// counts. While Stance is announced, it is announced with these attributes
+	// in place of the service's.
+	Route *Route `json:"route,omitempty"`
 }
 
 // Input is everything a decision depends on, besides the last state and the time.

@@ -21,6 +21,7 @@ type wish struct {
 	why    Reason
 	wake   time.Time // when time alone may change the wish
 	force  bool
+	intent *Intent // whose wish it is; nil: not an operator's
 	// watched: a withdraw that the guards judge even where it changes nothing.
 	watched bool
 }
@@ -84,7 +85,6 @@ func (r *round) track(s *SliceState, h Health) {
 // drain, pin and hold; of two of a kind the newer. Static prefixes and covers
 // follow a stop, and otherwise only what names their service.
 func (r *round) intent(t target, static bool, kinds ...IntentKind) (Intent, bool) {
-	rank := map[IntentKind]int{IntentStop: 4, IntentDrain: 3, IntentPin: 2, IntentHold: 1}
 	var best Intent
 	for _, in := range r.in.Intents {
 		if !in.Covers(t.service.ID, t.slice) || !in.Until.IsZero() && !r.now.Before(in.Until) {
@@ -96,7 +96,7 @@ func (r *round) intent(t target, static bool, kinds ...IntentKind) (Intent, bool
 		if in.Kind != IntentStop && (t.cover && in.Slice != t.slice || static && in.Service == "") {
 			continue
 		}
-		if rank[in.Kind] > rank[best.Kind] || rank[in.Kind] == rank[best.Kind] && in.At.After(best.At) {
+		if in.rank() > best.rank() || in.rank() == best.rank() && in.At.After(best.At) {
 			best = in
 		}
 	}
@@ -149,13 +149,13 @@ func (r *round) wantIntent(t target, s *SliceState, h Health, in Intent, static 
 	case IntentDrain, IntentStop:
 		w = r.wantDrain(t, s, h, in)
 	case IntentPin:
-		w = wish{stance: in.Stance, why: Reason{Code: Operator, Detail: "pinned by " + in.who()}}
+		w = wish{stance: in.Stance, why: Reason{Code: Operator, Detail: in.pinned() + " by " + in.who()}}
 		w.stance.Rung = clampRung(t.service, w.stance.Rung)
 	default:
 		w = r.wantHold(t, s, h, in, static)
 	}
 	w.wake = earliest(w.wake, in.Until)
-	w.force = in.Force
+	w.force, w.intent = in.Force, &in
 	return w
 }
 

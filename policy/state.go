@@ -74,6 +74,9 @@ type SliceDecision struct {
 	Guards  []GuardVerdict `json:"guards,omitempty"`
 	Wake    time.Time      `json:"wake,omitzero"`    // when time alone may change it
 	Leaving time.Time      `json:"leaving,omitzero"` // since when a withdraw has been wanted
+	// Intent is the operator's that Want comes from; nil where it does not
+	// come from one.
+	Intent *Intent `json:"intent,omitempty"`
 }
 
 // Alarm is something a person should look at.
