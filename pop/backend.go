@@ -1,6 +1,7 @@
 package pop
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -193,9 +194,10 @@ func (c *Controller) Claims(ctx context.Context) ([]fleet.Claim, error) {
 		v := c.view.Load()
 		for _, d := range v.Decision.Slices {
 			h := v.Input.Health[d.Service]
-			claim := fleet.Claim{Slice: d.Slice, Stance: d.Stance, Verdict: h.Verdict, Leaving: !d.Leaving.IsZero()}
+			claim := fleet.Claim{Slice: d.Slice, Stance: d.Stance, Verdict: h.Verdict, Leaving: !d.Leaving.IsZero(), Reason: d.Reason.String()}
 			if !v.heard[d.Slice] {
 				claim.Stance = policy.Stance{} // decided, but no router hears it
+				claim.Reason = cmp.Or(v.unheard(d), claim.Reason)
 			}
 			if d.Reason.Code == policy.Always {
 				claim.Verdict = policy.Up

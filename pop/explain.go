@@ -83,6 +83,13 @@ func (v *View) peer(p policy.Peer, id policy.SliceID) api.FleetView {
 	}
 	s := p.Slices[id]
 	out.Slice = api.FleetSliceStatus{Slice: id, Stance: s.Stance, Verdict: s.Verdict, Leaving: s.Leaving, Failing: s.Failing}
+	for _, r := range v.Fleet {
+		for _, c := range r.Claims {
+			if r.POP == p.POP && c.Slice == id && c.Stance == s.Stance {
+				out.Slice.Reason = c.Reason
+			}
+		}
+	}
 	out.Because = guard.WhyNot(p, id)
 	if out.Because == "" && out.Stale {
 		out.Because = "is stale"

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/config"
 )
 
 // claimed is what the POP says to the others that it does with its slices.
@@ -39,9 +40,22 @@ func TestClaimsOnlyTheSlicesThatAreOnTheWire(t *testing.T) {
 		if got := w.claimed(); got[web] != policy.Announce || got[web6] != policy.Withdraw {
 			t.Errorf("claims %v", got)
 		}
+		said := map[policy.SliceID]string{}
+		claims, err := w.c.Claims(t.Context())
+		for _, c := range claims {
+			said[c.Slice] = c.Reason
+		}
+		if err != nil || said[web] != "healthy" || !strings.HasPrefix(said[web6], "no neighbor hears it") {
+			t.Errorf("told the others %q, %v", said, err)
+		}
+		w.cfg.Location = &config.Location{Latitude: 51.5, Longitude: -0.1}
+		w.c.Claims(t.Context()) // a round
 		st, err := w.c.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
+		}
+		if st.Location == nil || st.Location.Latitude != 51.5 || st.Location.Longitude != -0.1 {
+			t.Errorf("is at %v", st.Location)
 		}
 		for _, s := range st.Services[0].Slices {
 			if s.Stance.Action != policy.Announce || (s.Note != "") != (s.Slice == web6) {

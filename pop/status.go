@@ -18,14 +18,14 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 		return api.Status{}, err
 	}
 	st := api.Status{
-		POP: v.Input.POP, Version: c.opt.Version, Now: time.Now(), Started: c.started, DryRun: c.opt.DryRun,
+		POP: v.Input.POP, Location: v.where[v.Input.POP], Version: c.opt.Version, Now: time.Now(), Started: c.started, DryRun: c.opt.DryRun,
 		Stopping: v.Stopping, Neighbors: v.Peers, Intents: v.Input.Intents, Alarms: v.Alarms, Guards: v.guards(),
 	}
 	for _, s := range v.Input.Services {
 		st.Services = append(st.Services, v.service(s))
 	}
 	for _, p := range v.Fleet {
-		st.Fleet = append(st.Fleet, fleetPeer(p))
+		st.Fleet = append(st.Fleet, fleetPeer(p, v.where[p.POP]))
 	}
 	return st, nil
 }
@@ -107,9 +107,9 @@ func next(d policy.SliceDecision, now time.Time) string {
 	return fmt.Sprintf("decided again in %v", in)
 }
 
-func fleetPeer(p fleet.PeerReport) api.FleetPeerStatus {
+func fleetPeer(p fleet.PeerReport, where *api.Location) api.FleetPeerStatus {
 	out := api.FleetPeerStatus{
-		POP: p.POP, URL: p.URL, Source: p.Source, Capacity: p.Capacity, Heard: p.Heard, Asked: p.Asked,
+		POP: p.POP, URL: p.URL, Source: p.Source, Capacity: p.Capacity, Location: where, Heard: p.Heard, Asked: p.Asked,
 		RTT: api.Duration(p.RTT), Stale: p.Stale, Error: p.Error,
 	}
 	apart := map[policy.SliceID]bool{}
@@ -117,7 +117,7 @@ func fleetPeer(p fleet.PeerReport) api.FleetPeerStatus {
 		apart[id] = true
 	}
 	for _, cl := range p.Claims {
-		s := api.FleetSliceStatus{Slice: cl.Slice, Stance: cl.Stance, Verdict: cl.Verdict, Leaving: cl.Leaving, Failing: cl.Failing}
+		s := api.FleetSliceStatus{Slice: cl.Slice, Stance: cl.Stance, Verdict: cl.Verdict, Leaving: cl.Leaving, Failing: cl.Failing, Reason: cl.Reason}
 		if apart[cl.Slice] {
 			s.Note = "says that it announces, but its path is gone from our RIB: does not count"
 		}

@@ -25,6 +25,7 @@ type View struct {
 	Peers     []bgp.PeerState
 	Fleet     []fleet.PeerReport
 	Stopping  bool
+	where     map[policy.POPID]*api.Location // of the configuration
 	index     announcements
 	cover     map[policy.SliceID]bool
 	set       map[policy.SliceID]bool // handed to the speaker
@@ -38,7 +39,7 @@ type View struct {
 func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, now time.Time) {
 	v := &View{
 		Now: now, Input: in, Decision: d, Checks: maps.Clone(c.checks), Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
-		dry: c.opt.DryRun, blind: c.blind, index: c.index, cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
+		dry: c.opt.DryRun, blind: c.blind, index: c.index, where: places(c.cfg), cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
 	}
 	if c.opt.Fleet != nil {
 		v.Fleet = c.opt.Fleet.Peers(now)

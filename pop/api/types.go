@@ -30,6 +30,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // Status is the POP as it is now.
 type Status struct {
 	POP       policy.POPID      `json:"pop"`
+	Location  *Location         `json:"location,omitempty"` // nil: not configured
 	Version   string            `json:"version"`
 	Now       time.Time         `json:"now"` // the daemon's clock when it answered; ages are counted from here
 	Started   time.Time         `json:"started"`
@@ -41,6 +42,12 @@ type Status struct {
 	Intents   []policy.Intent   `json:"intents,omitempty"`
 	Guards    []GuardStatus     `json:"guards,omitempty"` // POP-wide; those of a slice are with the slice
 	Alarms    []Alarm           `json:"alarms,omitempty"`
+}
+
+// Location is where a POP is, in degrees: north and east are positive.
+type Location struct {
+	Latitude  float64 `json:"latitude"`
+	Longitude float64 `json:"longitude"`
 }
 
 // PeerStatus is a BGP neighbor as it is now.
@@ -146,7 +153,8 @@ type FleetPeerStatus struct {
 	URL      string             `json:"url,omitempty"`
 	Source   string             `json:"source"` // status, rib
 	Capacity float64            `json:"capacity"`
-	Heard    time.Time          `json:"heard,omitzero"` // zero: never
+	Location *Location          `json:"location,omitempty"` // nil: not configured
+	Heard    time.Time          `json:"heard,omitzero"`     // zero: never
 	Asked    time.Time          `json:"asked,omitzero"`
 	RTT      Duration           `json:"rtt,omitempty"`   // of the last exchange
 	Stale    bool               `json:"stale,omitempty"` // too old to count

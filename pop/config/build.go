@@ -128,7 +128,8 @@ func (b *builder) daemon() {
 		b.refuse("fib.protocol", "%d: 0 to 4 belong to the kernel and the administrator; take one of your own such as 186", r.FIB.Protocol)
 	}
 	b.atLeast("fib.multipath", r.FIB.Multipath, 1)
-	c.POP, c.StateDir = policy.POPID(r.POP), r.StateDir
+	b.web()
+	c.POP, c.StateDir, c.Location = policy.POPID(r.POP), r.StateDir, b.location("location", r.Location)
 	c.Log, c.Metrics = Log(r.Log), Metrics(r.Metrics)
 	c.API = API(r.API)
 	c.FIB = FIB(r.FIB)

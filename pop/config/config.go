@@ -22,9 +22,11 @@ import (
 // community in it was parsed once, here.
 type Config struct {
 	POP      policy.POPID
-	StateDir string // absolute
+	Location *Location // nil: not told
+	StateDir string    // absolute
 	Log      Log
 	API      API
+	Web      Web
 	Metrics  Metrics
 	// BGP is the section as gobgpd knows it, keys in lower case, integers as
 	// int64, lists as []any. bgp/gobgp makes it typed.
@@ -57,6 +59,17 @@ type API struct {
 	GoBGPSocket string // Unix socket of GoBGP's gRPC API
 	GoBGPListen string // host:port of the same
 }
+
+// Web says where the page is served, on loopback only.
+type Web struct {
+	Listen  string // host:port; empty: nowhere
+	Change  bool   // whoever reaches the page may change things by it
+	Default bool   // nobody has set Listen: it matters little if the port is taken
+}
+
+// Location is where a POP is, in degrees: north and east are positive. It is
+// for pictures only.
+type Location struct{ Latitude, Longitude float64 }
 
 // Metrics says where Prometheus may ask.
 type Metrics struct {
@@ -117,6 +130,7 @@ type StatusPeer struct {
 	POP      policy.POPID
 	URL      string
 	Capacity float64
+	Location *Location // nil: not told
 }
 
 // RIBPeer is another POP recognized in our own RIB by its site community.
@@ -124,6 +138,7 @@ type RIBPeer struct {
 	POP      policy.POPID
 	Site     bgp.LargeCommunity
 	Capacity float64
+	Location *Location // nil: not told
 }
 
 // FIB says whether and how best learned paths are written into the kernel.

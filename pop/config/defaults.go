@@ -16,6 +16,7 @@ var defaults = map[string]any{
 	"log.format":       "text",
 	"api.socket":       "/run/catchment/catchment.sock",
 	"api.gobgp-socket": "/run/catchment/gobgp.sock",
+	"web.listen":       "127.0.0.1:9797",
 	"metrics.listen":   "127.0.0.1:9798",
 
 	"bfd[].transmit":   "100ms",

@@ -42,6 +42,7 @@ var fixed = []struct{ key, why string }{
 	{"bgp.bmp-servers", "they are connected"},
 	{"bgp.mrt-dump", "the files are open"},
 	{"api", "the operator's sockets are open"},
+	{"web", "the listener is open"},
 	{"metrics", "the listener is open"},
 	{"fleet", "what is known of the other POPs would be lost"},
 	{"fib", "routes are in the kernel"},

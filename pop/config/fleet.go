@@ -43,7 +43,9 @@ func (b *builder) statusPeers(list []rawPeer) {
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			b.refuse(path+".url", "%q: want a URL such as http://10.9.0.2:9799/", r.URL)
 		}
-		b.out.Fleet.Peers = append(b.out.Fleet.Peers, StatusPeer{POP: policy.POPID(r.POP), URL: r.URL, Capacity: r.Capacity})
+		b.out.Fleet.Peers = append(b.out.Fleet.Peers, StatusPeer{
+			POP: policy.POPID(r.POP), URL: r.URL, Capacity: r.Capacity, Location: b.location(path+".location", r.Location),
+		})
 	}
 }
 
@@ -63,7 +65,9 @@ func (b *builder) ribPeers(list []rawRIBPeer) {
 			b.refuse(path+".site", "%s is another POP's already", r.Site)
 		}
 		sites[*r.Site] = true
-		b.out.Fleet.RIB = append(b.out.Fleet.RIB, RIBPeer{POP: policy.POPID(r.POP), Site: *r.Site, Capacity: r.Capacity})
+		b.out.Fleet.RIB = append(b.out.Fleet.RIB, RIBPeer{
+			POP: policy.POPID(r.POP), Site: *r.Site, Capacity: r.Capacity, Location: b.location(path+".location", r.Location),
+		})
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 // The raw structs mirror the file, key by key. Their tags are the known keys.
 
 type rawConfig struct {
-	POP      string `mapstructure:"pop"`
-	StateDir string `mapstructure:"state-dir"`
+	POP      string      `mapstructure:"pop"`
+	Location rawLocation `mapstructure:"location"`
+	StateDir string      `mapstructure:"state-dir"`
 	Log      struct {
 		Level  string `mapstructure:"level"`
 		Format string `mapstructure:"format"`
@@ -22,6 +23,10 @@ type rawConfig struct {
 		GoBGPSocket string `mapstructure:"gobgp-socket"`
 		GoBGPListen string `mapstructure:"gobgp-listen"`
 	} `mapstructure:"api"`
+	Web struct {
+		Listen string `mapstructure:"listen"`
+		Change bool   `mapstructure:"change"`
+	} `mapstructure:"web"`
 	Metrics struct {
 		Listen string `mapstructure:"listen"`
 	} `mapstructure:"metrics"`
@@ -150,16 +155,23 @@ type rawFleet struct {
 	RIB        []rawRIBPeer        `mapstructure:"rib"`
 }
 
+type rawLocation struct {
+	Latitude  *float64 `mapstructure:"latitude"`
+	Longitude *float64 `mapstructure:"longitude"`
+}
+
 type rawPeer struct {
-	POP      string  `mapstructure:"pop"`
-	URL      string  `mapstructure:"url"`
-	Capacity float64 `mapstructure:"capacity"`
+	POP      string      `mapstructure:"pop"`
+	URL      string      `mapstructure:"url"`
+	Capacity float64     `mapstructure:"capacity"`
+	Location rawLocation `mapstructure:"location"`
 }
 
 type rawRIBPeer struct {
 	POP      string              `mapstructure:"pop"`
 	Site     *bgp.LargeCommunity `mapstructure:"site"`
 	Capacity float64             `mapstructure:"capacity"`
+	Location rawLocation         `mapstructure:"location"`
 }
 
 // size is a number of bytes, written as 64MiB, 10MB or a plain number.

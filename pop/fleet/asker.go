@@ -32,6 +32,7 @@ type asker struct {
 	err       error
 	exchanges uint64
 	failures  uint64
+	reasons   bool // the peer takes them
 }
 
 func newAsker(x *Exchange, p Peer) *asker {
@@ -122,8 +123,11 @@ func (a *asker) report(r *PeerReport) {
 func (a *asker) ask(ctx context.Context, sink Sink) error {
 	ctx, cancel := context.WithTimeout(ctx, a.x.cfg.Timeout)
 	defer cancel()
+	a.mu.Lock()
+	reasons := a.reasons
+	a.mu.Unlock()
 	asked := time.Now()
-	body, err := a.x.speak(ctx, a.peer.POP, sink)
+	body, err := a.x.speak(ctx, a.peer.POP, reasons, sink)
 	if err != nil {
 		return err
 	}
@@ -160,6 +164,7 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	nonce := newNonce()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(nonceHeader, nonce)
+	req.Header.Set(reasonsHeader, "yes")
 	req.Header.Set(macHeader, a.x.cfg.Secrets.sign(kindAsk, req.Method, nonce, body))
 	// A kept connection that a restarted peer no longer knows is no failure:
 	// the same question may be sent again, on a new one.
@@ -173,6 +178,9 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("peer %s: %w", a.peer.POP, err)
 	}
 	defer res.Body.Close()
+	a.mu.Lock()
+	a.reasons = res.StatusCode == http.StatusOK && res.Header.Get(reasonsHeader) != ""
+	a.mu.Unlock()
 	if res.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(res.Body, 200))
 		return nil, fmt.Errorf("peer %s: %s answers %s: %q", a.peer.POP, a.url, res.Status, bytes.TrimSpace(said))

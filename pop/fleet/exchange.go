@@ -130,9 +130,10 @@ func (x *Exchange) serve(ctx context.Context, l net.Listener, sink Sink) error {
 	return nil
 }
 
-// speak makes our own status for one peer. What it says is no older than the
-// call, and a later sequence number never says something older.
-func (x *Exchange) speak(ctx context.Context, to policy.POPID, sink Sink) ([]byte, error) {
+// speak makes our own status for one peer, with reasons if it takes them. What
+// it says is no older than the call, and a later sequence number never says
+// something older.
+func (x *Exchange) speak(ctx context.Context, to policy.POPID, reasons bool, sink Sink) ([]byte, error) {
 	select {
 	case x.speaking <- struct{}{}:
 		defer func() { <-x.speaking }()
@@ -145,7 +146,12 @@ func (x *Exchange) speak(ctx context.Context, to policy.POPID, sink Sink) ([]byt
 	}
 	x.sequence++
 	_ = sink(Own{Slices: claims, At: time.Now()})
-	body, err := json.Marshal(Message{From: x.cfg.POP, To: to, Boot: x.boot, Sequence: x.sequence, Slices: clip(claims)})
+	m := Message{From: x.cfg.POP, To: to, Boot: x.boot, Sequence: x.sequence, Slices: clip(claims, reasons)}
+	body, err := json.Marshal(m)
+	if err == nil && len(body) > maxBody && reasons { // better no reasons than nothing
+		m.Slices = clip(claims, false)
+		body, err = json.Marshal(m)
+	}
 	if err == nil && len(body) > maxBody {
 		err = fmt.Errorf("%d bytes, more than a peer takes", len(body))
 	}

@@ -38,13 +38,14 @@ func (x *Exchange) answer(w http.ResponseWriter, r *http.Request, sink Sink) {
 		http.Error(w, explain(err), httpStatus(err))
 		return
 	}
-	body, err := x.speak(r.Context(), m.From, sink)
+	body, err := x.speak(r.Context(), m.From, r.Header.Get(reasonsHeader) != "", sink)
 	if err != nil {
 		x.log.Warn("fleet: cannot answer", "pop", m.From, "err", err)
 		http.Error(w, "own status cannot be had", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(reasonsHeader, "yes")
 	w.Header().Set(macHeader, x.cfg.Secrets.sign(kindReply, r.Method, nonce, body))
 	_, _ = w.Write(body) // an asker that is gone asks again
 }

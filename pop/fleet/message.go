@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/catchment/catchment/policy"
 )
@@ -19,6 +21,7 @@ const (
 	maxFailing = 64
 	maxName    = 128
 	maxRung    = 255
+	maxReason  = 200 // bytes
 )
 
 // Claim is what a POP says of one slice.
@@ -29,6 +32,9 @@ type Claim struct {
 	// Leaving: the rules want a withdraw, whatever the guards still hold.
 	Leaving bool             `json:"leaving,omitempty"`
 	Failing []policy.CheckID `json:"failing,omitempty"`
+	// Reason is why, for people; no decision depends on it. It is told only
+	// to a POP that said that it takes reasons: older ones know no such field.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Message is one half of an exchange: all that a POP says of itself.
@@ -56,7 +62,30 @@ func decode(body []byte) (Message, error) {
 	if err := m.validate(); err != nil {
 		return Message{}, fmt.Errorf("message: %w", err)
 	}
+	for i := range m.Slices {
+		m.Slices[i].Reason = tidy(m.Slices[i].Reason)
+	}
 	return m, nil
+}
+
+// tidy makes one line of at most maxReason bytes of a reason. Too long is no
+// ground to refuse what the rest of a message says.
+func tidy(reason string) string {
+	line := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return ' '
+		}
+		return r
+	}, reason)
+	if len(line) <= maxReason {
+		return line
+	}
+	const more = "…"
+	end := maxReason - len(more)
+	for !utf8.RuneStart(line[end]) {
+		end--
+	}
+	return line[:end] + more
 }
 
 func (m Message) validate() error {
@@ -116,10 +145,15 @@ func validName(s string) bool {
 }
 
 // clip keeps our own claims within the limits, so that a peer does not refuse
-// all of a message for one long list.
-func clip(claims []Claim) []Claim {
+// all of a message for one long list, and leaves reasons out where they are
+// not wanted.
+func clip(claims []Claim, reasons bool) []Claim {
 	out := slices.Clone(claims)
 	for i := range out {
+		out[i].Reason = tidy(out[i].Reason)
+		if !reasons {
+			out[i].Reason = ""
+		}
 		if len(out[i].Failing) > maxFailing {
 			out[i].Failing = out[i].Failing[:maxFailing]
 		}

@@ -20,7 +20,7 @@ func encode(t testing.TB, m Message) []byte {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(encode(f, message("b", 1, up(web4), down(web6))))
+	f.Add(encode(f, message("b", 1, because(up(web4), "a\tb: "+strings.Repeat("ä", 150)), down(web6))))
 	f.Add([]byte(`{"from":"FRA","to":"LON","boot":"b","sequence":1,"slices":null}`))
 	f.Add([]byte(`{"slices":[{"slice":"::/0","stance":{"action":"drain","rung":-1}}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {

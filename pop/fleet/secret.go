@@ -18,8 +18,10 @@ const (
 	macHeader    = "Catchment-Mac"
 	exchangePath = "v1/exchange"
 	macVersion   = "catchment fleet 1"
-	nonceBytes   = 16
-	minSecret    = 16
+	// reasonsHeader says, unsigned, that its sender takes reasons in claims.
+	reasonsHeader = "Catchment-Reasons"
+	nonceBytes    = 16
+	minSecret     = 16
 )
 
 // Kinds of a message, in its proof: a reply can never pass for a question.

@@ -208,7 +208,15 @@ func (p *PeerState) replace(said []Claim, now time.Time) bool {
 	for _, c := range said {
 		fresh[c.Slice] = since(p.claims[c.Slice], c, c, now)
 	}
+	return p.hold(fresh)
+}
+
+// hold takes claims in, and tells whether a decision might come out otherwise.
+func (p *PeerState) hold(fresh map[policy.SliceID]claim) bool {
 	changed := !maps.EqualFunc(p.claims, fresh, claim.equal)
+	if !maps.EqualFunc(p.claims, fresh, func(a, b claim) bool { return a.last.Reason == b.last.Reason }) {
+		p.memo.words = nil
+	}
 	p.claims = fresh
 	return changed
 }
@@ -226,9 +234,7 @@ func (p *PeerState) weaken(said []Claim, now time.Time) bool {
 	for id, c := range fresh {
 		fresh[id] = since(p.claims[id], weaker(p.claims[id].Claim, c.Claim, id), c.Claim, now)
 	}
-	changed := !maps.EqualFunc(p.claims, fresh, claim.equal)
-	p.claims = fresh
-	return changed
+	return p.hold(fresh)
 }
 
 // weaker is the weaker half of each field. The zero claim is withdrawn and
@@ -266,6 +272,7 @@ func (c claim) equal(o claim) bool {
 	return c.Claim.equal(o.Claim) && c.last.equal(o.last) && c.downSince.Equal(o.downSince)
 }
 
+// equal compares what decisions depend on.
 func (c Claim) equal(o Claim) bool {
 	return c.Slice == o.Slice && c.Stance == o.Stance && c.Verdict == o.Verdict && c.Leaving == o.Leaving && slices.Equal(c.Failing, o.Failing)
 }
