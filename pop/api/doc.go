@@ -15,6 +15,7 @@
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
 //	                           ?service= ?slice= ?since= (RFC 3339 or a duration
 //	                           back from now) ?limit= (the last n) ?follow=1
+//	POST /v1/plan              PlanRequest -> Plan; changes nothing
 //	POST /v1/drain             Change -> Result
 //	POST /v1/undrain           Change -> Result
 //	POST /v1/hold              Change -> Result

@@ -21,8 +21,10 @@ type Backend struct {
 	Entries  []api.JournalEntry
 	Intents  []policy.Intent // as asked, oldest first
 	Released []api.Released
-	Changes  []string // what a reload says
-	Err      error    // of every change, if not nil
+	Changes  []string          // what a reload says
+	Err      error             // of every change, if not nil
+	Planned  *api.Plan         // the answer to every plan; nil: World's
+	Plans    []api.PlanRequest // as asked
 	// OnIntent, if not nil, is called with the lock held.
 	OnIntent func(*Backend, policy.Intent)
 	// More is what a followed journal goes on with.
