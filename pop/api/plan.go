@@ -174,7 +174,9 @@ func (r PlanRequest) Validate() error {
 }
 
 func (s Supposition) validate() error {
-	bad := func(format string, args ...any) error { return Errorf(Invalid, "plan "+string(s.Kind)+": "+format, args...) }
+	bad := func(format string, args ...any) error {
+		return Errorf(Invalid, "plan "+string(s.Kind)+": "+format, args...)
+	}
 	if p := s.Slice.Prefix(); p.IsValid() && p != p.Masked() {
 		return bad("slice %v has host bits; meant is %v", p, p.Masked())
 	}
