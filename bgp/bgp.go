@@ -9,6 +9,7 @@
 package bgp
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -68,6 +69,11 @@ type LargeCommunity struct{ Global, Local1, Local2 uint32 }
 
 func (c LargeCommunity) String() string {
 	return fmt.Sprintf("%d:%d:%d", c.Global, c.Local1, c.Local2)
+}
+
+// Compare orders by the three parts, the first one first.
+func (c LargeCommunity) Compare(o LargeCommunity) int {
+	return cmp.Or(cmp.Compare(c.Global, o.Global), cmp.Compare(c.Local1, o.Local1), cmp.Compare(c.Local2, o.Local2))
 }
 
 // ParseLargeCommunity reads "64500:1:120".

@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Route holds the attributes of a route that the operator announces, in the
 // words of the configuration. Nothing here looks into them.
 type Route struct {
@@ -9,6 +14,52 @@ type Route struct {
 	Communities      []string `json:"communities,omitempty"`
 	LargeCommunities []string `json:"large_communities,omitempty"`
 	NextHop          string   `json:"next_hop,omitempty"` // empty: each session's own address
+}
+
+// String tells the attributes in gobgp's words; empty: none.
+func (r Route) String() string {
+	var out []string
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if r.NextHop != "" {
+		add("nexthop %s", r.NextHop)
+	}
+	if r.MED != nil {
+		add("med %d", *r.MED)
+	}
+	if r.LocalPref != nil {
+		add("local-pref %d", *r.LocalPref)
+	}
+	if r.Prepend > 0 {
+		add("prepend %d", r.Prepend)
+	}
+	if len(r.Communities) > 0 {
+		add("community %s", strings.Join(r.Communities, ","))
+	}
+	if len(r.LargeCommunities) > 0 {
+		add("large-community %s", strings.Join(r.LargeCommunities, ","))
+	}
+	return strings.Join(out, " ")
+}
+
+// What says in a few words what the intent is: "drain", "pin to withdraw",
+// "route added (forced, med 50)".
+func (in Intent) What() string {
+	what, more := string(in.Kind), ""
+	switch {
+	case in.Route != nil && in.Stance.Announced():
+		what = "route added"
+		if more = in.Route.String(); more != "" {
+			more = ", " + more
+		}
+	case in.Route != nil:
+		what = "route deleted"
+	case in.Kind == IntentPin:
+		what += " to " + in.Stance.String()
+	}
+	if in.Force {
+		what += " (forced" + more + ")"
+	}
+	return what
 }
 
 // rank is how strong an intent is. A route that the operator forced is as

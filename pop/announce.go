@@ -24,6 +24,7 @@ type sliceRungs struct {
 	rungs []config.Rung
 	drain config.Rung
 	vips  []VIP
+	site  *bgp.LargeCommunity // put on everything
 	gone  bool
 }
 
@@ -37,10 +38,10 @@ func index(cfg *config.Config, old announcements) announcements {
 		svc := &cfg.Services[i]
 		vips := vipsOf(svc)
 		for _, id := range svc.Slices {
-			a[id] = sliceRungs{rungs: svc.Ladder, drain: svc.Drain, vips: vips}
+			a[id] = sliceRungs{rungs: svc.Ladder, drain: svc.Drain, vips: vips, site: cfg.Fleet.Site}
 		}
 		for _, id := range svc.Cover {
-			a[id] = sliceRungs{rungs: svc.Ladder[:1], drain: svc.Drain, vips: vips}
+			a[id] = sliceRungs{rungs: svc.Ladder[:1], drain: svc.Drain, vips: vips, site: cfg.Fleet.Site}
 		}
 	}
 	return a
@@ -78,7 +79,7 @@ func (c *Controller) announce(ctx context.Context, d policy.Decision, detected t
 	}
 	set := make([]bgp.Announcement, 0, len(d.Slices))
 	for _, s := range d.Slices {
-		if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
+		if a, _, ok := c.index.decided(s); ok {
 			set = append(set, a)
 		}
 	}

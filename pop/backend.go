@@ -101,8 +101,10 @@ func released(in policy.Intent, r api.Released) bool {
 	if in.Kind == policy.IntentStop || len(r.Kinds) > 0 && !slices.Contains(r.Kinds, in.Kind) {
 		return false
 	}
-	all := r.Service == "" && r.Slice == policy.SliceID{}
-	return all || in.Service == r.Service && in.Slice == r.Slice
+	if r.Slice != (policy.SliceID{}) { // a slice is of one service only
+		return in.Slice == r.Slice && (r.Service == "" || in.Service == "" || in.Service == r.Service)
+	}
+	return r.Service == "" || in.Service == r.Service && in.Slice == policy.SliceID{}
 }
 
 func firstError(errs ...error) error {

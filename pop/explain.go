@@ -115,6 +115,10 @@ func (v *View) wouldChange(d policy.SliceDecision, s policy.Service) []string {
 	case policy.HoldDown, policy.Damped, policy.Dwell:
 		add("%s: %s.", d.Reason, next(d, v.Now))
 	case policy.Operator, policy.Maintenance:
+		if d.Intent != nil && d.Intent.Route != nil {
+			add("The route that the operator forced is released (catchment release --slice %v, or global rib del %v --force of one that was added): health decides again.", d.Slice, d.Slice)
+			break
+		}
 		add("The operator's intent ends (catchment release or undrain): health decides again.")
 	case policy.Starting, policy.NoVerdict:
 		add("A verdict of the checks: up announces, down means %s.", onDown(s))

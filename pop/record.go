@@ -65,7 +65,7 @@ func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input) jour
 	if s.Before != s.Stance {
 		e.Text = fmt.Sprintf("%s: %v -> %v because %v", s.Slice, s.Before, s.Stance, s.Reason)
 	}
-	if a, _, ok := c.index.of(s.Slice, s.Stance); ok {
+	if a, _, ok := c.index.decided(s); ok {
 		e.Attributes = encode(api.AttributesOf(a))
 	}
 	for _, g := range s.Guards {
@@ -97,7 +97,11 @@ func entryStart(version string, slices, intents int) journal.Entry {
 }
 
 func entryIntent(in policy.Intent, what, by string) journal.Entry {
-	text := fmt.Sprintf("%s of %s %s", in.Kind, scope(in.Service, in.Slice), what)
+	kind := string(in.Kind)
+	if in.Route != nil {
+		kind = in.What()
+	}
+	text := fmt.Sprintf("%s of %s %s", kind, scope(in.Service, in.Slice), what)
 	if in.Why != "" {
 		text += ": " + in.Why
 	}

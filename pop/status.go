@@ -64,7 +64,7 @@ func (v *View) slice(d policy.SliceDecision) api.SliceStatus {
 	out := api.SliceStatus{
 		Slice: d.Slice, Service: d.Service, Cover: v.cover[d.Slice], Stance: d.Stance, Since: d.Since, Reason: d.Reason,
 	}
-	if a, rung, ok := v.index.of(d.Slice, d.Stance); ok {
+	if a, rung, ok := v.index.decided(d); ok {
 		out.Rung = rung.Name
 		if v.set[d.Slice] {
 			attrs := api.AttributesOf(a)
@@ -79,10 +79,8 @@ func (v *View) slice(d policy.SliceDecision) api.SliceStatus {
 	}
 	out.Note = v.unheard(d)
 	out.Next, out.NextAt = next(d, v.Now), d.Wake
-	for _, in := range v.Input.Intents {
-		if in.Covers(d.Service, d.Slice) {
-			out.Intent = in
-		}
+	if d.Intent != nil {
+		out.Intent = *d.Intent
 	}
 	return out
 }

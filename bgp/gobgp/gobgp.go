@@ -80,6 +80,12 @@ type Options struct {
 	OnPeer    func(bgp.PeerEvent)
 	OnPath    func(path bgp.Path, withdrawn bool)
 	OnWritten func(start time.Time, took time.Duration) // a Set's last UPDATE was written
+
+	// OnForced is called for each change of an own route that an operator
+	// insists on by the API (gobgp's words and --force), by many at once. It
+	// may call Set. Its note is for the operator, its error refuses. nil: all
+	// such changes are refused.
+	OnForced func(context.Context, Forced) (note string, err error)
 }
 
 // Speaker is a BGP speaker. Its methods may be called from any goroutine.

@@ -24,14 +24,20 @@ var refusedCalls = map[string]string{
 }
 
 // judge is asked before each call of the gRPC API.
-func (s *Speaker) judge(_ context.Context, method string, request any) (any, error) {
+func (s *Speaker) judge(ctx context.Context, method string, request any) (any, error) {
+	if answer, err := s.force(ctx, callName(method), request); answer != nil || err != nil {
+		return answer, err
+	}
 	return nil, s.refuse(method, request)
 }
+
+// callName is the last part of a method: /gobgpapi.GobgpApi/AddPath.
+func callName(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
 
 // refuse tells what nobody may do by the gRPC API. All that reads is allowed, and so is what an operator does to neighbors; what is Catchment's
 // is not, because reconciler and operator would fight over it.
 func (s *Speaker) refuse(method string, request any) error {
-	name := method[strings.LastIndexByte(method, '/')+1:]
+	name := callName(method)
 	if why, ok := refusedCalls[name]; ok {
 		return denied(name, why)
 	}
@@ -76,11 +82,8 @@ func (s *Speaker) refusePath(call string, p *api.Path) error {
 	if !ok {
 		return nil
 	}
-	s.mu.Lock()
-	own := s.scope.owns(prefix)
-	s.mu.Unlock()
-	if own {
-		return denied(call, prefix.String()+" is announced by catchmentd; use its drain and hold")
+	if s.owns(prefix) {
+		return denied(call, prefix.String()+" is announced by catchmentd; use its drain and hold, or insist with --force")
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func writeInputs(w io.Writer, e api.Explanation) {
 	if len(e.Intents) > 0 {
 		fmt.Fprintln(w, "  Intents")
 		for _, in := range e.Intents {
-			fmt.Fprintf(w, "    %s of %s by %s, %s ago%s\n", in.Kind, scope(in.Service, in.Slice), oneLine(in.By), age(e.Now, in.At), because(in.Why))
+			fmt.Fprintf(w, "    %s of %s by %s, %s ago%s\n", in.What(), scope(in.Service, in.Slice), oneLine(in.By), age(e.Now, in.At), because(in.Why))
 		}
 	}
 	if len(e.Fleet) == 0 {

@@ -87,13 +87,7 @@ func writeIntents(w io.Writer, now time.Time, all []policy.Intent) {
 		if !in.Until.IsZero() {
 			until = "in " + age(in.Until, now)
 		}
-		kind := string(in.Kind)
-		if in.Kind == policy.IntentPin {
-			kind += " to " + in.Stance.String()
-		}
-		if in.Force {
-			kind += " (forced)"
-		}
+		kind := in.What()
 		t.row(kind, scope(in.Service, in.Slice), oneLine(in.By), age(now, in.At), until, oneLine(in.Why))
 	}
 	t.write(w)

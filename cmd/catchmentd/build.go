@@ -180,6 +180,7 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 		Config: section, Logger: d.log, Own: d.controller.Own(d.cfg), Import: imports(d.cfg), ImportAll: d.cfg.FIB.Install,
 		Transit: d.cfg.FIB.Transit, APISocket: d.cfg.API.GoBGPSocket, APIListen: d.cfg.API.GoBGPListen, Restarting: restarting && !dry,
 		OnPeer: d.controller.OnPeer, OnPath: d.onPath, OnWritten: d.controller.OnWritten,
+		OnForced: d.onForced,
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/addr"
 	"github.com/catchment/catchment/bgp/fib"
+	"github.com/catchment/catchment/bgp/gobgp"
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/config"
 )
@@ -49,6 +51,13 @@ func (d *parts) onPath(p bgp.Path, withdrawn bool) {
 	if d.routes != nil {
 		d.routes.path(p, withdrawn)
 	}
+}
+
+// onForced hands a route that an operator insists on to the controller.
+func (d *parts) onForced(ctx context.Context, f gobgp.Forced) (string, error) {
+	return d.controller.ForceRoute(ctx, pop.RouteChange{
+		Slice: policy.SliceID(f.Prefix), Withdraw: f.Withdraw, Attributes: f.Attributes, By: f.By, Why: f.Why,
+	})
 }
 
 // OnWire asks the speaker what it has sent.

@@ -28,10 +28,12 @@ import (
 const connectTimeout = time.Second
 
 // Keys of the call's metadata with which an operator says that a change of
-// one of the daemon's own prefixes is meant, and why.
+// one of the daemon's own prefixes is meant, and why, and of the answer's
+// header, in which the daemon says what became of it.
 const (
 	ForceKey = "catchment-force" // "1"
-	WhyKey   = "catchment-why"
+	WhyKey   = "catchment-why-bin"
+	NoteKey  = "catchment-note-bin"
 )
 
 // target is the daemon to talk to.
@@ -167,8 +169,9 @@ func (c *client) advise(err error) {
 			"Start the daemon with `systemctl start catchmentd`; if its API is elsewhere (api.gobgp-socket,\n"+
 			"api.gobgp-listen in its config), say so with --target unix://PATH, or -u HOST -p PORT.\n", c.name, c.target, why)
 	case status.Code(err) == codes.PermissionDenied && c.flags.force:
-		fmt.Fprintf(c.errs, "%s: --force was said, but this daemon does not take it (yet).\n", c.name)
+		fmt.Fprintf(c.errs, "%s: --force is for what a service announces, one route at a time.\n", c.name)
 	case status.Code(err) == codes.PermissionDenied && c.flags.forcible:
-		fmt.Fprintf(c.errs, "%s: services are announced by their health and by intents: catchment drain, hold, explain.\n", c.name)
+		fmt.Fprintf(c.errs, "%s: services are announced by their health and by intents: catchment drain, hold, explain;\n"+
+			"--force --why TEXT makes this change an intent of yours, journaled, until catchment release.\n", c.name)
 	}
 }

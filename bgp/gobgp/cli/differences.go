@@ -22,7 +22,12 @@ var Differences = []Difference{
 		"so that no flag is needed beside catchmentd; -u, -p, --target, --tls mean what they always did"},
 	{"help texts (--help, or a word that needs another)", "ours, unless the name is gobgp", "the stock client's describe nothing"},
 	{"completion, help", "need no daemon", "the stock client connects first and fails without one"},
-	{"--force, --why with global rib add and del", "sent, but no daemon takes them yet", "a prefix of a service is the controller's: it is refused; use catchment drain or hold"},
+	{"--force, --why TEXT with global rib add and del", "ours",
+		"a prefix of a service is the controller's, and refused. With --force catchmentd takes the change as the operator's intent: journaled " +
+			"with who and why, shown by status and explain, kept over restarts, over the guards against withdrawing, until " +
+			"catchment release --slice PREFIX. add announces with the attributes given in place of the service's (fleet.site, and what single " +
+			"neighbors are withheld, stay); del ends such an add, or else withdraws. The origin is igp, the AS path our own AS only; " +
+			"what cannot be sent is refused"},
 	{"stderr after a failed command", "up to three lines more, unless the name is gobgp",
 		"which address was tried and how to start the daemon; which argument is no prefix; why a change is refused"},
 	{"rpki server, bmp when the daemon refuses", "the reason, on stderr", "the stock client says nothing; the exit status stays 0"},

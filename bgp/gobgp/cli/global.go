@@ -51,7 +51,7 @@ func (c *client) globalRIBCommand() *cobra.Command {
 // forceFlags are ours; usage texts do not show them, help does.
 func (c *client) forceFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.BoolVar(&c.flags.force, "force", false, "change a prefix of a service behind the controller's back")
+	f.BoolVar(&c.flags.force, "force", false, "change a prefix of a service over the controller's head")
 	f.StringVar(&c.flags.why, "why", "", "reason for --force, for the journal")
 	_ = f.MarkHidden("force") // they exist
 	_ = f.MarkHidden("why")

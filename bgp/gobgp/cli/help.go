@@ -35,10 +35,17 @@ longer (more specific) or shorter.
 valid, invalid.`,
 		example: "global rib\nglobal rib -a ipv6\nglobal rib 192.0.2.1\nglobal rib 192.0.2.0/23 longer-prefixes\nglobal rib summary -a ipv6\nglobal rib -j | jq 'keys'"},
 	"global rib add": {short: "Add a route", long: `Add a route. Where catchmentd runs, only prefixes of its services ever leave, and
-those are its own: it refuses them.`,
+those are its own: it refuses them, unless --force is said. Then the route is
+announced with the attributes given, whatever health says, as an intent of the
+operator: journaled, shown by explain, kept over restarts, until it is deleted
+with --force or ended by catchment release --slice PREFIX.`,
 		example: `global rib add 203.0.113.0/24 med 10 community 64500:100,no-export
-global rib add -a ipv6 2001:db8:1::/48 nexthop 2001:db8::1 aspath "64500 64500"`},
-	"global rib del":     {short: "Delete a route", example: "global rib del 203.0.113.0/24"},
+global rib add -a ipv6 2001:db8:1::/48 nexthop 2001:db8::1 aspath "64500 64500"
+global rib add 192.0.2.0/24 med 50 --force --why "ticket 4711"`},
+	"global rib del": {short: "Delete a route", long: `Delete a route. Of a prefix of a service only with --force: it ends what add --force
+began, and the controller decides again; where there is no such route it
+withdraws the prefix, over the guards, until catchment release --slice PREFIX.`,
+		example: "global rib del 203.0.113.0/24\nglobal rib del 192.0.2.0/24 --force --why \"ticket 4711\""},
 	"global rib del all": {short: "Delete all routes that were added"},
 	"global rib summary": {short: "Count routes"},
 	"global policy":      {short: "Policies applied to all neighbors", example: "global policy\nglobal policy import add default-only default reject"},

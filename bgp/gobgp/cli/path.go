@@ -11,6 +11,8 @@ import (
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/apiutil"
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // changePath adds a route to the table, or to that of a VRF, or deletes it.
@@ -25,6 +27,9 @@ func (c *client) changePath(vrf, op string, args []string) error {
 	if slices.Contains(args, "pmsi") {
 		return leftOut("pmsi")
 	}
+	if c.flags.force && !slices.Contains(args, "origin") {
+		args = append(slices.Clone(args), "origin", "igp") // as all that the daemon announces, not as GoBGP's default
+	}
 	path, err := parsePath(rf, args)
 	if err != nil {
 		return c.pathUsage(rf, vrf, op, err)
@@ -33,10 +38,14 @@ func (c *client) changePath(vrf, op string, args []string) error {
 	if vrf != "" {
 		table = api.TableType_VRF
 	}
+	var header metadata.MD
 	if op == "add" {
-		_, err = c.api.AddPath(c.ctx, &api.AddPathRequest{TableType: table, VrfId: vrf, Path: path})
+		_, err = c.api.AddPath(c.ctx, &api.AddPathRequest{TableType: table, VrfId: vrf, Path: path}, grpc.Header(&header))
 	} else {
-		_, err = c.api.DeletePath(c.ctx, &api.DeletePathRequest{TableType: table, VrfId: vrf, Path: path})
+		_, err = c.api.DeletePath(c.ctx, &api.DeletePathRequest{TableType: table, VrfId: vrf, Path: path}, grpc.Header(&header))
+	}
+	for _, note := range header.Get(NoteKey) {
+		fmt.Fprintf(c.errs, "%s: %s\n", c.name, note)
 	}
 	return err
 }

@@ -120,13 +120,7 @@ func (m Model) intentPane() pane {
 		if !in.Until.IsZero() {
 			until = "in " + age(in.Until, st.Now)
 		}
-		kind := string(in.Kind)
-		if in.Kind == policy.IntentPin {
-			kind += " to " + in.Stance.String()
-		}
-		if in.Force {
-			kind += " (forced)"
-		}
+		kind := in.What()
 		of := scope{service: in.Service, slice: in.Slice}
 		if in.Slice.Prefix().IsValid() {
 			of.service = ""
