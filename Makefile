@@ -3,11 +3,11 @@
 GO      ?= go
 BIN     := $(CURDIR)/bin
 VERSION ?= $(shell git describe --tags --always --long --abbrev=12 --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked=$(VERSION)
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible proto
 
 all: build
 
@@ -102,6 +102,13 @@ reproducible:
 pictures: deps
 	$(GO) test -count=1 -run 'TestPicture$$' ./cmd/catchment/top -update
 	$(GO) test -count=1 -run 'TestReadme$$' ./cmd/catchment -update
+
+# The Go side of the gRPC API, after a change of its .proto file.
+proto:
+	lab/deps.sh protoc protobuf-compiler
+	GOBIN=$(BIN)/tools $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	cd pop/api/catchmentv1 && PATH="$(BIN)/tools:$$PATH" protoc --go_out=. --go_opt=paths=source_relative \
+		--go-grpc_out=. --go-grpc_opt=paths=source_relative catchment.proto
 
 clean:
 	rm -rf $(BIN)

@@ -112,7 +112,7 @@ wrong; 3 no daemon answers. The commands of gobgp have gobgp's: 0 or 1.`,
   catchment journal -f`,
 		SilenceUsage: true, SilenceErrors: true,
 		SuggestionsMinimumDistance: 2,
-		Version:                    ownVersion(),
+		Version:                    version,
 	}
 	root.SetVersionTemplate("catchment {{.Version}}\n")
 	flags := root.PersistentFlags()

@@ -4,16 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/catchment/catchment/cmd/internal/buildinfo"
 	"github.com/catchment/catchment/pop/api"
 )
 
-// version is set by the linker (-X main.version=v1.2.3); empty: what the build
-// information says.
-var version string
+var version = buildinfo.Version()
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -25,7 +23,7 @@ func (a *app) versionCommand() *cobra.Command {
 			v := struct {
 				Command string `json:"command"`
 				Daemon  string `json:"daemon,omitempty"` // empty: none answers
-			}{Command: ownVersion()}
+			}{Command: version}
 			err := a.withClient(func(c *api.Client) error {
 				st, err := c.Status(cmd.Context())
 				v.Daemon = st.Version
@@ -43,20 +41,4 @@ func (a *app) versionCommand() *cobra.Command {
 			})
 		},
 	}
-}
-
-func ownVersion() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return info.Main.Version + " " + s.Value[:12]
-		}
-	}
-	return info.Main.Version
 }

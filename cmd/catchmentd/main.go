@@ -11,11 +11,11 @@ import (
 	"io"
 	"os"
 
+	"github.com/catchment/catchment/cmd/internal/buildinfo"
 	"github.com/catchment/catchment/pop/config"
 )
 
-// version is set by the linker.
-var version = "devel"
+var version = buildinfo.Version()
 
 const usage = `usage: catchmentd --config FILE [--check-config | --dry-run]
 
@@ -50,6 +50,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	cfg, err := load(*path)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
+		if !*check {
+			tell("configuration refused: " + err.Error())
+		}
 		return 2
 	}
 	for _, w := range cfg.Warnings {

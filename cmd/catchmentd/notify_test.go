@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -33,20 +34,21 @@ func listenNotify(t *testing.T, path string) <-chan string {
 	return said
 }
 
-// hears waits for the next word that is not the watchdog's.
+// hears waits for a word, or how a STATUS= begins; those and the watchdog's may
+// come before it.
 func hears(t *testing.T, said <-chan string, want string) {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
 		select {
 		case got := <-said:
-			if got == "WATCHDOG=1" && want != got {
-				continue
-			}
-			if got != want {
+			status := strings.HasPrefix(got, "STATUS=")
+			switch {
+			case got == want || status && strings.HasPrefix(want, "STATUS=") && strings.HasPrefix(got, want):
+				return
+			case !status && got != "WATCHDOG=1":
 				t.Fatalf("systemd is told %q, want %q", got, want)
 			}
-			return
 		case <-deadline:
 			t.Fatalf("systemd is not told %q", want)
 		}
@@ -61,6 +63,7 @@ func TestNotify(t *testing.T) {
 	w.up("web")
 	said := listenNotify(t, w.file("notify"))
 	p := w.start([]string{"NOTIFY_SOCKET=" + w.file("notify"), "WATCHDOG_USEC=300000"})
+	hears(t, said, "STATUS=POP LON")
 	hears(t, said, "READY=1")
 	for range 3 {
 		hears(t, said, "WATCHDOG=1")
@@ -71,6 +74,7 @@ func TestNotify(t *testing.T) {
 	w.write("c.yaml", "no: good")
 	p.signal(syscall.SIGHUP) // the old one goes on: ready as before
 	hears(t, said, "RELOADING=1")
+	hears(t, said, "STATUS=POP LON; reload refused, nothing has changed: ")
 	hears(t, said, "READY=1")
 	w.r4.await(0, "announce "+web4)
 	p.signal(syscall.SIGTERM)
@@ -102,6 +106,11 @@ func TestNotifyLeave(t *testing.T) {
 	w.start(env).ends(1)
 	if len(said) > 0 {
 		t.Errorf("a start that failed told systemd %q", <-said)
+	}
+	w.write("c.yaml", "no: good")
+	w.start(env).ends(2) // for `systemctl status`, in one line
+	if got := <-said; !strings.HasPrefix(got, "STATUS=configuration refused: ") || !strings.Contains(got, "; ") || strings.Contains(got, "\n") {
+		t.Errorf("a configuration that is refused: %q", got)
 	}
 }
 

@@ -33,6 +33,7 @@ func (d *parts) serve(ctx context.Context) error {
 		}
 	}
 	d.log.Info("ready", "pop", d.cfg.POP, "version", version)
+	tell("POP " + string(d.cfg.POP))
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	err := d.obey(c, signals)
 	return errors.Join(err, c.join())
@@ -57,7 +58,11 @@ func (d *parts) obey(c *crew, signals <-chan os.Signal) error {
 			switch {
 			case s == syscall.SIGHUP:
 				daemon.SdNotify(false, daemon.SdNotifyReloading)
-				d.controller.Reload(c.ctx, "signal HUP") // it logs and journals what went wrong
+				if _, err := d.controller.Reload(c.ctx, "signal HUP"); err != nil { // it is logged and journaled
+					tell("POP " + string(d.cfg.POP) + "; reload refused, nothing has changed: " + err.Error())
+				} else {
+					tell("POP " + string(d.cfg.POP))
+				}
 				daemon.SdNotify(false, daemon.SdNotifyReady)
 			case s == syscall.SIGUSR2:
 				daemon.SdNotify(false, daemon.SdNotifyStopping)
