@@ -38,6 +38,7 @@ type Options struct {
 	// Reload reads the configuration again and hands it to everybody but the
 	// controller. It is called on the controller's goroutine.
 	Reload func(context.Context, *config.Config) (*config.Config, []string, error)
+	Try    Try // for plans; may be nil
 }
 
 // Controller owns the state of the POP.

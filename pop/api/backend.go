@@ -18,6 +18,7 @@ type Reader interface {
 	// Changed is closed when there is a status later than the one that a call
 	// of Status would give now.
 	Changed() <-chan struct{}
+	Planner
 }
 
 // Changer carries out what an operator asks. It fails with NotFound for a

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -218,6 +220,28 @@ func (s Supposition) validate() error {
 		return nil
 	}
 	return Errorf(Invalid, "plan: no kind %q", s.Kind)
+}
+
+// maxPlan bounds the body of a plan request, which may hold a configuration.
+const maxPlan = 16 << 20
+
+// plan answers a what-if question: to ask is to read.
+func (s *Server) plan(ctx context.Context, r PlanRequest) (Plan, error) {
+	if err := r.Validate(); err != nil {
+		return Plan{}, err
+	}
+	return s.opt.Backend.Plan(ctx, r)
+}
+
+// planned is plan over HTTP.
+func (s *Server) planned(r *http.Request) (any, error) {
+	var req PlanRequest
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxPlan))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&req); err != nil {
+		return nil, Errorf(Invalid, "request: %v", err)
+	}
+	return s.plan(r.Context(), req)
 }
 
 // Plan asks what would happen if.
