@@ -105,7 +105,7 @@ func entryIntent(in policy.Intent, what, by string) journal.Entry {
 	if in.Why != "" {
 		text += ": " + in.Why
 	}
-	if in.Force {
+	if in.Force && in.Route == nil {
 		text += " (forced: guards do not count)"
 	}
 	return journal.Entry{Kind: journal.Intent, Service: in.Service, Slice: in.Slice, By: by, Text: text, Inputs: encode(in)}

@@ -21,6 +21,7 @@ import (
 type apiListener struct {
 	socket, hidden string // final and first name of the Unix socket
 	tcp            string
+	group          int // owns the socket, too, where not 0
 }
 
 const (
@@ -81,7 +82,7 @@ func removeStale(path string) error {
 // answer in GoBGP's place; an error refuses.
 type judge func(ctx context.Context, method string, request any) (response any, err error)
 
-func (a *apiListener) options(judge judge) []server.ServerOption {
+func (a *apiListener) options(judge judge, o *Options) []server.ServerOption {
 	var hosts []string
 	if a.hidden != "" {
 		hosts = append(hosts, "unix://"+a.hidden)
@@ -92,6 +93,10 @@ func (a *apiListener) options(judge judge) []server.ServerOption {
 	if len(hosts) == 0 {
 		return nil
 	}
+	secrets := o.SeesSecrets
+	if secrets == nil {
+		secrets = func(context.Context) bool { return true }
+	}
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 		if answer, err := judge(ctx, info.FullMethod, req); answer != nil || err != nil {
 			return answer, err
@@ -99,28 +104,19 @@ func (a *apiListener) options(judge judge) []server.ServerOption {
 		return h(ctx, req)
 	}
 	stream := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-		return h(srv, &checkedStream{ss, info.FullMethod, judge})
+		if !isGoBGP(info.FullMethod) {
+			return h(srv, ss) // of ours, which judge themselves
+		}
+		return h(srv, &guarded{ss, info.FullMethod, judge, secrets})
 	}
-	return []server.ServerOption{
-		server.GrpcListenAddress(strings.Join(hosts, ",")),
-		server.GrpcOption([]grpc.ServerOption{
-			grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(stream)}),
+	opts := []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(unary), grpc.ChainStreamInterceptor(stream),
+		grpc.UnknownServiceHandler(newServices(o.APIServices).handle),
 	}
-}
-
-// checkedStream shows each message of a stream to the judge.
-type checkedStream struct {
-	grpc.ServerStream
-	method string
-	judge  judge
-}
-
-func (s *checkedStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil {
-		return err
+	if o.APICredentials != nil {
+		opts = append(opts, grpc.Creds(o.APICredentials))
 	}
-	_, err := s.judge(s.Context(), s.method, m)
-	return err
+	return []server.ServerOption{server.GrpcListenAddress(strings.Join(hosts, ",")), server.GrpcOption(opts)}
 }
 
 // publish waits until GoBGP listens and gives the socket its mode and name.
@@ -144,6 +140,11 @@ func (a *apiListener) publish(ctx context.Context, fatal <-chan error) error {
 	}
 	if err := os.Chmod(a.hidden, socketMode); err != nil {
 		return fmt.Errorf("GoBGP API: %w", err)
+	}
+	if a.group != 0 {
+		if err := os.Lchown(a.hidden, -1, a.group); err != nil {
+			return fmt.Errorf("GoBGP API: %w", err)
+		}
 	}
 	if err := os.Rename(a.hidden, a.socket); err != nil {
 		return fmt.Errorf("GoBGP API: %w", err)

@@ -48,6 +48,8 @@ import (
 	"time"
 
 	"github.com/osrg/gobgp/v3/pkg/server"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/catchment/catchment/bgp"
 )
@@ -69,6 +71,16 @@ type Options struct {
 
 	APISocket string // path of GoBGP's gRPC API; empty: none
 	APIListen string // the same on TCP, host:port
+	APIGroup  int    // number of the group that owns the socket; 0: the daemon's own
+
+	// What stands around the API; all may be nil. APICredentials tell who
+	// connects, APIServices adds services beside GoBGP's. MayChange refuses a
+	// call that changes something; SeesSecrets says whether the neighbors'
+	// passwords are shown.
+	APICredentials credentials.TransportCredentials
+	APIServices    func(grpc.ServiceRegistrar)
+	MayChange      func(ctx context.Context, call string) error
+	SeesSecrets    func(context.Context) bool
 
 	// Restarting: we come back within the time that neighbors keep our
 	// routes. Sessions are opened after the first Set, so that the table is

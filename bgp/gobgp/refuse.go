@@ -25,6 +25,11 @@ var refusedCalls = map[string]string{
 
 // judge is asked before each call of the gRPC API.
 func (s *Speaker) judge(ctx context.Context, method string, request any) (any, error) {
+	if call := callName(method); s.opts.MayChange != nil && changes(call) {
+		if err := s.opts.MayChange(ctx, call); err != nil {
+			return nil, status.Error(codes.PermissionDenied, err.Error())
+		}
+	}
 	if answer, err := s.force(ctx, callName(method), request); answer != nil || err != nil {
 		return answer, err
 	}

@@ -31,7 +31,8 @@ func (s *Speaker) Run(ctx context.Context) error {
 		cancel()
 		return fmt.Errorf("bgp: %w", err)
 	}
-	srv := server.NewBgpServer(append(a.options(s.judge), server.LoggerOption(s.glog))...)
+	a.group = s.opts.APIGroup
+	srv := server.NewBgpServer(append(a.options(s.judge, &s.opts), server.LoggerOption(s.glog))...)
 	go srv.Serve()
 	var tasks sync.WaitGroup
 	defer func() {
