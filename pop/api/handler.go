@@ -20,6 +20,16 @@ const maxRequest = 64 << 10
 // call answers one request with a value, or fails.
 type call func(*http.Request) (any, error)
 
+// PageHandler is the API for a page that the daemon serves on a listener that
+// tells nothing of who connects. Changes are allowed or not for all of them.
+func (s *Server) PageHandler(change bool) http.Handler {
+	h := s.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := local{"the page, from " + r.RemoteAddr, change, "web.change"}
+		h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), who)))
+	})
+}
+
 // Handler is the API without the socket. Who calls is known only on the
 // server's own connections, so through another one nobody may change anything.
 func (s *Server) Handler() http.Handler {
@@ -29,35 +39,44 @@ func (s *Server) Handler() http.Handler {
 		"GET /v1/services":           s.services,
 		"GET /v1/slices":             s.slices,
 		"GET /v1/explain/{slice...}": s.explain,
+		"POST /v1/plan":              s.planned,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })
 	}
 	mux.HandleFunc("GET /v1/journal", s.journal)
 	mux.HandleFunc("GET /v1/watch", s.watch)
-	for verb, f := range map[string]call{
-		"drain": s.intent(policy.IntentDrain), "hold": s.intent(policy.IntentHold),
-		"pin": s.intent(policy.IntentPin), "stop": s.intent(policy.IntentStop),
-		"undrain": s.release(policy.IntentDrain), "release": s.release(policy.IntentHold, policy.IntentPin),
-		"reload": s.reload,
-	} {
-		mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) { s.change(w, r, verb, f) })
+	for verb := range changes {
+		s.handleChange(mux, verb, func(r *http.Request) (any, error) {
+			var c Change
+			if err := decode(r, &c); err != nil {
+				return nil, err
+			}
+			return s.change(r.Context(), verb, c)
+		})
 	}
+	s.handleChange(mux, "reload", func(r *http.Request) (any, error) {
+		var none struct{}
+		if err := decode(r, &none); err != nil {
+			return nil, err
+		}
+		return s.reload(r.Context())
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, Errorf(NotFound, "no call %s %s in version 1 of the API", r.Method, r.URL.Path))
 	})
 	return mux
 }
 
-// change checks the right to change, and logs who did what.
-func (s *Server) change(w http.ResponseWriter, r *http.Request, verb string, f call) {
-	who := callerOf(r.Context())
-	if !who.mayChange(s.opt.Group) {
-		s.opt.Logger.Warn("control API: not allowed", "call", verb, "by", who.String())
-		fail(w, Errorf(Forbidden, "%s may read but not change: that takes root, the daemon's user or the configured group", who))
-		return
-	}
-	s.opt.Logger.Info("control API", "call", verb, "by", who.String())
-	reply(w, r, f)
+// handleChange asks for the right to change before anything else: who may not
+// learns no more than that.
+func (s *Server) handleChange(mux *http.ServeMux, verb string, f call) {
+	mux.HandleFunc("POST /v1/"+verb, func(w http.ResponseWriter, r *http.Request) {
+		if err := s.MayChange(r.Context(), verb); err != nil {
+			fail(w, err)
+			return
+		}
+		reply(w, r, f)
+	})
 }
 
 func (s *Server) status(r *http.Request) (any, error) {
@@ -83,58 +102,6 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	return s.opt.Backend.Explain(r.Context(), id)
 }
 
-// intent makes the call that asks for a kind of intent.
-func (s *Server) intent(kind policy.IntentKind) call {
-	return func(r *http.Request) (any, error) {
-		var c Change
-		if err := decode(r, &c); err != nil {
-			return nil, err
-		}
-		if (kind == policy.IntentPin) != (c.Stance != nil) {
-			return nil, Errorf(Invalid, "%s: a stance is needed with pin, and has no meaning otherwise", kind)
-		}
-		if kind == policy.IntentStop && (c.Service != "" || c.Slice != policy.SliceID{}) {
-			return nil, Errorf(Invalid, "stop is for the whole daemon: use drain for a service or a slice")
-		}
-		in := policy.Intent{
-			Kind: kind, Service: c.Service, Slice: c.Slice, By: callerOf(r.Context()).String(), Why: c.Why,
-			At: time.Now(), Wait: time.Duration(c.Wait), Force: c.Force,
-		}
-		if c.Stance != nil {
-			in.Stance = *c.Stance
-		}
-		if c.For > 0 {
-			in.Until = in.At.Add(time.Duration(c.For))
-		}
-		return s.opt.Backend.Intent(r.Context(), in)
-	}
-}
-
-// release makes the call that ends intents of these kinds.
-func (s *Server) release(kinds ...policy.IntentKind) call {
-	return func(r *http.Request) (any, error) {
-		var c Change
-		if err := decode(r, &c); err != nil {
-			return nil, err
-		}
-		if c.Stance != nil || c.Wait != 0 || c.For != 0 || c.Force {
-			return nil, Errorf(Invalid, "to end intents takes a service or a slice, and a why")
-		}
-		return s.opt.Backend.Release(r.Context(), Released{
-			Kinds: kinds, Service: c.Service, Slice: c.Slice, By: callerOf(r.Context()).String(), Why: c.Why,
-		})
-	}
-}
-
-func (s *Server) reload(r *http.Request) (any, error) {
-	var none struct{}
-	if err := decode(r, &none); err != nil {
-		return nil, err
-	}
-	changes, err := s.opt.Backend.Reload(r.Context(), callerOf(r.Context()).String())
-	return Reloaded{Changes: nonNil(changes)}, err
-}
-
 // Slices are those of all services, in their order.
 func (s Status) Slices() []SliceStatus {
 	var all []SliceStatus
@@ -157,22 +124,6 @@ func decode(r *http.Request, into any) error {
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Errorf(Invalid, "request: something follows the object")
-	}
-	if c, ok := into.(*Change); ok {
-		return c.validate()
-	}
-	return nil
-}
-
-func (c Change) validate() error {
-	if p := c.Slice.Prefix(); p.IsValid() && p != p.Masked() {
-		return Errorf(Invalid, "slice %v has host bits; meant is %v", p, p.Masked())
-	}
-	if c.Wait < 0 || c.For < 0 {
-		return Errorf(Invalid, "wait and for are not negative")
-	}
-	if len(c.Why) > 1000 {
-		return Errorf(Invalid, "why: at most 1000 bytes")
 	}
 	return nil
 }

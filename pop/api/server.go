@@ -2,28 +2,38 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
 // Options are what a Server needs.
 type Options struct {
-	Socket  string      // path of the Unix socket
-	Mode    fs.FileMode // of the socket; 0: 0660
-	Group   string      // name or number: owns the socket and may change things; empty: nobody more
+	Socket  string       // path of the Unix socket
+	Mode    fs.FileMode  // of the socket; 0: 0660
+	Group   string       // name or number: owns the socket and may change things; empty: nobody more
+	Listen  string       // host:port of the same over TCP with mutual TLS; empty: none
+	TLS     *TLS         // of Listen and of the gRPC server's TCP listener; nil: none
+	Page    http.Handler // what Listen serves beside /v1/; nil: nothing
 	Backend Backend
 	Logger  *slog.Logger
+	// PlainChange lets those change things who connect to the gRPC server by
+	// TCP without TLS.
+	PlainChange bool
 }
 
-// Server answers on the control socket.
+// Server answers on the control socket, and on TCP where that is configured.
 type Server struct {
 	opt   Options
+	certs *certificates // nil: no TLS
 	ready chan struct{}
+	addr  net.Addr // of Listen, once ready
 }
 
 // New makes a Server; Run starts it.
@@ -39,47 +49,116 @@ func New(o Options) (*Server, error) {
 	if o.Mode == 0 {
 		o.Mode = 0o660
 	}
-	return &Server{opt: o, ready: make(chan struct{})}, nil
+	s := &Server{opt: o, ready: make(chan struct{})}
+	if o.TLS != nil {
+		var err error
+		if s.certs, err = loadCertificates(*o.TLS, o.Logger); err != nil {
+			return nil, err
+		}
+	} else if o.Listen != "" {
+		return nil, errors.New("control API: api.listen needs api.tls")
+	}
+	return s, nil
 }
 
 func (s *Server) String() string { return "control API" }
 
-// Ready is closed when the socket answers.
+// Ready is closed when the listeners answer.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
+// Addr is where the TCP listener is, once Ready; nil without one.
+func (s *Server) Addr() net.Addr { return s.addr }
+
 // Run answers until the context ends, then lets calls that are under way
-// finish for a moment and removes the socket. A socket that cannot be had is
-// an error at once.
+// finish for a moment and removes the socket. A listener that cannot be had
+// is an error at once.
 func (s *Server) Run(ctx context.Context) error {
-	l, err := listen(ctx, s.opt.Socket, s.opt.Mode, s.opt.Group)
+	var listeners []net.Listener
+	defer func() {
+		for _, l := range listeners {
+			l.Close() // closed already is fine
+		}
+	}()
+	unix, err := listen(ctx, s.opt.Socket, s.opt.Mode, s.opt.Group)
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{
-		Handler:           s.Handler(),
+	listeners = append(listeners, unix)
+	servers := []*http.Server{s.http(ctx, s.Handler())}
+	if s.opt.Listen != "" {
+		tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.opt.Listen)
+		if err != nil {
+			return fmt.Errorf("control API: api.listen: %w", err)
+		}
+		s.addr = tcp.Addr()
+		listeners = append(listeners, tls.NewListener(tcp, s.certs.config()))
+		servers = append(servers, s.http(ctx, s.withPage()))
+	}
+	close(s.ready)
+	return serve(ctx, servers, listeners)
+}
+
+// serve runs each server on its listener until ctx ends or one fails.
+func serve(ctx context.Context, servers []*http.Server, listeners []net.Listener) error {
+	var wg sync.WaitGroup
+	done := make(chan error, len(servers))
+	for i, srv := range servers {
+		wg.Go(func() { done <- srv.Serve(listeners[i]) })
+	}
+	defer wg.Wait()
+	var failed error
+	select {
+	case err := <-done:
+		failed = fmt.Errorf("control API: %w", err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	for _, srv := range servers {
+		if err := srv.Shutdown(end); err != nil {
+			srv.Close()
+		}
+	}
+	return failed
+}
+
+func (s *Server) http(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       withCaller,
+		ConnContext:       s.connected,
 		ErrorLog:          slog.NewLogLogger(s.opt.Logger.Handler(), slog.LevelDebug),
 	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
-	close(s.ready)
-	select {
-	case err := <-done:
-		return fmt.Errorf("control API: %w", err)
-	case <-ctx.Done():
+}
+
+// connected notes who opened a connection. With TLS that is known only once
+// the handshake is over: see withPage.
+func (s *Server) connected(ctx context.Context, c net.Conn) context.Context {
+	if u, ok := c.(*net.UnixConn); ok {
+		return withCaller(ctx, processOf(u, s.opt.Group))
 	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(end); err != nil {
-		srv.Close()
+	return ctx
+}
+
+// withPage is what the TCP listener serves: the API for the holders of
+// certificates, and the page. A browser sends its certificate with whatever
+// another site makes it ask, so changes from other origins are refused.
+func (s *Server) withPage() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", s.Handler())
+	if s.opt.Page != nil {
+		mux.Handle("/", s.opt.Page)
 	}
-	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("control API: %w", err)
-	}
-	return nil
+	guarded := http.NewCrossOriginProtection().Handler(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil {
+			from, _ := net.ResolveTCPAddr("tcp", r.RemoteAddr)
+			r = r.WithContext(withCaller(r.Context(), s.certs.holder(*r.TLS, from)))
+		}
+		guarded.ServeHTTP(w, r)
+	})
 }

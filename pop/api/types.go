@@ -3,19 +3,28 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/policy"
 )
 
-// Duration is a time span that reads as Go writes it ("1.5s") in JSON.
+// Duration is a time span, in JSON as seconds with their unit ("90s",
+// "0.0015s"), which protobuf's JSON writes and Go's time.ParseDuration reads.
 type Duration time.Duration
 
 func (d Duration) String() string { return time.Duration(d).String() }
 
-// MarshalText encodes as time.Duration prints.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+// MarshalText encodes as a decimal number of seconds, exactly.
+func (d Duration) MarshalText() ([]byte, error) {
+	sign, n := "", uint64(d)
+	if d < 0 {
+		sign, n = "-", -n
+	}
+	text := fmt.Sprintf("%s%d.%09d", sign, n/1e9, n%1e9)
+	return []byte(strings.TrimSuffix(strings.TrimRight(text, "0"), ".") + "s"), nil
+}
 
 // UnmarshalText decodes what time.ParseDuration reads.
 func (d *Duration) UnmarshalText(b []byte) error {

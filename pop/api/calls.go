@@ -1,0 +1,93 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+// changes are the calls that change something, whatever they come in by.
+var changes = map[string]func(context.Context, Backend, Change) (Result, error){
+	"drain":   intent(policy.IntentDrain),
+	"hold":    intent(policy.IntentHold),
+	"pin":     intent(policy.IntentPin),
+	"stop":    intent(policy.IntentStop),
+	"undrain": release(policy.IntentDrain),
+	"release": release(policy.IntentHold, policy.IntentPin),
+}
+
+// MayChange refuses a caller without the right to change things, naming what
+// that takes, and logs who is about to change what.
+func (s *Server) MayChange(ctx context.Context, call string) error {
+	who := callerOf(ctx)
+	if err := who.mayChange(); err != nil {
+		s.opt.Logger.Warn("control API: not allowed", "call", call, "by", who.String())
+		return err
+	}
+	s.opt.Logger.Info("control API", "call", call, "by", who.String())
+	return nil
+}
+
+// Caller is who makes the call of this context, as the `by` of an intent.
+func Caller(ctx context.Context) string { return callerOf(ctx).String() }
+
+// change carries out one of changes for a caller who MayChange.
+func (s *Server) change(ctx context.Context, call string, c Change) (Result, error) {
+	if err := c.validate(); err != nil {
+		return Result{}, err
+	}
+	return changes[call](ctx, s.opt.Backend, c)
+}
+
+// reload reads the configuration again for a caller who MayChange.
+func (s *Server) reload(ctx context.Context) (Reloaded, error) {
+	lines, err := s.opt.Backend.Reload(ctx, Caller(ctx))
+	return Reloaded{Changes: nonNil(lines)}, err
+}
+
+// intent makes the call that asks for a kind of intent.
+func intent(kind policy.IntentKind) func(context.Context, Backend, Change) (Result, error) {
+	return func(ctx context.Context, b Backend, c Change) (Result, error) {
+		if (kind == policy.IntentPin) != (c.Stance != nil) {
+			return Result{}, Errorf(Invalid, "%s: a stance is needed with pin, and has no meaning otherwise", kind)
+		}
+		if kind == policy.IntentStop && (c.Service != "" || c.Slice != policy.SliceID{}) {
+			return Result{}, Errorf(Invalid, "stop is for the whole daemon: use drain for a service or a slice")
+		}
+		in := policy.Intent{
+			Kind: kind, Service: c.Service, Slice: c.Slice, By: Caller(ctx), Why: c.Why,
+			At: time.Now(), Wait: time.Duration(c.Wait), Force: c.Force,
+		}
+		if c.Stance != nil {
+			in.Stance = *c.Stance
+		}
+		if c.For > 0 {
+			in.Until = in.At.Add(time.Duration(c.For))
+		}
+		return b.Intent(ctx, in)
+	}
+}
+
+// release makes the call that ends intents of these kinds.
+func release(kinds ...policy.IntentKind) func(context.Context, Backend, Change) (Result, error) {
+	return func(ctx context.Context, b Backend, c Change) (Result, error) {
+		if c.Stance != nil || c.Wait != 0 || c.For != 0 || c.Force {
+			return Result{}, Errorf(Invalid, "to end intents takes a service or a slice, and a why")
+		}
+		return b.Release(ctx, Released{Kinds: kinds, Service: c.Service, Slice: c.Slice, By: Caller(ctx), Why: c.Why})
+	}
+}
+
+func (c Change) validate() error {
+	if p := c.Slice.Prefix(); p.IsValid() && p != p.Masked() {
+		return Errorf(Invalid, "slice %v has host bits; meant is %v", p, p.Masked())
+	}
+	if c.Wait < 0 || c.For < 0 {
+		return Errorf(Invalid, "wait and for are not negative")
+	}
+	if len(c.Why) > 1000 {
+		return Errorf(Invalid, "why: at most 1000 bytes")
+	}
+	return nil
+}
