@@ -34,7 +34,7 @@ func TestForcedRoute(t *testing.T) {
 		t.Errorf("without --force: %s", out)
 	}
 	out := w.gobgp(0, "global", "rib", "add", web4, "community", "65535:0", "--force", "--why", "ticket 4711")
-	at := w.r4.await(0, "announce "+web4+" gshut")
+	w.r4.await(0, "announce "+web4+" gshut")
 	if !strings.Contains(out, "announced by force: announce, operator: route added by force by ") {
 		t.Errorf("add says: %s", out)
 	}
@@ -51,7 +51,7 @@ func TestForcedRoute(t *testing.T) {
 	p.ends(0)
 	from := len(w.r4.settle())
 	w.start(nil)
-	at = w.r4.await(from, "open restarting", "announce "+web4+" gshut", "eor")
+	at := w.r4.await(from, "open restarting", "announce "+web4+" gshut", "eor")
 	w.gobgp(0, "global", "rib", "del", web4, "--force")
 	at = w.r4.await(at, "withdraw "+web4) // the service is down still
 	w.up("web")
