@@ -11,6 +11,7 @@ import (
 	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
 )
 
@@ -55,8 +56,12 @@ func (d *parts) onPath(p bgp.Path, withdrawn bool) {
 
 // onForced hands a route that an operator insists on to the controller.
 func (d *parts) onForced(ctx context.Context, f gobgp.Forced) (string, error) {
+	by := api.Caller(ctx)
+	if by == "unknown" { // by a connection that says nothing of who is at its end
+		by = f.By
+	}
 	return d.controller.ForceRoute(ctx, pop.RouteChange{
-		Slice: policy.SliceID(f.Prefix), Withdraw: f.Withdraw, Attributes: f.Attributes, By: f.By, Why: f.Why,
+		Slice: policy.SliceID(f.Prefix), Withdraw: f.Withdraw, Attributes: f.Attributes, By: by, Why: f.Why,
 	})
 }
 
