@@ -11,9 +11,10 @@ import (
 const (
 	// answerTime is about how long other POPs take to answer.
 	answerTime = 100 * time.Millisecond
-	// mostSteps bounds how often a plan decides, mostIdle how often in a row
-	// without anything coming of it: a service that is down and passes, say,
-	// is looked at each second for ever.
+	// mostSteps bounds how often a plan decides, mostIdle how often in a row a
+	// slice is looked at, or other POPs are asked, without anything coming of
+	// it: a service that is down and passes, say, is looked at each second
+	// for ever.
 	mostSteps = 5000
 	mostIdle  = 64
 )
@@ -21,12 +22,14 @@ const (
 // future is what comes of a situation.
 type future struct {
 	slices  map[policy.SliceID]*course
+	asked   int  // in a row, and nothing came of it
 	settled bool // nothing more would change by time alone
 }
 
 // course is what becomes of one slice.
 type course struct {
 	last       policy.SliceDecision
+	idle       int // wakes in a row of which nothing came
 	steps      []step
 	objections []objection
 }
@@ -55,7 +58,7 @@ func (s *situation) foresee(ctx context.Context, horizon time.Duration) (future,
 	for _, d := range w.view.Decision.Slices {
 		f.slices[d.Slice] = &course{last: d}
 	}
-	end, idle := w.now.Add(horizon), 0
+	end := w.now.Add(horizon)
 	for now, n := w.now, 0; n < mostSteps; n++ {
 		if err := ctx.Err(); err != nil {
 			return f, err
@@ -63,12 +66,8 @@ func (s *situation) foresee(ctx context.Context, horizon time.Duration) (future,
 		when := w.advance(now)
 		state, d := w.decider.Decide(w.state, w.in, now)
 		w.state = state
-		if f.take(d, now.Sub(w.now), when) {
-			idle = 0
-		} else {
-			idle++
-		}
-		next := w.next(d, now, idle < mostIdle)
+		f.take(d, now, now.Sub(w.now), when)
+		next := earlier(f.wake(d, now), w.wake(now))
 		if next.IsZero() {
 			f.settled = true
 			return f, nil
@@ -115,22 +114,11 @@ func (s *situation) advance(now time.Time) (when string) {
 	return when
 }
 
-// next is when a decision may come out otherwise; zero: never. Unless asleep,
-// that is also when the last one asked to be looked at again.
-func (s *situation) next(d policy.Decision, now time.Time, awake bool) time.Time {
-	var next time.Time
+// wake is when time changes an input; zero: never.
+func (s *situation) wake(now time.Time) (next time.Time) {
 	at := func(t time.Time) {
-		if t.After(now) && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if awake {
-		at(d.Wake)
-		if !d.Wake.IsZero() && !d.Wake.After(now) {
-			at(now.Add(time.Millisecond)) // as the controller's round does
-		}
-		if d.Ask {
-			at(now.Add(answerTime))
+		if t.After(now) {
+			next = earlier(next, t)
 		}
 	}
 	for _, in := range s.in.Intents {
@@ -153,11 +141,36 @@ func (s *situation) next(d policy.Decision, now time.Time, awake bool) time.Time
 	return next
 }
 
-// take notes what a decision changes, and reports whether it does.
-func (f *future) take(d policy.Decision, at time.Duration, when string) (news bool) {
-	seen := make(map[policy.SliceID]bool, len(d.Slices))
+// wake is when a decision asks to be looked at again and something may come of
+// it; zero: never.
+func (f *future) wake(d policy.Decision, now time.Time) (next time.Time) {
 	for _, sd := range d.Slices {
-		seen[sd.Slice] = true
+		if !sd.Wake.IsZero() && f.slices[sd.Slice].idle < mostIdle {
+			at := sd.Wake
+			if !at.After(now) {
+				at = now.Add(time.Millisecond) // as the controller's round does
+			}
+			next = earlier(next, at)
+		}
+	}
+	if d.Ask && f.asked < mostIdle {
+		next = earlier(next, now.Add(answerTime))
+	}
+	return next
+}
+
+// earlier is the earlier of two times of which zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// take notes what a decision changes.
+func (f *future) take(d policy.Decision, now time.Time, at time.Duration, when string) {
+	news := false
+	for _, sd := range d.Slices {
 		c := f.slices[sd.Slice]
 		if c == nil { // new
 			c = &course{last: policy.SliceDecision{Slice: sd.Slice, Service: sd.Service, Reason: policy.Reason{Code: policy.Starting}}}
@@ -168,9 +181,19 @@ func (f *future) take(d policy.Decision, at time.Duration, when string) (news bo
 			news = true
 		}
 		news = c.object(sd, at) || news || c.last.Reason.Code != sd.Reason.Code
+		if !c.last.Wake.IsZero() && !c.last.Wake.After(now) {
+			c.idle++
+		}
 		c.last = sd
 	}
-	return news
+	f.asked++
+	if !news {
+		return
+	}
+	f.asked = 0
+	for _, c := range f.slices {
+		c.idle = 0
+	}
 }
 
 // object notes which guards object from now on, and which no longer do.

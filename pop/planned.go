@@ -107,6 +107,7 @@ func (s *situation) objection(id policy.SliceID, o objection, anyway *course) ap
 // advice says what an operator can do where a guard keeps something to the end.
 func advice(id policy.SliceID, c *course) []string {
 	var out []string
+	force := false
 	for _, o := range c.objections {
 		if !o.open {
 			continue
@@ -127,12 +128,12 @@ func advice(id policy.SliceID, c *course) []string {
 			out = append(out, fmt.Sprintf("Put %v into a service of the configuration first.", id))
 			continue // not even by force
 		}
-		if c.last.Want.Action == policy.Withdraw && o.verdict.Guard != guard.NameDeadman {
-			out = append(out, fmt.Sprintf("catchment drain --slice %v --force does it over the guards; the journal keeps who did.", id))
-		}
+		force = force || c.last.Want.Action == policy.Withdraw && o.verdict.Guard != guard.NameDeadman
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	if force {
+		out = append(out, fmt.Sprintf("catchment drain --slice %v --force does it over the guards; the journal keeps who did.", id))
+	}
+	return out
 }
 
 // links says which families a neighbor's session carries. Where that cannot be

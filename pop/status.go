@@ -21,8 +21,14 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 		POP: v.Input.POP, Location: v.where[v.Input.POP], Version: c.opt.Version, Now: time.Now(), Started: c.started, DryRun: c.opt.DryRun,
 		Stopping: v.Stopping, Neighbors: v.Peers, Intents: v.Input.Intents, Alarms: v.Alarms, Guards: v.guards(),
 	}
+	by := make(map[policy.ServiceID][]api.SliceStatus, len(v.Input.Services))
+	for _, d := range v.Decision.Slices {
+		by[d.Service] = append(by[d.Service], v.slice(d))
+	}
 	for _, s := range v.Input.Services {
-		st.Services = append(st.Services, v.service(s))
+		out := v.service(s)
+		out.Slices = by[s.ID]
+		st.Services = append(st.Services, out)
 	}
 	for _, p := range v.Fleet {
 		st.Fleet = append(st.Fleet, fleetPeer(p, v.where[p.POP]))
@@ -30,20 +36,7 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 	return st, nil
 }
 
-// guards tells which guards are switched off, and why.
-func (v *View) guards() []api.GuardStatus {
-	var gs []api.GuardStatus
-	if !v.Input.Fleet.Configured {
-		for _, g := range []string{"last-pop", "stale", "correlated"} {
-			gs = append(gs, api.GuardStatus{Guard: g, Says: api.Off, Detail: "no fleet source is configured (fleet.peers or fleet.rib)"})
-		}
-	}
-	if l := v.Input.Limits; l.BlastSlices == 0 && l.BlastShare == 0 {
-		gs = append(gs, api.GuardStatus{Guard: "blast", Says: api.Off, Detail: "guards.blast sets no limit"})
-	}
-	return gs
-}
-
+// service is a service without its slices.
 func (v *View) service(s policy.Service) api.ServiceStatus {
 	out := api.ServiceStatus{ID: s.ID, Health: v.Input.Health[s.ID], Always: s.Always}
 	if load, ok := v.Input.Load[s.ID]; ok {
@@ -51,11 +44,6 @@ func (v *View) service(s policy.Service) api.ServiceStatus {
 	}
 	for _, check := range v.Checks[s.ID] {
 		out.Checks = append(out.Checks, api.CheckOf(check))
-	}
-	for _, d := range v.Decision.Slices {
-		if d.Service == s.ID {
-			out.Slices = append(out.Slices, v.slice(d))
-		}
 	}
 	return out
 }
