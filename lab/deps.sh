@@ -24,6 +24,7 @@ else
 	want ping iputils-ping
 	want tcpdump tcpdump
 	want tmux tmux
+	want stayrtr stayrtr
 fi
 [ -n "$need" ] || exit 0
 echo "The tests run against real programs. Missing, to be installed with apt-get:$need"
