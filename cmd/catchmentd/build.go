@@ -41,6 +41,7 @@ type parts struct {
 	asked      chan string  // size one: who wants the daemon to stop
 	controller *pop.Controller
 	speaker    *gobgp.Speaker
+	server     *api.Server
 	runner     *health.Runner
 	watcher    *socket.Watcher
 	bfd        *bfd.Manager
@@ -52,7 +53,12 @@ type parts struct {
 
 // load reads the configuration with every part's own judgement of its section.
 func load(path string) (*config.Config, error) {
-	return config.Load(path, config.Options{
+	return config.Load(path, judged())
+}
+
+// judged are the judges of what config itself knows nothing of.
+func judged() config.Options {
+	return config.Options{
 		Env: os.Environ(),
 		BGP: func(section map[string]any) ([]netip.Addr, error) {
 			c, err := gobgp.ParseConfig(section)
@@ -66,7 +72,8 @@ func load(path string) (*config.Config, error) {
 			return addrs, nil
 		},
 		Group: knownGroup,
-	})
+		TLS:   func(t config.TLS) error { return api.TLS(t).Check() },
+	}
 }
 
 // knownGroup refuses a name that this host has no group for. A number needs
@@ -122,19 +129,18 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
 		Addresses: vips{addresses}, Loads: loads{}, Metrics: m, Store: store,
-		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload,
+		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
 	if err := d.setChecks(cfg); err != nil {
+		return nil, err
+	}
+	if err := d.buildAPI(); err != nil {
 		return nil, err
 	}
 	if err := d.buildBGP(store, dry); err != nil {
 		return nil, err
 	}
-	server, err := api.New(api.Options{Socket: cfg.API.Socket, Group: cfg.API.Group, Backend: backend{d.controller, d}, Logger: d.log})
-	if err != nil {
-		return nil, err
-	}
-	d.tasks = d.order(j, store, m, server, addresses)
+	d.tasks = d.order(j, store, m, addresses)
 	return d, nil
 }
 
@@ -142,7 +148,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 // comes first, so that a second daemon, or one that somebody else's listener
 // is in the way of, ends before any neighbor has heard of it; the controller
 // comes when all that it orders about is there.
-func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, server *api.Server, addresses *addr.Manager) []task {
+func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, addresses *addr.Manager) []task {
 	tasks := []task{j}
 	if !d.dry { // what a dry run decides is nothing to begin with later
 		tasks = append(tasks, store)
@@ -150,7 +156,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	if d.cfg.Metrics.Listen != "" {
 		tasks = append(tasks, m.Server(d.cfg.Metrics.Listen))
 	}
-	tasks = append(tasks, server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
+	tasks = append(tasks, d.server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})
 	}
@@ -176,12 +182,12 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 	if err != nil {
 		d.log.Error("the state cannot be read", "err", err)
 	}
-	d.speaker, err = gobgp.New(gobgp.Options{
+	d.speaker, err = gobgp.New(d.withAPI(gobgp.Options{
 		Config: section, Logger: d.log, Own: d.controller.Own(d.cfg), Import: imports(d.cfg), ImportAll: d.cfg.FIB.Install,
-		Transit: d.cfg.FIB.Transit, APISocket: d.cfg.API.GoBGPSocket, APIListen: d.cfg.API.GoBGPListen, Restarting: restarting && !dry,
+		Transit: d.cfg.FIB.Transit, Restarting: restarting && !dry,
 		OnPeer: d.controller.OnPeer, OnPath: d.onPath, OnWritten: d.controller.OnWritten,
 		OnForced: d.onForced,
-	})
+	}))
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ func (s *Server) MayChange(ctx context.Context, call string) error {
 // Caller is who makes the call of this context, as the `by` of an intent.
 func Caller(ctx context.Context) string { return callerOf(ctx).String() }
 
+// Trusted reports whether who makes the call of this context may change things.
+func Trusted(ctx context.Context) bool { return callerOf(ctx).mayChange() == nil }
+
 // change carries out one of changes for a caller who MayChange.
 func (s *Server) change(ctx context.Context, call string, c Change) (Result, error) {
 	if err := c.validate(); err != nil {

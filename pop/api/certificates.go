@@ -58,15 +58,15 @@ func loadCertificates(opt TLS, log *slog.Logger) (*certificates, error) {
 func (t TLS) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
 	if err != nil {
-		return nil, fmt.Errorf("api.tls: certificate %s with key %s: %w", t.Certificate, t.Key, err)
+		return nil, fmt.Errorf("certificate %s with key %s: %w", t.Certificate, t.Key, err)
 	}
 	text, err := os.ReadFile(t.ClientCA)
 	if err != nil {
-		return nil, fmt.Errorf("api.tls.client-ca: %w", err)
+		return nil, fmt.Errorf("client-ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("api.tls.client-ca: %s holds no certificate", t.ClientCA)
+		return nil, fmt.Errorf("client-ca: %s holds no certificate", t.ClientCA)
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
@@ -125,7 +125,7 @@ func (c *certificates) stamps() ([3]stamp, error) {
 	for i, path := range []string{c.opt.Certificate, c.opt.Key, c.opt.ClientCA} {
 		info, err := os.Stat(path)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("api.tls: %w", err))
+			errs = append(errs, err)
 			continue
 		}
 		s[i] = stamp{info.ModTime(), info.Size()}

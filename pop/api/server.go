@@ -31,6 +31,7 @@ type Options struct {
 // Server answers on the control socket, and on TCP where that is configured.
 type Server struct {
 	opt   Options
+	group int           // number of opt.Group; 0: none
 	certs *certificates // nil: no TLS
 	ready chan struct{}
 	addr  net.Addr // of Listen, once ready
@@ -41,25 +42,28 @@ func New(o Options) (*Server, error) {
 	if o.Socket == "" {
 		return nil, errors.New("control API: no path for the socket (api.socket)")
 	}
-	if o.Group != "" {
-		if _, err := groupID(o.Group); err != nil {
-			return nil, fmt.Errorf("control API: %w", err)
-		}
-	}
 	if o.Mode == 0 {
 		o.Mode = 0o660
 	}
 	s := &Server{opt: o, ready: make(chan struct{})}
+	var err error
+	if o.Group != "" {
+		if s.group, err = groupID(o.Group); err != nil {
+			return nil, fmt.Errorf("control API: %w", err)
+		}
+	}
 	if o.TLS != nil {
-		var err error
 		if s.certs, err = loadCertificates(*o.TLS, o.Logger); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("control API: api.tls: %w", err)
 		}
 	} else if o.Listen != "" {
 		return nil, errors.New("control API: api.listen needs api.tls")
 	}
 	return s, nil
 }
+
+// Group is the number of the group that may change things; 0: none.
+func (s *Server) Group() int { return s.group }
 
 func (s *Server) String() string { return "control API" }
 

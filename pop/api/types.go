@@ -134,8 +134,11 @@ type Neighbor struct {
 // GuardStatus is what a guard said.
 type GuardStatus struct {
 	Guard  string `json:"guard"`
-	Says   string `json:"says"` // "allow", "veto", "weaken", "wait" or "off"
+	Says   string `json:"says"` // "allow", "veto", "weaken" or "wait"; POP-wide "on" or "off"
 	Detail string `json:"detail,omitempty"`
+	// POP-wide: what the guard does, and its limits.
+	Rule   string   `json:"rule,omitempty"`
+	Limits []string `json:"limits,omitempty"`
 }
 
 // What a guard says, in GuardStatus.Says.
@@ -144,6 +147,7 @@ const (
 	Veto   = "veto"
 	Weaken = "weaken" // something milder is done instead
 	Wait   = "wait"   // allowed later without anybody's doing
+	On     = "on"
 	Off    = "off"
 )
 

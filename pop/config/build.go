@@ -42,6 +42,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	p.decode(settings, &b.raw)
 	b.daemon()
 	b.group(o)
+	b.tlsFiles(o)
 	b.bgp(o)
 	b.bfd()
 	b.fleet()
@@ -114,7 +115,7 @@ func (b *builder) daemon() {
 	if r.API.Socket != "" && r.API.Socket == r.API.GoBGPSocket {
 		b.refuse("api.gobgp-socket", "the same as api.socket")
 	}
-	b.listen("api.gobgp-listen", r.API.GoBGPListen)
+	b.remoteAPI()
 	b.listen("metrics.listen", r.Metrics.Listen)
 	if r.Journal.MaxSize < 64<<10 {
 		b.refuse("journal.max-size", "%d bytes: want at least 64KiB", r.Journal.MaxSize)
@@ -131,7 +132,6 @@ func (b *builder) daemon() {
 	b.web()
 	c.POP, c.StateDir, c.Location = policy.POPID(r.POP), r.StateDir, b.location("location", r.Location)
 	c.Log, c.Metrics = Log(r.Log), Metrics(r.Metrics)
-	c.API = API(r.API)
 	c.FIB = FIB(r.FIB)
 	c.Journal = Journal{MaxSize: int64(r.Journal.MaxSize), Keep: r.Journal.Keep}
 	c.Stop = Stop(r.Stop)

@@ -56,8 +56,19 @@ type Log struct {
 type API struct {
 	Socket      string // Unix socket of our own control API
 	Group       string // name or number of who may use it to change things, besides root and the daemon's user
-	GoBGPSocket string // Unix socket of GoBGP's gRPC API
-	GoBGPListen string // host:port of the same
+	GoBGPSocket string // Unix socket of the gRPC server: GoBGP's API, and ours
+	GoBGPListen string // host:port of the same; with TLS where that is not nil
+	GoBGPChange bool   // whoever reaches GoBGPListen without TLS may change things
+	Listen      string // host:port of our control API and the page, by TLS only
+	TLS         *TLS   // nil: none
+}
+
+// TLS names the files of mutual TLS, in PEM.
+type TLS struct {
+	Certificate string   // of this daemon, with its chain
+	Key         string   // of Certificate
+	ClientCA    string   // signs the certificates of those who may connect
+	Change      []string // names of certificates that may change things, too; "*": every one
 }
 
 // Web says where the page is served, on loopback only.

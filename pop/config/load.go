@@ -36,6 +36,9 @@ type Options struct {
 	// Group judges api.group where it is set, a name or a number. Nil: it is
 	// taken as it is.
 	Group func(group string) error
+	// TLS judges the files of api.tls where they are set. Nil: they are taken
+	// as they are.
+	TLS func(TLS) error
 }
 
 // Load reads and validates the file at path. The ending tells the format:

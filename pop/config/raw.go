@@ -22,6 +22,9 @@ type rawConfig struct {
 		Group       string `mapstructure:"group"`
 		GoBGPSocket string `mapstructure:"gobgp-socket"`
 		GoBGPListen string `mapstructure:"gobgp-listen"`
+		GoBGPChange bool   `mapstructure:"gobgp-change"`
+		Listen      string `mapstructure:"listen"`
+		TLS         rawTLS `mapstructure:"tls"`
 	} `mapstructure:"api"`
 	Web struct {
 		Listen string `mapstructure:"listen"`
@@ -52,6 +55,13 @@ type rawConfig struct {
 	Stop struct {
 		Deadline time.Duration `mapstructure:"deadline"`
 	} `mapstructure:"stop"`
+}
+
+type rawTLS struct {
+	Certificate string   `mapstructure:"certificate"`
+	Key         string   `mapstructure:"key"`
+	ClientCA    string   `mapstructure:"client-ca"`
+	Change      []string `mapstructure:"change"`
 }
 
 type rawBFD struct {

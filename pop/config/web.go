@@ -1,21 +1,12 @@
 package config
 
-import (
-	"net"
-	"net/netip"
-)
-
 // web checks where the page is served. It asks nobody for a password, so it
 // stays on this host.
 func (b *builder) web() {
 	r := b.raw.Web
 	b.out.Web = Web{Listen: r.Listen, Change: r.Change, Default: b.defaulted["web.listen"]}
 	b.listen("web.listen", r.Listen)
-	host, _, err := net.SplitHostPort(r.Listen)
-	if r.Listen == "" || err != nil || host == "localhost" {
-		return
-	}
-	if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
+	if beyondLoopback(r.Listen) {
 		b.refuse("web.listen", "%q is beyond loopback, where the page has no way to know who asks: "+
 			"use api.listen with api.tls for the page under mutual TLS, or an SSH tunnel (ssh -L 9797:127.0.0.1:9797), "+
 			"or a reverse proxy that asks who it is", r.Listen)

@@ -1665,6 +1665,8 @@ type GuardStatus struct {
 	Guard         string                 `protobuf:"bytes,1,opt,name=guard,proto3" json:"guard,omitempty"`
 	Says          string                 `protobuf:"bytes,2,opt,name=says,proto3" json:"says,omitempty"` // allow, veto, weaken, wait or off
 	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	Rule          string                 `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`     // what it watches over, a sentence; with the POP's guards
+	Limits        []string               `protobuf:"bytes,5,rep,name=limits,proto3" json:"limits,omitempty"` // as configured; with the POP's guards
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1718,6 +1720,20 @@ func (x *GuardStatus) GetDetail() string {
 		return x.Detail
 	}
 	return ""
+}
+
+func (x *GuardStatus) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *GuardStatus) GetLimits() []string {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
 }
 
 // PeerState is a BGP neighbor.
@@ -3360,6 +3376,8 @@ type PlanObjection struct {
 	Instead       *Stance                `protobuf:"bytes,7,opt,name=instead,proto3" json:"instead,omitempty"`
 	Rung          string                 `protobuf:"bytes,8,opt,name=rung,proto3" json:"rung,omitempty"`
 	Anyway        bool                   `protobuf:"varint,9,opt,name=anyway,proto3" json:"anyway,omitempty"` // it objects now already
+	Rule          string                 `protobuf:"bytes,10,opt,name=rule,proto3" json:"rule,omitempty"`
+	Limits        []string               `protobuf:"bytes,11,rep,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3455,6 +3473,20 @@ func (x *PlanObjection) GetAnyway() bool {
 		return x.Anyway
 	}
 	return false
+}
+
+func (x *PlanObjection) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *PlanObjection) GetLimits() []string {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
 }
 
 var File_catchment_proto protoreflect.FileDescriptor
@@ -3594,11 +3626,13 @@ const file_catchment_proto_rawDesc = "" +
 	"\x11large_communities\x18\a \x03(\tR\x10largeCommunities\x12\x19\n" +
 	"\bnext_hop\x18\b \x01(\tR\anextHopB\x06\n" +
 	"\x04_medB\r\n" +
-	"\v_local_pref\"O\n" +
+	"\v_local_pref\"{\n" +
 	"\vGuardStatus\x12\x14\n" +
 	"\x05guard\x18\x01 \x01(\tR\x05guard\x12\x12\n" +
 	"\x04says\x18\x02 \x01(\tR\x04says\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x88\x03\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x12\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06limits\x18\x05 \x03(\tR\x06limits\"\x88\x03\n" +
 	"\tPeerState\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02as\x18\x02 \x01(\rR\x02as\x12 \n" +
@@ -3761,7 +3795,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\v2\x14.catchment.v1.ReasonR\x06reason\x126\n" +
 	"\tannounced\x18\x06 \x01(\v2\x18.catchment.v1.AttributesR\tannounced\x12\x19\n" +
 	"\bheard_by\x18\a \x03(\tR\aheardBy\x12\x16\n" +
-	"\x06anyway\x18\b \x01(\bR\x06anyway\"\xb5\x02\n" +
+	"\x06anyway\x18\b \x01(\bR\x06anyway\"\xe1\x02\n" +
 	"\rPlanObjection\x12\x14\n" +
 	"\x05guard\x18\x01 \x01(\tR\x05guard\x12\x12\n" +
 	"\x04says\x18\x02 \x01(\tR\x04says\x12\x16\n" +
@@ -3771,7 +3805,10 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06wanted\x18\x06 \x01(\v2\x14.catchment.v1.StanceR\x06wanted\x12.\n" +
 	"\ainstead\x18\a \x01(\v2\x14.catchment.v1.StanceR\ainstead\x12\x12\n" +
 	"\x04rung\x18\b \x01(\tR\x04rung\x12\x16\n" +
-	"\x06anyway\x18\t \x01(\bR\x06anyway2\xd3\x06\n" +
+	"\x06anyway\x18\t \x01(\bR\x06anyway\x12\x12\n" +
+	"\x04rule\x18\n" +
+	" \x01(\tR\x04rule\x12\x16\n" +
+	"\x06limits\x18\v \x03(\tR\x06limits2\xd3\x06\n" +
 	"\tCatchment\x12;\n" +
 	"\x06Status\x12\x1b.catchment.v1.StatusRequest\x1a\x14.catchment.v1.Status\x12I\n" +
 	"\bServices\x12\x1d.catchment.v1.ServicesRequest\x1a\x1e.catchment.v1.ServicesResponse\x12C\n" +
