@@ -30,15 +30,13 @@ func (s *situation) suppose(what api.Supposition, try Try) (refused string, err 
 		return "", s.supposeNeighbor(what)
 	case api.SupposeConfig:
 		return s.supposeConfig(what, try)
-	}
-	if err := s.known(what.Service, what.Slice); err != nil {
-		return "", err
-	}
-	switch what.Kind {
 	case api.SupposeUndrain:
 		return "", s.release(what, policy.IntentDrain)
 	case api.SupposeRelease:
 		return "", s.release(what, policy.IntentHold, policy.IntentPin)
+	}
+	if err := s.known(what.Service, what.Slice); err != nil {
+		return "", err
 	}
 	s.ask(what)
 	return "", nil
@@ -90,6 +88,9 @@ func (s *situation) release(what api.Supposition, kinds ...policy.IntentKind) er
 	r, n := api.Released{Kinds: kinds, Service: what.Service, Slice: what.Slice}, len(s.in.Intents)
 	s.in.Intents = slices.DeleteFunc(s.in.Intents, func(in policy.Intent) bool { return released(in, r) })
 	if len(s.in.Intents) == n {
+		if err := s.known(what.Service, what.Slice); err != nil {
+			return err
+		}
 		return api.Errorf(api.NotFound, "there is nothing to release for %s", scope(what.Service, what.Slice))
 	}
 	return nil

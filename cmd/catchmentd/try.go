@@ -1,0 +1,30 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/catchment/catchment/bgp/gobgp"
+	"github.com/catchment/catchment/pop/config"
+)
+
+// try judges a configuration as reload does, for a plan. Nobody takes it over,
+// and nothing that it names is opened: who may ask for a plan may only read.
+func try(old *config.Config, text, format string) (*config.Config, []string, error) {
+	o := judged()
+	o.TLS = nil
+	cfg, err := config.Parse(strings.NewReader(text), format, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := config.CheckReload(old, cfg); err != nil {
+		return nil, nil, err
+	}
+	if _, err := gobgp.ParseConfig(cfg.BGP); err != nil {
+		return nil, nil, err
+	}
+	changes := config.Diff(old, cfg)
+	for _, w := range cfg.Warnings {
+		changes = append(changes, "warning: "+w)
+	}
+	return cfg, changes, nil
+}
