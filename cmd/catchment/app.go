@@ -63,7 +63,7 @@ func (a *app) run(ctx context.Context, args []string, socket string) int {
 	case !started:
 		return a.usage(err, cmd)
 	case errors.As(err, &gone):
-		fmt.Fprintf(a.err, "catchment: no daemon answers on %s: %v\n%s\n", gone.Socket, gone.Err, hint(gone.Err))
+		fmt.Fprintf(a.err, "catchment: no daemon answers on %s: %v\n%s\n", gone.Where, gone.Err, hint(gone.Err))
 		return exitUnreachable
 	}
 	var status exitStatus

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,33 +18,49 @@ import (
 	"github.com/catchment/catchment/policy"
 )
 
-// Client speaks to the daemon of this host.
+// Client speaks to a daemon.
 type Client struct {
-	socket string
-	http   *http.Client
+	where string // as people say it: the path of the socket, or host:port
+	base  string // URL
+	http  *http.Client
 }
 
 // Unreachable is the error of a call that found no daemon.
 type Unreachable struct {
-	Socket string
-	Err    error
+	Where string // the path of the socket, or host:port
+	Err   error
 }
 
-func (e *Unreachable) Error() string { return fmt.Sprintf("no daemon on %s: %v", e.Socket, e.Err) }
+func (e *Unreachable) Error() string { return fmt.Sprintf("no daemon on %s: %v", e.Where, e.Err) }
 
 func (e *Unreachable) Unwrap() error { return e.Err }
 
-// NewClient makes a client of the socket at that path. It connects with the
-// first call.
+// dialTime bounds how long a connection may take.
+const dialTime = 5 * time.Second
+
+// NewClient makes a client of the socket at that path, on this host. It
+// connects with the first call.
 func NewClient(socket string) *Client {
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+	return newClient(socket, "http://catchmentd", "unix", socket, nil)
+}
+
+// NewRemoteClient makes a client of the daemon that listens at host:port
+// (api.listen), by mutual TLS: t holds our certificate and whom we trust.
+func NewRemoteClient(address string, t *tls.Config) *Client {
+	return newClient(address, "https://"+address, "tcp", address, t)
+}
+
+func newClient(where, base, network, address string, t *tls.Config) *Client {
+	return &Client{where: where, base: base, http: &http.Client{Transport: &http.Transport{
+		// No proxy, whatever the environment says.
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
+			c, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, network, address)
 			if err != nil {
-				return nil, &Unreachable{Socket: socket, Err: err}
+				return nil, &Unreachable{Where: where, Err: err}
 			}
 			return c, nil
 		},
+		TLSClientConfig: t, TLSHandshakeTimeout: dialTime, ForceAttemptHTTP2: true,
 		DisableCompression: true,
 	}}}
 }
@@ -186,7 +203,7 @@ func exchange[T any](ctx context.Context, c *Client, method, path string, body [
 
 // do sends a request; a failure that the daemon tells of is an *Error.
 func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://catchmentd/v1/"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +213,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 		if errors.As(err, &gone) {
 			return nil, gone
 		}
-		return nil, fmt.Errorf("daemon on %s: %w", c.socket, err)
+		return nil, fmt.Errorf("daemon on %s: %w", c.where, err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
@@ -205,7 +222,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	text, _ := io.ReadAll(io.LimitReader(res.Body, maxRequest))
 	var e Error
 	if json.Unmarshal(text, &e) != nil || e.Message == "" {
-		return nil, fmt.Errorf("daemon on %s: %s: %q", c.socket, res.Status, text)
+		return nil, fmt.Errorf("daemon on %s: %s: %q", c.where, res.Status, text)
 	}
 	return nil, &e
 }

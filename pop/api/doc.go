@@ -1,10 +1,13 @@
-// Package api is the control API of a POP: JSON over HTTP on a Unix socket,
-// with the types, the Server that catchmentd runs and the Client that the
-// catchment command uses.
+// Package api is the control API of a POP: JSON over HTTP on a Unix socket and
+// on TCP by mutual TLS, the same calls over gRPC (catchmentv1, described by
+// its own .proto and by reflection), with the types, the Server that
+// catchmentd runs and the Client that the catchment command uses.
 //
 // It decides who may do what and nothing else: what a POP announces, and
 // whether a guard forbids what an operator asks, is the Backend's business
-// (pop.Controller). It owns the socket and the connections on it.
+// (pop.Controller). It owns its sockets and the connections on them; the gRPC
+// server is GoBGP's, which takes Credentials, MayChange and Register from
+// here.
 //
 // # Calls
 //
@@ -15,6 +18,9 @@
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
 //	                           ?service= ?slice= ?since= (RFC 3339 or a duration
 //	                           back from now) ?limit= (the last n) ?follow=1
+//	GET  /v1/watch             Event: the whole status, then what changes, as it
+//	                           changes; one JSON object a line, or server-sent
+//	                           events to whom accepts text/event-stream
 //	POST /v1/plan              PlanRequest -> Plan; changes nothing
 //	POST /v1/drain             Change -> Result
 //	POST /v1/undrain           Change -> Result
@@ -30,8 +36,11 @@
 //
 // # Rights
 //
-// Whoever can open the socket may read; its mode (0660 by default) and its
-// directory say who that is. Changes need root, the daemon's own user, or the
-// configured group. The kernel says who calls (SO_PEERCRED), and that is the
-// `by` of an intent; nothing a caller writes can alter it.
+// Whoever can connect may read. On the Unix socket its mode (0660 by default)
+// and its directory say who that is; changes need root, the daemon's own
+// user, or the configured group. The kernel says who calls (SO_PEERCRED), and
+// that is the `by` of an intent; nothing a caller writes can alter it. On TCP
+// the certificates say it: one that api.tls.client-ca signed may read, and
+// change things if one of its names is in api.tls.change. Who may only read
+// does not see the neighbors' passwords in GoBGP's API either.
 package api

@@ -2,17 +2,10 @@ package api_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -34,74 +27,9 @@ import (
 	"github.com/catchment/catchment/pop/api/catchmentv1"
 )
 
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newAuthority(t *testing.T, name string) authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, _ := x509.ParseCertificate(der)
-	return authority{cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
-}
-
-// issue makes a certificate and its key.
-func (a authority) issue(t *testing.T, name string, serial int64) (cert, key []byte) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &k.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := x509.MarshalECPrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: text})
-}
-
-// client is the TLS side of who holds a certificate of a; nil: holds none.
-func (a authority) client(t *testing.T, trusts authority, name string) *tls.Config {
-	t.Helper()
-	pool := x509.NewCertPool()
-	pool.AddCert(trusts.cert)
-	c := &tls.Config{RootCAs: pool}
-	if name != "" {
-		cert, key := a.issue(t, name, 7)
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c
-}
-
 // remote is a POP whose API is reached by TCP: HTTP and gRPC.
 type remote struct {
-	ca            authority
+	ca            apitest.Authority
 	files         api.TLS
 	backend       *apitest.Backend
 	http, grpc    string // addresses
@@ -112,7 +40,7 @@ type remote struct {
 func newRemote(t *testing.T) *remote {
 	t.Helper()
 	dir := t.TempDir()
-	r := &remote{ca: newAuthority(t, "ours"), backend: apitest.World(), socket: filepath.Join(dir, "c"), local: filepath.Join(dir, "g")}
+	r := &remote{ca: apitest.NewAuthority(t, "ours"), backend: apitest.World(), socket: filepath.Join(dir, "c"), local: filepath.Join(dir, "g")}
 	r.files = api.TLS{Certificate: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ClientCA: filepath.Join(dir, "ca"), Change: []string{"ann"}}
 	r.renew(t, r.ca)
 	srv, err := api.New(api.Options{Socket: r.socket, Listen: "127.0.0.1:0", TLS: &r.files, Backend: r.backend, Logger: quiet(),
@@ -149,11 +77,11 @@ func newRemote(t *testing.T) *remote {
 }
 
 // renew writes a new certificate of the daemon, and who signs clients'.
-func (r *remote) renew(t *testing.T, clients authority) {
+func (r *remote) renew(t *testing.T, clients apitest.Authority) {
 	t.Helper()
 	r.renewed++
-	cert, key := r.ca.issue(t, "lon.example.net", 100+r.renewed)
-	for path, text := range map[string][]byte{r.files.Certificate: cert, r.files.Key: key, r.files.ClientCA: clients.pem} {
+	cert, key := r.ca.Issue(t, "lon.example.net", 100+r.renewed)
+	for path, text := range map[string][]byte{r.files.Certificate: cert, r.files.Key: key, r.files.ClientCA: clients.PEM} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -191,16 +119,16 @@ func (r *remote) dial(t *testing.T, target string, c credentials.TransportCreden
 // named changes things, under its own name.
 func TestRemoteRights(t *testing.T) {
 	r := newRemote(t)
-	other := newAuthority(t, "other")
+	other := apitest.NewAuthority(t, "other")
 	for _, tc := range []struct {
 		name          string
 		client        *tls.Config
 		reads, change bool
 	}{
-		{"no certificate", r.ca.client(t, r.ca, ""), false, false},
-		{"another's certificate", other.client(t, r.ca, "ann"), false, false},
-		{"a reader", r.ca.client(t, r.ca, "bob"), true, false},
-		{"an operator", r.ca.client(t, r.ca, "ann"), true, true},
+		{"no certificate", r.ca.Client(t, r.ca, ""), false, false},
+		{"another's certificate", other.Client(t, r.ca, "ann"), false, false},
+		{"a reader", r.ca.Client(t, r.ca, "bob"), true, false},
+		{"an operator", r.ca.Client(t, r.ca, "ann"), true, true},
 	} {
 		before := len(r.backend.Intents)
 		code, text, err := r.do(tc.client, "GET", "/v1/status", "")
@@ -239,7 +167,7 @@ func TestRemoteRights(t *testing.T) {
 // its reader.
 func TestOtherOrigins(t *testing.T) {
 	r := newRemote(t)
-	tr := &http.Transport{TLSClientConfig: r.ca.client(t, r.ca, "ann")}
+	tr := &http.Transport{TLSClientConfig: r.ca.Client(t, r.ca, "ann")}
 	defer tr.CloseIdleConnections()
 	req, _ := http.NewRequest("POST", "https://"+r.http+"/v1/drain", strings.NewReader("{}"))
 	req.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -257,7 +185,7 @@ func TestOtherOrigins(t *testing.T) {
 // restart; files that cannot be used change nothing.
 func TestCertificatesReload(t *testing.T) {
 	r := newRemote(t)
-	ann := r.ca.client(t, r.ca, "ann")
+	ann := r.ca.Client(t, r.ca, "ann")
 	serial := func(c *tls.Config) (int64, error) {
 		conn, err := tls.Dial("tcp", r.http, c)
 		if err != nil {
@@ -293,10 +221,10 @@ func TestCertificatesReload(t *testing.T) {
 	if n, err := serial(ann); n != 102 || err != nil {
 		t.Errorf("after a broken file: serial %d, %v", n, err)
 	}
-	other := newAuthority(t, "other")
+	other := apitest.NewAuthority(t, "other")
 	r.renew(t, other)
 	await("the new authority", func() bool { _, err := serial(ann); return err != nil })
-	if n, err := serial(other.client(t, r.ca, "carol")); n != 103 || err != nil {
+	if n, err := serial(other.Client(t, r.ca, "carol")); n != 103 || err != nil {
 		t.Errorf("who the new authority signed: %d, %v", n, err)
 	}
 }
