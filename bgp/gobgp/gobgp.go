@@ -126,6 +126,7 @@ type Speaker struct {
 
 	peers   *peerTable
 	paths   *pathTable
+	rpki    *rpkiTable
 	ready   chan struct{}
 	first   chan struct{} // closed by the first Set
 	ended   chan struct{} // closed by Stop and Leave
@@ -169,6 +170,7 @@ func New(o Options) (*Speaker, error) {
 	s.glog = newLogger(o.Logger, s.wire)
 	s.peers = newPeerTable()
 	s.paths = newPathTable(o.OnPath)
+	s.rpki = newRPKITable()
 	return s, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/catchment/catchment/bgp/rpki"
 )
 
 // SessionInfo is what an established session has agreed on, as far as it is
@@ -32,13 +34,9 @@ type SessionInfo struct {
 // Inspect asks a speaker, through the Unix socket of GoBGP's API, what its
 // established sessions have agreed on.
 func Inspect(ctx context.Context, socket string) ([]SessionInfo, error) {
-	dial := func(ctx context.Context, addr string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", addr)
-	}
-	conn, err := grpc.NewClient("passthrough:///"+socket, grpc.WithContextDialer(dial),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := dial(socket)
 	if err != nil {
-		return nil, fmt.Errorf("GoBGP API %s: %w", socket, err)
+		return nil, err
 	}
 	defer conn.Close()
 	stream, err := api.NewGobgpApiClient(conn).ListPeer(ctx, &api.ListPeerRequest{})
@@ -62,6 +60,64 @@ func Inspect(ctx context.Context, socket string) ([]SessionInfo, error) {
 			out = append(out, info)
 		}
 	}
+}
+
+func dial(socket string) (*grpc.ClientConn, error) {
+	connect := func(ctx context.Context, addr string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", addr)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+socket, grpc.WithContextDialer(connect),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("GoBGP API %s: %w", socket, err)
+	}
+	return conn, nil
+}
+
+// InspectRPKI asks a speaker in the same way what its RTR sessions say of the
+// prefixes.
+func InspectRPKI(ctx context.Context, socket string, prefixes []netip.Prefix) (RPKIView, error) {
+	conn, err := dial(socket)
+	if err != nil {
+		return RPKIView{}, err
+	}
+	defer conn.Close()
+	src := remote{api.NewGobgpApiClient(conn)}
+	view, err := listCaches(ctx, src)
+	if err == nil {
+		view.VRPs, err = listVRPs(ctx, src, view.Caches, rpki.NewFilter(prefixes))
+	}
+	if err != nil {
+		return RPKIView{}, fmt.Errorf("GoBGP API %s: %w", socket, err)
+	}
+	return view, nil
+}
+
+// remote is GoBGP by its API, as an rpkiSource.
+type remote struct{ c api.GobgpApiClient }
+
+func (r remote) ListRpki(ctx context.Context, req *api.ListRpkiRequest, fn func(*api.Rpki)) error {
+	stream, err := r.c.ListRpki(ctx, req)
+	return each(stream, err, func(m *api.ListRpkiResponse) { fn(m.GetServer()) })
+}
+
+func (r remote) ListRpkiTable(ctx context.Context, req *api.ListRpkiTableRequest, fn func(*api.Roa)) error {
+	stream, err := r.c.ListRpkiTable(ctx, req)
+	return each(stream, err, func(m *api.ListRpkiTableResponse) { fn(m.GetRoa()) })
+}
+
+// each gives what a stream, if there is one, brings to fn.
+func each[M any](stream interface{ Recv() (M, error) }, err error, fn func(M)) error {
+	for err == nil {
+		var m M
+		if m, err = stream.Recv(); err == nil {
+			fn(m)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func sessionInfo(p *api.Peer) (SessionInfo, error) {

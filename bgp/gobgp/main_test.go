@@ -138,6 +138,12 @@ func start(t testing.TB, o gobgp.Options) *speaker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, s)
+}
+
+// run runs a speaker until the test ends.
+func run(t testing.TB, s *gobgp.Speaker) *speaker {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &speaker{s, cancel, make(chan error, 1)}
 	go func() { r.done <- s.Run(ctx) }()

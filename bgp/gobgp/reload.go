@@ -188,6 +188,7 @@ func (s *Speaker) adopt(t target) {
 	s.wire.mu.Lock()
 	s.wire.reaches = reach(f)
 	s.wire.mu.Unlock()
+	s.rpki.look()
 }
 
 // sameForEver refuses changes that need a restart.

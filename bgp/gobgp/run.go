@@ -50,6 +50,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 	close(s.ready)
 	failed := make(chan error, 1)
 	tasks.Go(func() { s.tend(run, srv) })
+	tasks.Go(func() { s.followRPKI(run, srv) })
 	tasks.Go(func() {
 		if err := s.meet(run, srv); err != nil {
 			failed <- err

@@ -84,7 +84,7 @@ func (c *Cache) Set(vrps ...rpki.VRP) {
 	c.vrps, c.serial = vrps, c.serial+1
 	for conn := range c.conns {
 		// Who has hung up needs no notice.
-		_, _ = conn.Write(pdu(0, 0, 7, binary.BigEndian.AppendUint32(nil, c.serial)))
+		_, _ = conn.Write(pdu(0, 0, uint16(c.serial), binary.BigEndian.AppendUint32(nil, c.serial)))
 	}
 }
 
@@ -134,7 +134,8 @@ func (c *Cache) answer(version, kind uint8) []byte {
 	if kind == 1 { // serial query: we keep no history
 		return pdu(version, 8, 0, nil)
 	}
-	out := pdu(version, 3, 7, nil)
+	session := uint16(c.serial) // another one each time: who has the old data drops all of it
+	out := pdu(version, 3, session, nil)
 	for _, v := range c.vrps {
 		k := uint8(4)
 		if v.Prefix.Addr().Is6() {
@@ -150,7 +151,7 @@ func (c *Cache) answer(version, kind uint8) []byte {
 	if version > 0 { // refresh, retry, expire
 		end = append(end, 0, 0, 14, 16, 0, 0, 2, 88, 0, 0, 28, 32)
 	}
-	return append(out, pdu(version, 7, 7, end)...)
+	return append(out, pdu(version, 7, session, end)...)
 }
 
 func pdu(version, kind uint8, session uint16, body []byte) []byte {
