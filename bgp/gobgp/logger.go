@@ -21,10 +21,12 @@ type logger struct {
 	wire  *wire
 	fatal chan error
 	trial atomic.Bool // a failure is expected and returned to the caller
+
+	synced chan struct{} // size one: v3 has ended the restart for all neighbors
 }
 
 func newLogger(out *slog.Logger, w *wire) *logger {
-	return &logger{out: out, wire: w, fatal: make(chan error, 1)}
+	return &logger{out: out, wire: w, fatal: make(chan error, 1), synced: make(chan struct{}, 1)}
 }
 
 func (l *logger) die(msg string, f log.Fields) {
@@ -55,6 +57,11 @@ func (l *logger) Info(msg string, f log.Fields) {
 		l.wire.up(f)
 	case "Peer Down":
 		l.wire.down(f)
+	case "sync finished":
+		select {
+		case l.synced <- struct{}{}:
+		default: // asked for already
+		}
 	}
 	l.print(slog.LevelInfo, msg, f)
 }

@@ -231,6 +231,8 @@ func (s *Speaker) tend(ctx context.Context, srv *server.BgpServer) {
 			if s.opts.OnWritten != nil {
 				s.opts.OnWritten(f.start, f.end.Sub(f.start))
 			}
+		case <-s.glog.synced: // at once: a late neighbor may be about to connect
+			s.rearm(ctx, srv)
 		case <-tick.C:
 			s.doubt(ctx, srv)
 			s.wake(ctx, srv)
