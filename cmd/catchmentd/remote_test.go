@@ -1,18 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/catchment/catchment/bgp/gobgp/cli"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/api/apitest"
@@ -84,8 +87,13 @@ func TestRemoteAPI(t *testing.T) {
 		w.write(name+".key", string(key))
 		host, port, _ := strings.Cut(at(51000), ":")
 		run := func(args ...string) (string, error) {
-			out, err := exec.CommandContext(soon(t), stock, append([]string{"-u", host, "-p", port, "--tls", "--tls-ca-file", w.file("ca.pem"),
-				"--tls-client-cert-file", w.file(name + ".pem"), "--tls-client-key-file", w.file(name + ".key")}, args...)...).CombinedOutput()
+			args = append([]string{"-u", host, "-p", port, "--tls", "--tls-ca-file", w.file("ca.pem"),
+				"--tls-client-cert-file", w.file(name + ".pem"), "--tls-client-key-file", w.file(name + ".key")}, args...)
+			out, err := exec.CommandContext(soon(t), stock, args...).CombinedOutput()
+			var ours bytes.Buffer
+			if status := cli.Run(soon(t), cli.Options{Name: "catchment", Out: &ours, Err: &ours}, args); (status == 0) != (err == nil) || ages.ReplaceAllString(ours.String(), "") != ages.ReplaceAllString(string(out), "") {
+				t.Errorf("%q: the stock client says %v\n%s\nours %d\n%s", args, err, out, status, &ours)
+			}
 			return string(out), err
 		}
 		if out, err := run("global", "rib"); err != nil || !strings.Contains(out, web4) {
@@ -100,6 +108,9 @@ func TestRemoteAPI(t *testing.T) {
 		t.Errorf("%+v, %v", e.Slice, err)
 	}
 }
+
+// ages of routes differ from one call to the next.
+var ages = regexp.MustCompile(`\d\d:\d\d:\d\d`)
 
 // stockClient builds GoBGP's own client of the pinned module.
 func stockClient(t *testing.T) string {
