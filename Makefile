@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible proto
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible test-package proto
 
 all: build
 
@@ -87,6 +87,12 @@ sbom: build
 # A Debian package, by dpkg-deb.
 deb: docs sbom
 	@configs/packaging/deb.sh $(BIN) $(VERSION) $$($(GO) env GOARCH)
+
+# The package installed, run, upgraded and removed on a booted machine: a clean
+# Debian with systemd, in namespaces of its own.
+test-package:
+	@for n in 1 2; do COMPRESS=none $(MAKE) -s deb BIN=$(BIN)/package/$$n VERSION=v0.0.$$n-0-gtest >/dev/null || exit 1; done
+	@configs/packaging/booted.sh $(BIN)/package/1/*.deb $(BIN)/package/2/*.deb
 
 # A container image with the two programs and nothing else, by docker.
 DOCKER ?= docker
