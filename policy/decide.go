@@ -93,6 +93,9 @@ func (r *round) decide(t target) {
 	out := SliceDecision{Service: t.service.ID, Slice: t.slice, Before: s.Stance, Want: w.stance, Why: w.why, Wake: w.wake, Leaving: s.Leaving, Intent: w.intent}
 	stance, reason := r.guard(t, s, w, &out)
 	r.settle(t, &s, stance, reason)
+	if why := r.in.Invalid[t.slice]; why != "" && s.Stance.Announced() {
+		r.out.Alarms = append(r.out.Alarms, Alarm{Name: AlarmInvalid, Service: t.service.ID, Slice: t.slice, Detail: "announced, and RPKI-invalid: " + why})
+	}
 	out.Stance, out.Reason, out.Since = s.Stance, s.Reason, s.Since
 	out.Changed = out.Stance != out.Before
 	r.out.Slices = append(r.out.Slices, out)

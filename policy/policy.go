@@ -278,6 +278,9 @@ type Input struct {
 	Load   map[ServiceID]float64 `json:"load,omitempty"`
 	Fleet  Fleet                 `json:"fleet"`
 	Limits Limits                `json:"limits"`
+	// Invalid says of slices that the RPKI calls their announcement by us
+	// invalid (RFC 6811), with why. Where nothing is known nothing is in it.
+	Invalid map[SliceID]string `json:"invalid,omitempty"`
 }
 
 // Limits are the POP-wide settings of the guards.

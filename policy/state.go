@@ -79,6 +79,10 @@ type SliceDecision struct {
 	Intent *Intent `json:"intent,omitempty"`
 }
 
+// AlarmInvalid is the name of the alarm for a slice that is announced although
+// the RPKI calls it invalid: what is announced is never withdrawn for that.
+const AlarmInvalid = "rpki-invalid"
+
 // Alarm is something a person should look at.
 type Alarm struct {
 	Name    string    `json:"name"` // the guard's or rule's name

@@ -46,6 +46,7 @@ type world struct {
 	reload   func(*config.Config) (*config.Config, []string, error)
 	midway   func()          // called in the midst of each round
 	asked    context.Context // of the last reload
+	invalid  map[netip.Prefix]string
 	session  bgp.SessionState
 	cfg      *config.Config
 	c        *pop.Controller
@@ -77,7 +78,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	w.c = pop.New(pop.Options{
-		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Loads: w,
+		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Loads: w, RPKI: w,
 		Store: w.store, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		Reload: func(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
 			w.asked = ctx

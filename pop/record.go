@@ -15,7 +15,7 @@ import (
 
 // guardNames are the alarms that come and go with the guards' words.
 var guardNames = []string{
-	guard.NameOwnPrefix, guard.NameDeadman, guard.NameLastPOP, guard.NameStale, guard.NameCorrelated, guard.NameBlast,
+	guard.NameOwnPrefix, guard.NameDeadman, guard.NameLastPOP, guard.NameStale, guard.NameCorrelated, guard.NameBlast, policy.AlarmInvalid,
 }
 
 // record writes down what a decision changed: in the journal, the log, the
@@ -74,6 +74,10 @@ func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input) jour
 	inputs := in
 	inputs.Services = nil // in the configuration; one service only matters here
 	inputs.Health = map[policy.ServiceID]policy.Health{s.Service: in.Health[s.Service]}
+	inputs.Invalid = nil
+	if why := in.Invalid[s.Slice]; why != "" {
+		inputs.Invalid = map[policy.SliceID]string{s.Slice: why}
+	}
 	inputs.Fleet.Peers = nil
 	for _, p := range in.Fleet.Peers {
 		p.Slices = map[policy.SliceID]policy.PeerSlice{s.Slice: p.Slices[s.Slice]}

@@ -128,7 +128,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	d.watcher = socket.NewWatcher(socket.Options{Logger: d.log, OnHint: d.runner.Hint})
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, RPKI: announcer{d}, Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
 	if err := d.setChecks(cfg); err != nil {

@@ -68,6 +68,9 @@ func (d *parts) onForced(ctx context.Context, f gobgp.Forced) (string, error) {
 // OnWire asks the speaker what it has sent.
 func (a announcer) OnWire(p netip.Prefix) bool { return a.d.speaker.OnWire(p) }
 
+// Invalid asks the speaker what the RPKI calls invalid.
+func (a announcer) Invalid() map[netip.Prefix]string { return a.d.speaker.Invalid() }
+
 // vips is the address manager in the controller's words.
 type vips struct{ m *addr.Manager }
 

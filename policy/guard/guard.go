@@ -42,24 +42,45 @@ func object(a policy.GuardAnswer, format string, args ...any) policy.GuardVerdic
 
 // OwnPrefix lets nothing be announced that is not configured. The speaker has
 // the same rule once more in its export policy.
+//
+// It lets nothing begin to be announced that the RPKI calls invalid, unless it
+// is forced. What is announced stays, and what has been announced here comes
+// back where nobody else is known to announce it: a ROA or a cache that is
+// wrong must not take a service off the air.
 type OwnPrefix struct{}
 
 // Name returns "own-prefix".
 func (OwnPrefix) Name() string { return NameOwnPrefix }
 
-// Ask vetoes announcing a slice that no service lists.
+// Ask vetoes announcing a slice that no service lists, or that is invalid.
 func (OwnPrefix) Ask(q policy.Question) policy.GuardVerdict {
 	if !q.To.Announced() {
 		return allow("")
 	}
-	for _, s := range q.Input.Services {
-		if slices.Contains(s.Slices, q.Slice) || slices.Contains(s.Cover, q.Slice) {
-			return allow("")
-		}
+	v := allow("")
+	listed := slices.ContainsFunc(q.Input.Services, func(s policy.Service) bool {
+		return slices.Contains(s.Slices, q.Slice) || slices.Contains(s.Cover, q.Slice)
+	})
+	why := q.Input.Invalid[q.Slice]
+	switch {
+	case !listed:
+		v = object(policy.Veto, "%v is not a prefix of any configured service", q.Slice)
+	case why == "" || q.From.Announced():
+	case q.Forced:
+		v.Detail = "forced although RPKI-invalid: " + why
+	case q.State.Served && nobodyElse(q):
+		v.Detail = "nobody else announces it, although RPKI-invalid: " + why
+	default:
+		v = object(policy.Veto, "RPKI-invalid: %s", why)
 	}
-	v := object(policy.Veto, "%v is not a prefix of any configured service", q.Slice)
-	v.Alarm = true
+	v.Alarm = v.Answer != policy.Allow
 	return v
+}
+
+// nobodyElse reports whether no other POP is known to announce the slice.
+func nobodyElse(q policy.Question) bool {
+	fresh := func(p policy.Peer) bool { return p.Fresh(q.Input.Limits, q.Now) }
+	return len(count(q, fresh).staying) == 0
 }
 
 // Deadman holds everything while the health runner shows no sign of life: its

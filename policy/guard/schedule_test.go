@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ func TestSchedules(t *testing.T) {
 // TestSchedulesFindAMissingGuard shows that the invariants can fail: without a
 // guard they are broken within a few thousand schedules.
 func TestSchedulesFindAMissingGuard(t *testing.T) {
-	for _, name := range []string{guard.NameLastPOP, guard.NameStale, guard.NameBlast, guard.NameDeadman, guard.NameCorrelated} {
+	for _, name := range []string{guard.NameOwnPrefix, guard.NameLastPOP, guard.NameStale, guard.NameBlast, guard.NameDeadman, guard.NameCorrelated} {
 		broken := false
 		for seed := uint64(1); seed < 20_000 && !broken; seed++ {
 			broken = newWorld(seed, without(name)).play(steps) != nil
@@ -148,6 +149,9 @@ func (w *world) clock(p *node) time.Time { return w.now.Add(p.skew) }
 func (w *world) decide(p *node) {
 	before := p.state
 	p.state, p.last = p.decider.Decide(p.state, p.in, w.clock(p))
+	if err := w.regardless(p, before); err != nil && w.broken == nil {
+		w.broken = err
+	}
 	for _, d := range p.last.Slices {
 		if d.Stance.Less(d.Before) {
 			p.losses = append(p.losses, w.now)
@@ -164,6 +168,23 @@ func (w *world) decide(p *node) {
 	if err := w.local(p, before); err != nil && w.broken == nil {
 		w.broken = fmt.Errorf("%s at %v: %w", p.name, w.now.Sub(t0), err)
 	}
+}
+
+// regardless checks that what is announced stays or goes as it would without
+// any word of the RPKI.
+func (w *world) regardless(p *node, before policy.State) error {
+	if len(p.in.Invalid) == 0 {
+		return nil
+	}
+	in := p.in
+	in.Invalid = nil
+	without, _ := p.decider.Decide(before, in, w.clock(p))
+	for id, s := range before.Slices {
+		if got, want := p.state.Slices[id].Stance, without.Slices[id].Stance; s.Stance.Announced() && got != want {
+			return fmt.Errorf("own-prefix: %v went from %v to %v, without the RPKI's word to %v", id, s.Stance, got, want)
+		}
+	}
+	return nil
 }
 
 // ask carries a's question to b and, unless it is lost, b's answer back. What
@@ -225,7 +246,7 @@ func (p *node) peer(name policy.POPID) *policy.Peer {
 func (w *world) step() {
 	p := w.pops[w.rng.IntN(len(w.pops))]
 	q := w.pops[w.rng.IntN(len(w.pops))]
-	switch k := w.rng.IntN(16); k {
+	switch k := w.rng.IntN(17); k {
 	case 0, 1, 2, 3:
 		w.note("%s down", p.name)
 		w.health(p, policy.Health{Verdict: policy.Down, Failing: []policy.Failure{{Check: policy.CheckID(fmt.Sprintf("c%d", w.rng.IntN(3)))}}})
@@ -256,6 +277,13 @@ func (w *world) step() {
 		p.in.Services[0].Slices = p.in.Services[0].Slices[:slicesPerPOP]
 		p.state.Slices[sliceN(200)] = policy.SliceState{Service: "web"}
 		p.in.Intents = append(p.in.Intents, policy.Intent{Kind: policy.IntentPin, By: "eng", Slice: sliceN(200), Stance: policy.Stance{Action: policy.Announce}})
+	case 12:
+		id := sliceN(w.rng.IntN(slicesPerPOP))
+		p.in.Invalid = map[policy.SliceID]string{id: "its ROA is not for us"}
+		if w.rng.IntN(2) == 0 {
+			p.in.Invalid = nil
+		}
+		w.note("%s hears of invalid %v", p.name, p.in.Invalid)
 	default:
 		if p != q {
 			answered := w.rng.IntN(4) > 0
@@ -324,6 +352,12 @@ func (w *world) local(p *node, before policy.State) error {
 			return fmt.Errorf("own-prefix: %v is announced", id)
 		}
 		was := before.Slices[id].Stance
+		alone := !slices.ContainsFunc(p.in.Fleet.Peers, func(q policy.Peer) bool {
+			return w.clock(p).Sub(q.Heard) <= 5*time.Second && guard.WhyNot(q, id) == ""
+		})
+		if p.in.Invalid[id] != "" && s.Stance.Announced() && !was.Announced() && s.Reason.Code != policy.Guarded && !(alone && before.Slices[id].Served) {
+			return fmt.Errorf("own-prefix: %v is announced although it is invalid, because %v", id, s.Reason)
+		}
 		if !s.Stance.Less(was) || len(p.in.Intents) > 0 {
 			continue
 		}
