@@ -3,11 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,15 +34,20 @@ type app struct {
 	out, err io.Writer
 	socket   string
 	json     bool
+	colour   string // auto, always or never
+
+	env  func(string) string
+	size func() (width, height int) // of the terminal, in tests
 
 	gobgpSocket string // where GoBGP's API is; empty: the usual place
 
 	poll     time.Duration // between looks of drain --wait
 	patience time.Duration // how long a guard must object until drain --wait gives up
+	retry    time.Duration // between attempts of --watch to reach a daemon that is gone
 }
 
 func newApp(out, err io.Writer) *app {
-	return &app{out: out, err: err, poll: 200 * time.Millisecond, patience: 3 * time.Second}
+	return &app{out: out, err: err, env: os.Getenv, poll: 200 * time.Millisecond, patience: 3 * time.Second, retry: time.Second}
 }
 
 // run carries out one command line and returns the exit status.
@@ -51,7 +57,13 @@ func (a *app) run(ctx context.Context, args []string, socket string) int {
 	if status, ok := a.gobgp(ctx, root, args); ok {
 		return status
 	}
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if all := []string{colourAuto, colourAlways, colourNever}; !slices.Contains(all, a.colour) {
+			return usagef("--color %q: want one of %s", a.colour, strings.Join(all, ", "))
+		}
+		started = true
+		return nil
+	}
 	root.SetArgs(args)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
@@ -118,10 +130,12 @@ wrong; 3 no daemon answers. The commands of gobgp have gobgp's: 0 or 1.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (or CATCHMENT_SOCKET)")
 	flags.BoolVarP(&a.json, "json", "j", false, "print JSON, for machines")
+	flags.StringVar(&a.colour, "color", colourAuto, "`when` to use colours: auto (on a terminal, and unless NO_COLOR is set), always or never")
 	root.AddCommand(
 		top.Command(&a.socket),
-		a.statusCommand(), a.servicesCommand(), a.explainCommand(), a.journalCommand(),
-		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.releaseCommand(),
+		a.statusCommand(), a.popCommand(), a.serviceCommand(), a.sliceCommand(), a.checkCommand(), a.guardCommand(),
+		a.explainCommand(), a.journalCommand(), a.planCommand(),
+		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.pinCommand(), a.releaseCommand(),
 		a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),
 	)
 	addGobgp(root)
@@ -133,15 +147,4 @@ func (a *app) withClient(f func(*api.Client) error) error {
 	c := api.NewClient(a.socket)
 	defer c.Close()
 	return f(c)
-}
-
-// print writes v as JSON if asked to, and what text writes otherwise.
-func (a *app) print(v any, text func(io.Writer)) error {
-	if !a.json {
-		text(a.out)
-		return nil
-	}
-	e := json.NewEncoder(a.out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,14 +50,14 @@ func parseSlice(s string) (policy.SliceID, error) {
 	if s == "" {
 		return policy.SliceID{}, nil
 	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return policy.SliceID{}, usagef("--slice %q is no prefix; want one such as 192.0.2.0/24 or 2001:db8::/48", s)
-	}
-	if p != p.Masked() {
-		return policy.SliceID{}, usagef("--slice %v has host bits; did you mean %v?", p, p.Masked())
-	}
-	return policy.SliceID(p), nil
+	p, err := prefixOf("--slice", s)
+	return policy.SliceID(p), err
+}
+
+// changing makes the service and --slice of cmd complete.
+func (a *app) changing(cmd *cobra.Command) *cobra.Command {
+	a.completeFlag(cmd, "slice", sliceNames)
+	return a.completed(cmd, serviceNames)
 }
 
 // changeCall is one of the client's calls that change something.

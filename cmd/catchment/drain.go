@@ -56,7 +56,7 @@ returns 1 and says why if a guard keeps a slice here.`,
 	cmd.Flags().DurationVar(&f.wait, "within", 0, "longest de-preferred stay, instead of the service's drain.wait")
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when the slices are withdrawn")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "with --wait: give up waiting (not the drain) after this time")
-	return cmd
+	return a.changing(cmd)
 }
 
 func (a *app) undrainCommand() *cobra.Command {
@@ -78,7 +78,7 @@ func (a *app) undrainCommand() *cobra.Command {
 		},
 	}
 	f.common(cmd)
-	return cmd
+	return a.changing(cmd)
 }
 
 // drainAndWait follows a drain until every slice is withdrawn.

@@ -14,55 +14,45 @@ import (
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.completed(a.showing(&cobra.Command{
 		Use:   "explain SLICE|ADDRESS|SERVICE",
 		Short: "Why a slice is announced as it is, and what would change it",
 		Example: `  catchment explain 192.0.2.0/24
   catchment explain 2001:db8:100::1      # the slice with that address
-  catchment explain web                  # every slice of the service`,
+  catchment explain web --watch          # every slice of the service`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withClient(func(c *api.Client) error { return a.explain(cmd.Context(), c, args[0]) })
-		},
-	}
+	}, explain), either(sliceNames, serviceNames))
 }
 
-func (a *app) explain(ctx context.Context, c *api.Client, what string) error {
-	all, err := c.Slices(ctx)
+func explain(ctx context.Context, c *api.Client, st api.Status, args []string) (view, error) {
+	ids, err := resolve(st.Slices(), args[0])
 	if err != nil {
-		return err
-	}
-	ids, err := resolve(all, what)
-	if err != nil {
-		return err
+		return view{}, err
 	}
 	var out []api.Explanation
 	for _, id := range ids {
 		e, err := c.Explain(ctx, id)
 		if err != nil {
-			return err
+			return view{}, err
 		}
 		out = append(out, e)
 	}
-	return a.print(out, func(w io.Writer) {
+	return view{out, func(w io.Writer) {
 		for i, e := range out {
 			if i > 0 {
 				fmt.Fprintln(w)
 			}
 			writeExplanation(w, e)
 		}
-	})
+	}}, nil
 }
 
 // resolve finds the slices that an argument means: a prefix, the longest one
 // that holds an address, or all of a service.
 func resolve(all []api.SliceStatus, what string) ([]policy.SliceID, error) {
 	if strings.Contains(what, "/") {
-		p, err := netip.ParsePrefix(what)
-		if err != nil {
-			return nil, usagef("%q is no prefix; want one such as 192.0.2.0/24 or 2001:db8::/48", what)
-		}
-		return []policy.SliceID{policy.SliceID(p.Masked())}, nil
+		p, err := prefixOf("SLICE", what)
+		return []policy.SliceID{policy.SliceID(p)}, err
 	}
 	if addr, err := netip.ParseAddr(what); err == nil {
 		var best netip.Prefix
@@ -96,9 +86,30 @@ func writeExplanation(w io.Writer, e api.Explanation) {
 	if s.Stance.Action == policy.Announce && s.Rung != "" {
 		stance += ", rung " + s.Rung
 	}
-	fmt.Fprintf(w, "%s of %s at %s: %s, for %s\n", s.Slice, s.Service, e.POP, stance, age(e.Now, s.Since))
-	t := newTable()
-	t.indent = "  "
+	fmt.Fprintf(w, "%s of %s at %s: %s, for %s\n", paint(w, strong, s.Slice.String()), s.Service, e.POP,
+		paint(w, styles[s.Stance.Action.String()], stance), age(e.Now, s.Since))
+	t := facts()
+	writeStance(t, s)
+	if e.Always {
+		t.row("health", "not asked: the service is announced always")
+	} else {
+		t.row("health", fmt.Sprintf("%s for %s, %.0f %% of capacity", e.Health.Verdict, age(e.Now, e.Health.Since), e.Health.Fraction*100))
+	}
+	if e.Load != nil {
+		t.row("load", fmt.Sprintf("%.0f", *e.Load))
+	}
+	t.write(w)
+	writeInputs(w, e)
+	writeSection(w, "What would change it", e.WouldChange)
+	var lines []string
+	for _, j := range e.Journal {
+		lines = append(lines, journalTime(j)+"  "+oneLine(j.Text))
+	}
+	writeSection(w, "Journal", lines)
+}
+
+// writeStance is what a slice does and why.
+func writeStance(t *table, s api.SliceStatus) {
 	t.row("reason", oneLine(s.Reason.String()))
 	if s.Wanted != nil {
 		why := ""
@@ -127,22 +138,6 @@ func writeExplanation(w io.Writer, e api.Explanation) {
 		}
 		t.row("guard "+g.Guard, says)
 	}
-	if e.Always {
-		t.row("health", "not asked: the service is announced always")
-	} else {
-		t.row("health", fmt.Sprintf("%s for %s, %.0f %% of capacity", e.Health.Verdict, age(e.Now, e.Health.Since), e.Health.Fraction*100))
-	}
-	if e.Load != nil {
-		t.row("load", fmt.Sprintf("%.0f", *e.Load))
-	}
-	t.write(w)
-	writeInputs(w, e)
-	writeSection(w, "What would change it", e.WouldChange)
-	var lines []string
-	for _, j := range e.Journal {
-		lines = append(lines, journalTime(j)+"  "+oneLine(j.Text))
-	}
-	writeSection(w, "Journal", lines)
 }
 
 // writeInputs prints the parts that a decision is made of.

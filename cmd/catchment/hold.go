@@ -26,8 +26,42 @@ func (a *app) holdCommand() *cobra.Command {
 		},
 	}
 	f.common(cmd)
+	a.changing(cmd)
 	cmd.Flags().DurationVar(&f.span, "for", 0, "ends by itself after this time; 0: when it is released")
 	return cmd
+}
+
+func (a *app) pinCommand() *cobra.Command {
+	var f changeFlags
+	cmd := &cobra.Command{
+		Use:   "pin [SERVICE] STANCE",
+		Short: "Announce or withdraw whatever health says, until it is released",
+		Long: `Announce or withdraw whatever health says, until it is released. STANCE is
+announce, withdraw, or the number of a rung: 0 is normal, 1 the first of the
+ladder. The guards are asked as always; ` + "`catchment plan pin`" + ` says what they
+would say.`,
+		Example: `  catchment pin web 1 --why "the other transit is full"
+  catchment pin withdraw --slice 192.0.2.0/24 --for 10m`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ch, err := f.change(args[:len(args)-1])
+			if err != nil {
+				return err
+			}
+			stance, err := parseStance(args[len(args)-1])
+			if err != nil {
+				return err
+			}
+			ch.Stance = &stance
+			return a.withClient(func(c *api.Client) error {
+				_, err := a.do(cmd.Context(), c, (*api.Client).Pin, ch)
+				return err
+			})
+		},
+	}
+	f.common(cmd)
+	f.strong(cmd)
+	return a.changing(cmd)
 }
 
 func (a *app) releaseCommand() *cobra.Command {
@@ -49,5 +83,5 @@ func (a *app) releaseCommand() *cobra.Command {
 		},
 	}
 	f.common(cmd)
-	return cmd
+	return a.changing(cmd)
 }

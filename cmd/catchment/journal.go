@@ -44,6 +44,8 @@ func (a *app) journalCommand() *cobra.Command {
 	cmd.Flags().StringVar(&service, "service", "", "only entries of this service")
 	cmd.Flags().StringVar(&slice, "slice", "", "only entries of this slice")
 	cmd.Flags().StringVar(&since, "since", "", "only later ones: a `time` such as 2030-01-31T13:00:00Z, or a duration such as 2h")
+	a.completeFlag(cmd, "service", serviceNames)
+	a.completeFlag(cmd, "slice", sliceNames)
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,21 +15,14 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.showing(&cobra.Command{
 		Use:     "status",
 		Short:   "What this POP announces, its neighbors, the other POPs, alarms",
-		Example: "  catchment status\n  catchment status -j | jq '.alarms'",
+		Example: "  catchment status\n  catchment status --watch\n  catchment status -j | jq '.alarms'",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withClient(func(c *api.Client) error {
-				st, err := c.Status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return a.print(st, func(w io.Writer) { writeStatus(w, st) })
-			})
-		},
-	}
+	}, func(_ context.Context, _ *api.Client, st api.Status, _ []string) (view, error) {
+		return view{st, func(w io.Writer) { writeStatus(w, st) }}, nil
+	})
 }
 
 func writeStatus(w io.Writer, st api.Status) {
@@ -48,7 +42,7 @@ func writeStatus(w io.Writer, st api.Status) {
 		if about != "" {
 			about = " " + about + ":"
 		}
-		fmt.Fprintf(w, "ALARM %s for %s:%s %s\n", al.Name, age(st.Now, al.Since), about, oneLine(al.Detail))
+		fmt.Fprintf(w, paint(w, bad, "ALARM")+" %s for %s:%s %s\n", al.Name, age(st.Now, al.Since), about, oneLine(al.Detail))
 	}
 	fmt.Fprintln(w)
 	writeSlices(w, st.Now, st.Slices())
@@ -67,15 +61,11 @@ func writeStatus(w io.Writer, st api.Status) {
 func writeSlices(w io.Writer, now time.Time, all []api.SliceStatus) {
 	t := newTable("SLICE", "SERVICE", "STANCE", "RUNG", "SINCE", "REASON")
 	for _, s := range all {
-		id := s.Slice.String()
-		if s.Cover {
-			id += " (cover)"
-		}
 		reason := s.Reason.String()
 		if s.Note != "" {
 			reason += "; " + s.Note
 		}
-		t.row(id, string(s.Service), s.Stance.Action.String(), s.Rung, age(now, s.Since), oneLine(reason))
+		t.row(sliceName(s), string(s.Service), s.Stance.Action.String(), s.Rung, age(now, s.Since), oneLine(reason))
 	}
 	t.write(w)
 }

@@ -201,7 +201,7 @@ func ago(d time.Duration) time.Time { return Now.Add(-d) }
 func World() *Backend {
 	return &Backend{POP: api.Status{
 		POP: "LON", Version: "v0.1.0", Now: Now, Started: ago(50 * time.Hour),
-		Services: []api.ServiceStatus{web(), resolver()}, Neighbors: neighbors(), Fleet: fleet(),
+		Services: []api.ServiceStatus{web(), resolver()}, Neighbors: neighbors(), Fleet: fleet(), Guards: guards(),
 		Alarms: []api.Alarm{{
 			Name: "last-pop", Service: "resolver-with-a-long-name", Slice: slice("2001:db8:5353:5353::/64"), Since: ago(90 * time.Second),
 			Detail: "no other POP announces it, 1 needed",

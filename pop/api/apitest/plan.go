@@ -69,3 +69,18 @@ func planned() api.Plan {
 		Notes: []string{"The other POPs are taken to go on as they are now."},
 	}
 }
+
+// guards are all of them, on.
+func guards() []api.GuardStatus {
+	g := func(name, rule string, limits ...string) api.GuardStatus {
+		return api.GuardStatus{Guard: name, Says: api.On, Rule: rule, Limits: limits}
+	}
+	return []api.GuardStatus{
+		g("own-prefix", "only prefixes of configured services are announced"),
+		g("deadman", "checks that have stopped running change nothing"),
+		g("last-pop", "never the last announcers of a slice: enough other POPs must announce it, and stay", "min-pops 1", "web: min-pops 2, min-capacity 50 %"),
+		g("stale", "a POP that has not been heard lately does not count as announcing", "guards.stale 5s"),
+		g("correlated", "what fails at many POPs at once, or everywhere, is a failure of the check", "guards.correlated share 50 % of the POPs, window 1m0s"),
+		{Guard: "blast", Says: api.Off, Rule: "only so much loses preference or is withdrawn within an interval; no checks means hold", Detail: "guards.blast sets no limit"},
+	}
+}
