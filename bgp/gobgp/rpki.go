@@ -57,6 +57,15 @@ func (c *Config) Origins() []uint32 {
 	return slices.Compact(all)
 }
 
+// RPKIServers are the caches of the config, host:port.
+func (c *Config) RPKIServers() []string {
+	var all []string
+	for _, r := range c.set.RpkiServers {
+		all = append(all, net.JoinHostPort(r.Config.Address, strconv.FormatUint(uint64(r.Config.Port), 10)))
+	}
+	return all
+}
+
 // rpkiTable is the last that was seen of GoBGP's ROA table. GoBGP tells of no
 // change, and its answers take the time of its one loop, the more the more
 // VRPs there are (0.2 to 0.4 s for half a million): so caches are looked at

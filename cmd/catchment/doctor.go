@@ -16,7 +16,7 @@ import (
 const exitBlind = 2
 
 func (a *app) doctorCommand() *cobra.Command {
-	var path string
+	var path, rtr string
 	var watch time.Duration
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -24,18 +24,20 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Say what is wrong with this host before it hurts, and what mends it.
 
 It looks at the configuration, the daemon (process, sockets, alarms, sessions),
-the state directory, the service addresses, and the kernel's settings. It
-changes nothing; a neighbor whose session is down sees one connection to its
+the state directory, the service addresses, the kernel's settings, and what the
+RPKI says of the prefixes: by the daemon's caches (bgp.rpki-servers), or by
+--rtr. It changes nothing; a neighbor whose session is down sees one connection to its
 port 179. Run it as root: what it may not look at, it lists.
 
 Exit statuses: 0 nothing is wrong; 1 something is; 2 it could not look, at
 some of it or at all.`,
 		Example: `  catchment doctor
   catchment doctor --config /etc/catchment/catchment.yaml
+  catchment doctor --rtr 10.0.0.9:3323
   catchment doctor -j | jq -r '.findings[].command // empty'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o := doctor.Options{ConfigPath: path, Version: version, Watch: watch}
+			o := doctor.Options{ConfigPath: path, Version: version, RTR: rtr, Watch: watch}
 			if cmd.Flags().Changed("socket") || a.socket != defaultSocket {
 				o.Socket = a.socket
 			}
@@ -44,21 +46,25 @@ some of it or at all.`,
 				fmt.Fprintf(a.err, "catchment: cannot look: %v\n", err)
 				return exitStatus(exitBlind)
 			}
-			return a.diagnose(doctor.Findings(h), h.Blind)
+			return a.diagnose(doctor.Findings(h), h.Blind, h.Skipped)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "/etc/catchment/catchment.yaml", "the daemon's configuration")
+	cmd.Flags().StringVar(&rtr, "rtr", "", "HOST:PORT of an RPKI cache (RTR) to ask about the prefixes, instead of the daemon's caches")
 	cmd.Flags().DurationVar(&watch, "watch", 3*time.Second, "how long to count dropped segments where a session is down")
 	return cmd
 }
 
 // diagnose prints what was found; the error is the exit status.
-func (a *app) diagnose(all []doctor.Finding, blind []string) error {
+func (a *app) diagnose(all []doctor.Finding, blind, skipped []string) error {
 	v := struct {
 		Findings []doctor.Finding `json:"findings"`
 		Blind    []string         `json:"not_looked_at,omitempty"`
-	}{append([]doctor.Finding{}, all...), blind}
-	err := a.print(v, func(w io.Writer) { writeFindings(w, all, blind) })
+		Skipped  []string         `json:"skipped,omitempty"`
+	}{append([]doctor.Finding{}, all...), blind, skipped}
+	err := a.print(v, func(w io.Writer) {
+		writeFindings(w, all, blind, skipped)
+	})
 	switch {
 	case err != nil:
 		return err
@@ -73,7 +79,7 @@ func (a *app) diagnose(all []doctor.Finding, blind []string) error {
 // columns of the text; commands are never broken.
 const columns = 78
 
-func writeFindings(w io.Writer, all []doctor.Finding, blind []string) {
+func writeFindings(w io.Writer, all []doctor.Finding, blind, skipped []string) {
 	errors := 0
 	for _, f := range all {
 		if f.Severity == doctor.Bad {
@@ -93,6 +99,9 @@ func writeFindings(w io.Writer, all []doctor.Finding, blind []string) {
 			fmt.Fprintf(w, "%10s%-8s%s\n", "", "run", oneLine(f.Command))
 		}
 		fmt.Fprintln(w)
+	}
+	for _, s := range skipped {
+		fmt.Fprintf(w, "skipped: %s\n", oneLine(s))
 	}
 	for _, b := range blind {
 		fmt.Fprintf(w, "not looked at: %s\n", oneLine(b))

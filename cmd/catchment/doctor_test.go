@@ -22,23 +22,25 @@ var someFindings = []doctor.Finding{
 // TestDiagnose: what is printed, and the exit status.
 func TestDiagnose(t *testing.T) {
 	for _, tc := range []struct {
-		name   string
-		json   bool
-		all    []doctor.Finding
-		blind  []string
-		status error
+		name    string
+		json    bool
+		all     []doctor.Finding
+		blind   []string
+		skipped []string
+		status  error
 	}{
-		{"findings", false, someFindings, []string{"the daemon: permission denied"}, exitStatus(1)},
-		{"json", true, someFindings, nil, exitStatus(1)},
-		{"nothing", false, nil, nil, nil},
-		{"nothing-json", true, nil, nil, nil},
-		{"blind", false, nil, []string{"the daemon: permission denied"}, exitStatus(2)},
+		{"findings", false, someFindings, []string{"the daemon: permission denied"}, nil, exitStatus(1)},
+		{"json", true, someFindings, nil, nil, exitStatus(1)},
+		{"nothing", false, nil, nil, nil, nil},
+		{"nothing-json", true, nil, nil, nil, nil},
+		{"skipped", false, nil, nil, []string{"RPKI: bgp.rpki-servers names no cache"}, nil},
+		{"blind", false, nil, []string{"the daemon: permission denied"}, nil, exitStatus(2)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out bytes.Buffer
 			a := newApp(&out, &out)
 			a.json = tc.json
-			if err := a.diagnose(tc.all, tc.blind); err != tc.status {
+			if err := a.diagnose(tc.all, tc.blind, tc.skipped); err != tc.status {
 				t.Errorf("%v, want %v", err, tc.status)
 			}
 			golden(t, "doctor-"+tc.name, out.String())

@@ -58,7 +58,12 @@ type Host struct {
 	Sockets    []Socket
 	Status     *api.Status
 	Secret     string   // what is wrong with fleet.secret-file
+	Origins    []uint32 // ASes that our prefixes are seen to come from
+	RPKI       *RPKI    // nil: not looked at
+	Skipped    []string // what there was no reason to look at, or nobody to ask
 	Blind      []string // what could not be looked at, and why
+
+	rtrServers []string // of the configuration
 }
 
 // Neighbor is a configured BGP neighbor.
@@ -164,7 +169,7 @@ func Findings(h *Host) []Finding {
 	for _, rule := range []func(*Host) []Finding{
 		configFindings, daemonFindings, alarmFindings, capabilityFindings, stateFindings, kernelFindings,
 		clockFindings, reverseFindings, arpFindings, vipFindings, mtuFindings,
-		neighborFindings, sessionFindings, fleetFindings, checkFindings,
+		neighborFindings, sessionFindings, drainFindings, rpkiFindings, fleetFindings, checkFindings,
 	} {
 		all = append(all, rule(h)...)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/gobgp"
+	"github.com/catchment/catchment/bgp/rpki"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
@@ -32,6 +33,7 @@ services:
     prefixes: [192.0.2.0/24, "2001:db8:100::/48"]
     vips: {addresses: [192.0.2.1, "2001:db8:100::1"]}
     ladder: [{name: backup, prepend: 3}]
+    drain: {prepend: 3}
     checks:
       - {name: ping, type: icmp, address: 192.0.2.1}
 fleet:
@@ -83,6 +85,9 @@ func host(t *testing.T) *Host {
 		},
 		DefaultDevices: []string{"eth0"},
 	}
+	h.Origins = section.Origins()
+	h.RPKI = &RPKI{Known: true, VRPs: []rpki.VRP{vrp("192.0.2.0/24", 24, 64500), vrp("2001:db8::/32", 48, 64500)},
+		Caches: []gobgp.RPKICache{{Address: "10.0.0.9:323", Up: true, Synchronized: true}}}
 	h.Clock = &Clock{Synchronized: true, MaxError: 10 * time.Millisecond}
 	h.Kernel = &Kernel{}
 	h.State = &State{Dir: "/var/lib/catchment", Owner: 100, Group: 100, Mode: 0o750, Free: 100 << 30, Inodes: 1e6}
@@ -98,6 +103,10 @@ func TestNothingWrong(t *testing.T) {
 	if all := Findings(host(t)); len(all) > 0 {
 		t.Errorf("%+v", all)
 	}
+}
+
+func vrp(prefix string, longest int, as uint32) rpki.VRP {
+	return rpki.VRP{Prefix: netip.MustParsePrefix(prefix), MaxLength: longest, AS: as}
 }
 
 func lose(h *Host, i int) *Neighbor {
@@ -254,6 +263,40 @@ func TestFindings(t *testing.T) {
 		{"neighbor that is not in the config", func(h *Host) {
 			h.Status.Neighbors = append(h.Status.Neighbors, bgp.PeerState{Address: netip.MustParseAddr("10.9.9.9"), State: bgp.Idle})
 		}, []string{"error session 10.9.9.9"}, "through GoBGP's API"},
+
+		{"drains by community only", func(h *Host) { h.Config.Services[0].Drain.Prepend = 0 },
+			[]string{"warning drain web"}, "(RFC 8326) is all that tells 10.0.0.2, 2001:db8:1::2 of a drain"},
+		{"drains by community only, to one", func(h *Host) {
+			d := &h.Config.Services[0].Drain
+			d.Prepend = 0
+			d.Neighbors = map[netip.Addr]bgp.Override{h.Neighbors[0].Address: {Attributes: bgp.Attributes{Prepend: 1}}}
+		}, []string{"warning drain web"}, "all that tells 2001:db8:1::2 of a drain"},
+		{"drains by MED too", func(h *Host) {
+			ten := uint32(10)
+			h.Config.Services[0].Drain.Prepend, h.Config.Services[0].Drain.MED = 0, &ten
+		}, nil, ""},
+		{"drains inside the network by prepend", func(h *Host) { h.Neighbors[0].AS = h.Neighbors[0].LocalAS },
+			[]string{"warning drain web"}, "10.0.0.2"},
+		{"drains inside the network by local preference", func(h *Host) {
+			zero := uint32(0)
+			h.Neighbors[0].AS, h.Config.Services[0].Drain.LocalPref = h.Neighbors[0].LocalAS, &zero
+		}, nil, ""},
+
+		{"no ROA", func(h *Host) { h.RPKI.VRPs = h.RPKI.VRPs[1:] },
+			[]string{"warning roa 192.0.2.0/24"}, "one for AS 64500, 192.0.2.0/24, maximum length 24"},
+		{"ROA of another AS", func(h *Host) { h.RPKI.VRPs[0].AS = 64999 },
+			[]string{"error roa 192.0.2.0/24"}, "its ROA is not for AS 64500: 192.0.2.0/24 AS 64999"},
+		{"longer than its ROA allows", func(h *Host) { h.RPKI.VRPs[1].MaxLength = 47 },
+			[]string{"error roa 2001:db8:100::/48"}, "longer than its ROA allows AS 64500: 2001:db8::/32-47 AS 64500"},
+		{"two origins", func(h *Host) { h.Origins = []uint32{64500, 64510} },
+			[]string{"error roa 192.0.2.0/24", "error roa 2001:db8:100::/48"}, "one for AS 64510"},
+		{"cache down", func(h *Host) { h.RPKI = &RPKI{Caches: []gobgp.RPKICache{{Address: "10.0.0.9:323"}}} },
+			[]string{"warning rtr 10.0.0.9:323"}, "catchment doctor --rtr 10.0.0.9:323"},
+		{"one cache of two down", func(h *Host) {
+			h.RPKI.Caches = append(h.RPKI.Caches, gobgp.RPKICache{Address: "10.0.0.8:323", Up: true})
+			h.RPKI.VRPs[0].AS = 0
+		}, []string{"error roa 192.0.2.0/24", "warning rtr 10.0.0.8:323"}, "not come to the end of its data"},
+		{"RPKI not looked at", func(h *Host) { h.RPKI = nil }, nil, ""},
 
 		{"stale POP", func(h *Host) { h.Status.Fleet[0].Stale = true }, []string{"warning fleet FRA"}, "site community"},
 		{"POP not heard as no session is up", func(h *Host) {

@@ -24,6 +24,7 @@ type Options struct {
 	ConfigPath string
 	Socket     string        // of the daemon; empty: as the configuration says
 	Version    string        // of this program
+	RTR        string        // host:port of an RPKI cache to ask; empty: those of the daemon
 	Watch      time.Duration // how long dropped segments are counted where a session is down
 }
 
@@ -58,6 +59,7 @@ func Look(ctx context.Context, o Options) (*Host, error) {
 	h.lookAtNetwork()
 	h.lookAtNeighbors()
 	h.lookAtSessions(ctx, o.Watch)
+	h.lookAtRPKI(ctx, o)
 	h.lookAtKernel()
 	return h, ctx.Err()
 }
@@ -82,7 +84,7 @@ func (h *Host) load(env []string) error {
 			return nil, err
 		}
 		var addrs []netip.Addr
-		neighbors = c.Neighbors()
+		neighbors, h.Origins, h.rtrServers = c.Neighbors(), c.Origins(), c.RPKIServers()
 		for _, n := range neighbors {
 			addrs = append(addrs, n.Address)
 		}
