@@ -57,7 +57,7 @@ func (p *Problem) options(s int) [][]Level {
 	var walk func(i, off int)
 	walk = func(i, off int) {
 		if i == n {
-			if n-off >= max(1, p.Normal) && (p.Knobs == 0 || off <= p.Knobs) || slices.Equal(level, p.Now[s]) {
+			if n-off >= max(1, p.Normal) && (p.Knobs == 0 || off <= p.Knobs || p.play(level) != nil) || slices.Equal(level, p.Now[s]) {
 				out = append(out, slices.Clone(level))
 			}
 			return

@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // flow is what each POP carries of one slice under given levels.
 type flow struct {
 	mean  []float64 // expected load of the slice, [pop]
@@ -40,10 +42,37 @@ func (p *Problem) flow(s int, level []Level, f *flow) {
 	copy(f.mean, p.Demand[s])
 	clear(f.extra)
 	f.cost = 0
+	if y := p.play(level); y != nil {
+		p.perform(s, y, f)
+		return
+	}
 	for i, l := range level {
 		if l > 0 {
 			p.send(s, i, level, 1, f)
 		}
+	}
+}
+
+// play returns the play with exactly these levels, nil if there is none.
+func (p *Problem) play(level []Level) *Play {
+	for i := range p.Plays {
+		if slices.Equal(p.Plays[i].Level, level) {
+			return &p.Plays[i]
+		}
+	}
+	return nil
+}
+
+// perform fills f with slice s under a play. Its cost is not known.
+func (p *Problem) perform(s int, y *Play, f *flow) {
+	moved := 0.0
+	for i, part := range y.Leave {
+		moved += part * p.Demand[s][i]
+		f.mean[i] -= part * p.Demand[s][i]
+	}
+	for i := range y.Gain {
+		f.mean[i] += moved * y.Gain[i]
+		f.extra[i] += moved * (y.High[i] - y.Gain[i])
 	}
 }
 

@@ -48,6 +48,15 @@ func (r Response) Leave() float64 {
 	return min(sum, 1)
 }
 
+// Play is a measured combination of levels of several POPs on one slice.
+type Play struct {
+	Level []Level // [pop]
+	// Leave is the part of each POP's own demand that goes away, and Gain and
+	// High the expected part and upper bound of all that goes away that each
+	// POP gets, [pop]. The gains add up to 1.
+	Leave, Gain, High []float64
+}
+
 // Weights are the prices of the soft part of the objective, each for one unit
 // of load. The zero value is replaced by DefaultWeights.
 type Weights struct {
@@ -81,6 +90,11 @@ type Problem struct {
 
 	// Response is what each level does, [pop][level]; level 0 is empty.
 	Response [][]Response
+
+	// Plays are combinations of levels whose joint effect was measured: where
+	// a slice's levels are those of a play, its effect counts, not the
+	// composition of single responses. Knobs does not bind plays.
+	Plays []Play
 
 	// Keep is the POP's floor: slices that must stay at level 0, [pop].
 	Keep []int
@@ -158,6 +172,11 @@ func (p *Problem) Check() error {
 			if len(m[s]) != n {
 				return fmt.Errorf("plan: %s[%d] of %d POPs, Limit of %d", name, s, len(m[s]), n)
 			}
+		}
+	}
+	for i, y := range p.Plays {
+		if len(y.Level) != n || len(y.Leave) != n || len(y.Gain) != n || len(y.High) != n {
+			return fmt.Errorf("plan: play %d is not of %d POPs", i, n)
 		}
 	}
 	return p.checkLevels()

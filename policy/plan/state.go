@@ -108,6 +108,10 @@ func (st *state) try(s int, level []Level, changed ...int) Score {
 		}
 	}
 	d := &st.diff
+	if len(st.p.Plays) > 0 && (st.p.play(level) != nil || st.p.play(st.level[s]) != nil) {
+		st.differ(s, level, d)
+		st.resend = st.resend[:0]
+	}
 	for _, o := range st.resend {
 		st.p.send(s, o, st.level[s], -1, d)
 		st.p.send(s, o, level, 1, d)
@@ -115,6 +119,15 @@ func (st *state) try(s int, level []Level, changed ...int) Score {
 	sc := st.with(s, d, steps)
 	d.reset()
 	return sc
+}
+
+// differ fills d with what slice s would change, computed whole.
+func (st *state) differ(s int, level []Level, d *flow) {
+	st.p.flow(s, level, &st.spare)
+	for i := range level {
+		d.add(i, st.spare.mean[i]-st.at[s].mean[i], st.spare.extra[i]-st.at[s].extra[i])
+	}
+	d.cost = st.spare.cost - st.at[s].cost
 }
 
 // with returns the score after slice s has changed by d.

@@ -1,0 +1,126 @@
+package shed
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+// ReservationID names a reservation: who moves which slice to whom.
+type ReservationID struct {
+	From  policy.POPID   `json:"from"`
+	To    policy.POPID   `json:"to"`
+	Slice policy.SliceID `json:"slice"`
+}
+
+// Reservation says that From may move up to High of a slice's load toward To
+// until Until. A POP that takes a slice back reserves its own room: then To
+// and From are the same.
+type Reservation struct {
+	ReservationID
+	Level Level   `json:"level"` // that From goes to
+	Mean  float64 `json:"mean"`  // load expected to arrive
+	High  float64 `json:"high"`  // load for which room is kept
+	// Taken is when it was made, Applied when the route was changed (zero:
+	// not yet) and Until when it ends by itself.
+	Taken   time.Time `json:"taken"`
+	Applied time.Time `json:"applied,omitzero"`
+	Until   time.Time `json:"until"`
+}
+
+// Arrived reports whether a load sample of that time contains all that the
+// reservation brought.
+func (r *Reservation) Arrived(sample time.Time, settle time.Duration) bool {
+	return !r.Applied.IsZero() && !sample.Before(r.Applied.Add(settle))
+}
+
+// pending reports whether the reservation's load may be missing in a sample.
+func (r *Reservation) pending(sample, now time.Time, settle time.Duration) bool {
+	return now.Before(r.Until) && !r.Arrived(sample, settle)
+}
+
+// High returns the upper bound of a POP's own load now: its last sample,
+// grown for its age. Without a usable sample ok is false.
+func (c Config) High(p *POP, now time.Time) (high float64, ok bool) {
+	age := now.Sub(p.At)
+	if p.At.IsZero() || age > c.Stale {
+		return 0, false
+	}
+	sd := c.Growth*math.Sqrt(max(0, age.Minutes())) + c.Noise
+	return p.Total() * (1 + c.Z*sd), true
+}
+
+// Pending returns what is on its way to a POP, mean and upper bound, and does
+// not show in its last sample yet; and the mean of what is on its way from it.
+func (c Config) Pending(p *POP, reserved []Reservation, now time.Time) (in, high, out float64) {
+	for i := range reserved {
+		r := &reserved[i]
+		if !r.pending(p.At, now, c.Settle) {
+			continue
+		}
+		if r.To == p.ID {
+			in += r.Mean
+			high += r.High
+		} else if r.From == p.ID && !r.Applied.IsZero() {
+			out += r.Mean
+		}
+	}
+	return in, high, out
+}
+
+// Room returns how much more load may be sent to a POP: up to Receive of its
+// capacity, less the upper bounds of what it carries and of what is on its
+// way. 0 where its load is not known or too old.
+func (c Config) Room(p *POP, reserved []Reservation, now time.Time) float64 {
+	high, ok := c.High(p, now)
+	if !ok {
+		return 0
+	}
+	_, pending, _ := c.Pending(p, reserved, now)
+	return max(0, c.Receive*p.Capacity-high-pending)
+}
+
+// Admit says whether reservations may be taken together on top of those that
+// stand. It is the condition of the transaction in the core: the caller reads
+// all reservations at a revision, asks, and writes only if the revision still
+// holds. A reservation that replaces one of the same name counts once.
+func (c Config) Admit(pops []POP, reserved, want []Reservation, now time.Time) error {
+	rest := slices.DeleteFunc(slices.Clone(reserved), func(r Reservation) bool {
+		return slices.ContainsFunc(want, func(w Reservation) bool { return w.ReservationID == r.ReservationID })
+	})
+	need := map[policy.POPID]float64{}
+	for _, w := range want {
+		need[w.To] += w.High
+	}
+	for _, w := range want {
+		i := slices.IndexFunc(pops, func(p POP) bool { return p.ID == w.To })
+		if i < 0 {
+			return fmt.Errorf("shed: reservation at %s: not a POP of the fleet", w.To)
+		}
+		room := c.Room(&pops[i], rest, now)
+		if room == 0 || room < need[w.To]-1e-9*pops[i].Capacity {
+			return fmt.Errorf("shed: reservation at %s: room for %.4g, want %.4g", w.To, room, need[w.To])
+		}
+	}
+	return nil
+}
+
+// Free lists the reservations of a POP that are over, or whose load has
+// arrived in the receiver's own sample.
+func (c Config) Free(me policy.POPID, pops []POP, reserved []Reservation, now time.Time) []ReservationID {
+	var out []ReservationID
+	for i := range reserved {
+		r := &reserved[i]
+		if r.From != me {
+			continue
+		}
+		to := slices.IndexFunc(pops, func(p POP) bool { return p.ID == r.To })
+		if !now.Before(r.Until) || to >= 0 && r.Arrived(pops[to].At, c.Settle) {
+			out = append(out, r.ReservationID)
+		}
+	}
+	return out
+}

@@ -1,0 +1,261 @@
+package shed
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/plan"
+)
+
+// Round decides what this POP changes now. It returns an error only for views
+// that make no sense; then nothing changes.
+func Round(cfg Config, v *View, now time.Time) (Decision, error) {
+	if err := cfg.Check(); err != nil {
+		return Decision{}, err
+	}
+	f, err := newFleet(cfg, v, now)
+	if err != nil {
+		return Decision{}, err
+	}
+	if f.me < 0 {
+		return Decision{}, fmt.Errorf("shed: a round needs a POP to decide for")
+	}
+	d := f.decide()
+	d.Free = cfg.Free(v.Me, v.POPs, v.Reserved, now)
+	return d, nil
+}
+
+func (f *fleet) decide() Decision {
+	v, cfg := f.v, f.cfg
+	_, load, _, over := f.loads(f.me)
+	used := load / v.POPs[f.me].Capacity
+	switch {
+	case v.Isolated:
+		return Decision{Code: Alone, Detail: "the control core is out of reach: load moves nothing"}
+	case !f.fresh[f.me]:
+		return Decision{Code: Blind, Detail: "our own load is not known"}
+	case f.since(v.Changed) < cfg.Settle:
+		return Decision{Code: Settling, Detail: fmt.Sprintf("the last change is %v old", f.since(v.Changed).Round(time.Second))}
+	case v.Surprised:
+		return Decision{Code: Stopped, Detail: "the last change did something else than was forecast"}
+	case over && cfg.Absorb == AbsorbAll:
+		return Decision{Code: Absorbing, Detail: fmt.Sprintf("%.0f %% of capacity", 100*used)}
+	}
+	if d, done := f.shed(over, used); done {
+		return d
+	}
+	if f.below() {
+		return f.takeBack(used)
+	}
+	return Decision{Code: Fine, Detail: fmt.Sprintf("%.0f %% of capacity", 100*used)}
+}
+
+// since is how long ago something was; never is very long ago.
+func (f *fleet) since(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 1 << 62
+	}
+	return f.now.Sub(t)
+}
+
+// below says whether this POP steps back on any slice for its load.
+func (f *fleet) below() bool {
+	for s := range f.level {
+		if f.level[s][f.me] > 0 && !f.out[s][f.me] {
+			return true
+		}
+	}
+	return false
+}
+
+// shed plans for the fleet and returns this POP's part; done is false where
+// there is nothing to do for anybody's overload.
+func (f *fleet) shed(mine bool, used float64) (d Decision, done bool) {
+	p, over := f.problem()
+	if !slices.Contains(over, true) {
+		return d, false
+	}
+	if f.since(f.v.Returned) < f.cfg.Turn {
+		if !mine {
+			return d, false
+		}
+		return Decision{Code: Turning, Detail: fmt.Sprintf("took back %v ago", f.since(f.v.Returned).Round(time.Second))}, true
+	}
+	r, err := plan.Solve(p)
+	if err != nil {
+		return Decision{Code: NoRoom, Detail: err.Error()}, mine
+	}
+	d = Decision{Code: Helping, Overload: r.Overload, Detail: f.names(over) + " has no other way"}
+	if mine {
+		d.Code = Shedding
+		d.Detail = fmt.Sprintf("%.0f %% of capacity, %.0f %% after the plan", 100*used, 100*r.Load[f.me]/f.v.POPs[f.me].Capacity)
+	}
+	rest := r.Load[f.me] > p.Limit[f.me]*(1+f.cfg.Tolerance)
+	if !mine || !rest || f.cfg.Absorb != AbsorbCascade {
+		d.Steps = f.steps(p, r)
+	}
+	if len(d.Steps) == 0 {
+		if !mine {
+			return d, false
+		}
+		d.Code = NoRoom
+	}
+	return d, true
+}
+
+// names lists the POPs above their triggers.
+func (f *fleet) names(over []bool) string {
+	var out string
+	for i, o := range over {
+		if o {
+			if out != "" {
+				out += ", "
+			}
+			out += string(f.v.POPs[i].ID)
+		}
+	}
+	return out
+}
+
+// steps lists this POP's changes of a plan, those that move most first, as
+// far as they may be made in one round. A level that was never observed is
+// tried alone.
+func (f *fleet) steps(p *plan.Problem, r plan.Result) []Step {
+	type change struct {
+		slice int
+		moves float64
+	}
+	var changes []change
+	for s := range r.Level {
+		if to := r.Level[s][f.me]; to != f.level[s][f.me] {
+			leave := f.at(f.me, to).Leave.Mean - f.at(f.me, f.level[s][f.me]).Leave.Mean
+			changes = append(changes, change{s, leave * f.demand[s][f.me]})
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(b.moves, a.moves) })
+	budget := f.cfg.Step * p.Load[f.me]
+	var out []Step
+	level := clone(f.level)
+	for _, c := range changes {
+		step := f.step(p, level, c.slice, r.Level[c.slice][f.me])
+		if len(out) > 0 && (step.Moves > budget || step.Probe) {
+			continue
+		}
+		budget -= step.Moves
+		out = append(out, step)
+		level[c.slice][f.me] = step.To
+		if step.Probe {
+			break
+		}
+	}
+	return out
+}
+
+// step describes this POP's change of a slice to a level, on top of level.
+func (f *fleet) step(p *plan.Problem, level [][]Level, s int, to Level) Step {
+	from := level[s][f.me]
+	after := clone(level)
+	after[s][f.me] = to
+	load0, high0 := p.Forecast(level)
+	load1, high1 := p.Forecast(after)
+	k := f.at(f.me, max(from, to))
+	st := Step{Slice: f.v.Slices[s], From: from, To: to, Moves: load0[f.me] - load1[f.me],
+		SD: k.Leave.SD() * f.demand[s][f.me], Probe: k.Events == 0}
+	for q := range load1 {
+		mean, high := load1[q]-load0[q], high1[q]-high0[q]
+		if q == f.me || high <= 0 {
+			continue
+		}
+		a := Arrival{POP: f.v.POPs[q].ID, Mean: max(0, mean), High: high}
+		st.Arrive = append(st.Arrive, a)
+		if high > f.cfg.Tolerance*f.v.POPs[q].Capacity {
+			st.Reserve = append(st.Reserve, f.reservation(a, st))
+		}
+	}
+	return st
+}
+
+func (f *fleet) reservation(a Arrival, st Step) Reservation {
+	return Reservation{ReservationID: ReservationID{From: f.v.Me, To: a.POP, Slice: st.Slice}, Level: st.To,
+		Mean: a.Mean, High: a.High, Taken: f.now, Until: f.now.Add(f.cfg.Hold)}
+}
+
+// takeBack returns one slice toward normal, the one that fits best, if this
+// POP surely stays below its return limit with it.
+func (f *fleet) takeBack(used float64) Decision {
+	v, cfg := f.v, f.cfg
+	if f.since(v.Shed) < cfg.Turn {
+		return Decision{Code: Turning, Detail: fmt.Sprintf("stepped back %v ago", f.since(v.Shed).Round(time.Second))}
+	}
+	me := &v.POPs[f.me]
+	high, _ := cfg.High(me, f.now)
+	_, pending, _ := cfg.Pending(me, v.Reserved, f.now)
+	room := cfg.Return*me.Capacity - high - pending
+	best := Step{}
+	for s, id := range v.Slices {
+		from := f.level[s][f.me]
+		if from == 0 || f.out[s][f.me] {
+			continue
+		}
+		k := f.at(f.me, from)
+		for to := range from { // the normal announcement first
+			stay := f.at(f.me, to).Leave.Mean
+			back := f.demand[s][f.me] * (k.Leave.Mean - stay)
+			sd := f.demand[s][f.me] * k.Leave.SD()
+			if back+cfg.Z*sd > room {
+				continue
+			}
+			if best.From == 0 || back > -best.Moves {
+				best = Step{Slice: id, From: from, To: to, Moves: -back, SD: sd}
+			}
+			break
+		}
+	}
+	if best.From == 0 {
+		return Decision{Code: Waiting, Detail: fmt.Sprintf("%.0f %% of capacity, room for %.4g below %.0f %%", 100*used, max(0, room), 100*cfg.Return)}
+	}
+	a := Arrival{POP: v.Me, Mean: -best.Moves, High: -best.Moves + cfg.Z*best.SD}
+	best.Arrive = []Arrival{a}
+	best.Reserve = []Reservation{f.reservation(a, best)}
+	return Decision{Code: Returning, Detail: fmt.Sprintf("%.0f %% of capacity", 100*used), Steps: []Step{best}}
+}
+
+// Surprise reports whether a step did something else than was forecast: half
+// the sum of differences between what arrived where and what should have,
+// and says so. Loads are those of the step's slice; own is the POP's whole
+// load before the step.
+func (c Config) Surprise(me policy.POPID, st Step, before, after map[policy.POPID]float64, own float64) (wrong bool, detail string) {
+	growth := total(after) / max(total(before), 1e-300)
+	want := map[policy.POPID]float64{me: -st.Moves}
+	for _, a := range st.Arrive {
+		if a.POP != me {
+			want[a.POP] = a.Mean
+		}
+	}
+	sum, worst, most := 0.0, me, 0.0
+	for q, b := range before {
+		if st.Moves < 0 && q != me {
+			continue // a return is judged by what came back
+		}
+		d := after[q]/growth - b - want[q]
+		sum += max(d, -d) / 2
+		if max(d, -d) > most {
+			worst, most = q, max(d, -d)
+		}
+	}
+	if own <= 0 || sum <= c.Surprised*own {
+		return false, ""
+	}
+	return true, fmt.Sprintf("%.1f %% of our load went elsewhere than forecast, most of it at %s (%.4g)", 100*sum/own, worst, most)
+}
+
+func clone(level [][]Level) [][]Level {
+	out := make([][]Level, len(level))
+	for s := range level {
+		out[s] = slices.Clone(level[s])
+	}
+	return out
+}
