@@ -61,7 +61,7 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 	p.Settled = with.settled
 	p.Changes = would.changes
 	p.Slices = planned(&is, &would, without, with)
-	p.Notes = would.remarks(p)
+	p.Notes = append(prevented(without, with), would.remarks(p)...)
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package pop
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -49,6 +50,30 @@ func planned(is, would *situation, without, with future) []api.PlanSlice {
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b api.PlanSlice) int { return a.Slice.Prefix().Compare(b.Slice.Prefix()) })
+	return out
+}
+
+// mostPrevented bounds how many slices a note lists.
+const mostPrevented = 8
+
+// prevented says what would happen otherwise, and would not then.
+func prevented(without, with future) []string {
+	var out []string
+	ids := slices.SortedFunc(maps.Keys(without.slices), func(a, b policy.SliceID) int { return a.Prefix().Compare(b.Prefix()) })
+	for _, id := range ids {
+		then := with.slices[id]
+		if then == nil {
+			continue
+		}
+		for _, st := range without.slices[id].steps {
+			if !slices.ContainsFunc(then.steps, func(o step) bool { return o.d.Stance == st.d.Stance && o.at == st.at }) {
+				out = append(out, fmt.Sprintf("%v would go to %v %s without it, after %v.", id, st.d.Stance, st.when, rounded(st.at)))
+			}
+		}
+	}
+	if more := len(out) - mostPrevented; more > 0 {
+		out = append(out[:mostPrevented], fmt.Sprintf("%d changes more would happen without it.", more))
+	}
 	return out
 }
 

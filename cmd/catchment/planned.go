@@ -12,6 +12,9 @@ import (
 	"github.com/catchment/catchment/pop/api"
 )
 
+// mostAdvice is how many sentences of advice are printed.
+const mostAdvice = 6
+
 // writePlan prints a plan: what changes, what guards say, what to do.
 func writePlan(w io.Writer, p api.Plan) {
 	fmt.Fprintf(w, "%s\n", paint(w, strong, fmt.Sprintf("What would happen at %s, supposing: %s", p.POP, oneLine(strings.Join(p.Suppose, ", ")))))
@@ -41,6 +44,9 @@ func writePlan(w io.Writer, p api.Plan) {
 				advice = append(advice, l)
 			}
 		}
+	}
+	if more := len(advice) - mostAdvice; more > 0 {
+		advice = append(advice[:mostAdvice], fmt.Sprintf("and %d more like these, all in --json", more))
 	}
 	writeLines(w, "What you can do", advice)
 	notes := p.Notes
@@ -99,7 +105,7 @@ func stepTable(p api.Plan) *table {
 			if st.Anyway {
 				when += " (anyway)"
 			}
-			t.row(name, after(st.At), from+arrow+becomes(was, st.PlanStance), when, hears(was, st.PlanStance), oneLine(st.Reason.String()))
+			t.row(name, after(st.At), from+becomes(was, st.PlanStance), when, hears(was, st.PlanStance), oneLine(st.Reason.String()))
 		}
 	}
 	return t
@@ -110,21 +116,21 @@ const arrow = "-> "
 
 // after is the time of a step from now.
 func after(d api.Duration) string {
-	if d < api.Duration(time.Second) {
-		return d.String()
+	if t := time.Duration(d); t < time.Minute {
+		return t.Round(100 * time.Millisecond).String()
 	}
 	return span(time.Duration(d))
 }
 
 // becomes says what a slice becomes: its stance, or how else it is announced.
 func becomes(was, is api.PlanStance) string {
-	out := stanceName(is)
-	if was.Stance == is.Stance && is.Announced != nil && was.Announced != nil {
-		if a := attributes(*is.Announced); a != attributes(*was.Announced) {
-			return out + ", " + a
-		}
+	if was.Stance != is.Stance || is.Announced == nil || was.Announced == nil {
+		return arrow + stanceName(is)
 	}
-	return out
+	if a := attributes(*is.Announced); a != attributes(*was.Announced) {
+		return arrow + stanceName(is) + ", " + a
+	}
+	return "still"
 }
 
 // stanceName is a stance with the name of its rung.

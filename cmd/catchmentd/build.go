@@ -245,7 +245,7 @@ func specs(cfg *config.Config) ([]health.Spec, error) {
 	for i := range cfg.Services {
 		for j := range cfg.Services[i].Checks {
 			c := &cfg.Services[i].Checks[j]
-			c.Probe.Label = probe.Label{Service: string(cfg.Services[i].ID), Check: string(c.ID)}
+			label(&cfg.Services[i], c)
 			checker, err := probe.New(c.Probe)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("services[%d].checks[%d] (%s): %w", i, j, c.ID, err))
@@ -255,6 +255,11 @@ func specs(cfg *config.Config) ([]health.Spec, error) {
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// label tells a probe whose it is, which is a part of its key.
+func label(svc *config.Service, c *config.Check) {
+	c.Probe.Label = probe.Label{Service: string(svc.ID), Check: string(c.ID)}
 }
 
 func (d *parts) setChecks(cfg *config.Config) error {

@@ -22,6 +22,11 @@ func try(old *config.Config, text, format string) (*config.Config, []string, err
 	if _, err := gobgp.ParseConfig(cfg.BGP); err != nil {
 		return nil, nil, err
 	}
+	for i := range cfg.Services {
+		for j := range cfg.Services[i].Checks {
+			label(&cfg.Services[i], &cfg.Services[i].Checks[j])
+		}
+	}
 	changes := config.Diff(old, cfg)
 	for _, w := range cfg.Warnings {
 		changes = append(changes, "warning: "+w)
