@@ -231,16 +231,16 @@ func whenOf(before, now policy.SliceDecision, at time.Duration, why string) stri
 	case policy.HoldDown:
 		return "after the hold-down"
 	case policy.Damped:
-		return "when the flap penalty has decayed"
+		return "after the damping"
 	case policy.Dwell:
-		return "after the least stay on a rung"
+		return "after the dwell"
 	case policy.Guarded:
 		for _, g := range before.Guards {
 			if g.Guard == before.Reason.Guard && g.Ask {
-				return "when other POPs have confirmed"
+				return "once others confirm"
 			}
 		}
-		return "when guard " + before.Reason.Guard + " lets it"
+		return "once " + before.Reason.Guard + " allows it"
 	}
 	if before.Stance.Action == policy.Drain && !now.Stance.Announced() {
 		return "after the drain wait"

@@ -67,7 +67,7 @@ func prevented(without, with future) []string {
 		}
 		for _, st := range without.slices[id].steps {
 			if !slices.ContainsFunc(then.steps, func(o step) bool { return o.d.Stance == st.d.Stance && o.at == st.at }) {
-				out = append(out, fmt.Sprintf("%v would go to %v %s without it, after %v.", id, st.d.Stance, st.when, rounded(st.at)))
+				out = append(out, fmt.Sprintf("Without this %v would go to %v %s, in %v.", id, st.d.Stance, st.when, st.at.Round(100*time.Millisecond)))
 			}
 		}
 	}

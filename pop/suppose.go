@@ -263,7 +263,7 @@ func (s *situation) supposeConfig(what api.Supposition, try Try) (refused string
 		s.judge(svc)
 	}
 	if len(s.fresh) > 0 {
-		s.later = append(s.later, happening{at: s.now.Add(first), when: "once its checks have passed", do: (*situation).pass})
+		s.later = append(s.later, happening{at: s.now.Add(first), when: "once checks pass", do: (*situation).pass})
 		s.notes = append(s.notes, fmt.Sprintf("New and changed checks are taken to pass within %v: %s.", first.Round(100*time.Millisecond), strings.Join(s.fresh, ", ")))
 	}
 	return "", nil

@@ -85,7 +85,7 @@ func writeCheckList(w io.Writer, now time.Time, all []api.CheckStatus) {
 
 func writeChecks(w io.Writer, now time.Time, checks []api.CheckStatus, indent string) {
 	t := newTable("CHECK", "SERVICE", "VERDICT", "SINCE", "LAST", "TOOK", "DETAIL")
-	t.indent = indent
+	t.indent, t.least = indent, []int{1}
 	for _, c := range checks {
 		t.row(checkName(c), string(c.Service), c.Verdict.String(), age(now, c.Since), lastRun(c), took(c), checkDetail(c))
 	}

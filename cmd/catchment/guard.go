@@ -81,19 +81,22 @@ func guardsOf(st api.Status) []guardDoc {
 }
 
 func writeGuards(w io.Writer, all []guardDoc) {
-	t := newTable("GUARD", "STATE", "OBJECTS", "LIMITS", "RULE")
-	t.least = []int{4, 3}
+	t := newTable("GUARD", "STATE", "OBJECTS", "RULE, LIMITS")
+	t.wrap = true
 	var said []guardDoc
 	for _, g := range all {
 		state, limits := api.On, strings.Join(g.Limits, "; ")
 		if !g.On {
 			state, limits = api.Off, g.Detail
 		}
-		objects := ""
+		objects := "-"
 		if g.Objects > 0 {
 			objects = fmt.Sprintf("to %d", g.Objects)
 		}
-		t.row(g.Guard, state, objects, oneLine(limits), oneLine(g.Rule))
+		t.row(g.Guard, state, objects, oneLine(g.Rule))
+		if limits != "" {
+			t.row(" ", " ", " ", oneLine(limits))
+		}
 		if len(g.Said) > 0 {
 			said = append(said, g)
 		}

@@ -12,9 +12,6 @@ import (
 	"github.com/catchment/catchment/pop/api"
 )
 
-// mostAdvice is how many sentences of advice are printed.
-const mostAdvice = 6
-
 // writePlan prints a plan: what changes, what guards say, what to do.
 func writePlan(w io.Writer, p api.Plan) {
 	fmt.Fprintf(w, "%s\n", paint(w, strong, fmt.Sprintf("What would happen at %s, supposing: %s", p.POP, oneLine(strings.Join(p.Suppose, ", ")))))
@@ -33,10 +30,7 @@ func writePlan(w io.Writer, p api.Plan) {
 	} else {
 		fmt.Fprintln(w, "\nNothing that is announced would change.")
 	}
-	if t := objectionTable(p); len(t.rows) > 1 {
-		fmt.Fprintln(w)
-		t.write(w)
-	}
+	writeLines(w, "Guards", atMost(mostLines, objections(p)))
 	var advice []string
 	for _, s := range p.Slices {
 		for _, l := range s.Advice {
@@ -45,10 +39,7 @@ func writePlan(w io.Writer, p api.Plan) {
 			}
 		}
 	}
-	if more := len(advice) - mostAdvice; more > 0 {
-		advice = append(advice[:mostAdvice], fmt.Sprintf("and %d more like these, all in --json", more))
-	}
-	writeLines(w, "What you can do", advice)
+	writeLines(w, "What you can do", atMost(mostLines, advice))
 	notes := p.Notes
 	if same := unmoved(p); same != "" {
 		notes = append([]string{same}, notes...)
@@ -85,28 +76,32 @@ func standing(s api.PlanSlice) bool {
 	return !slices.ContainsFunc(s.Objections, func(o api.PlanObjection) bool { return !o.Anyway })
 }
 
+// stepTable is what changes, a line a step. Who hears it is a column only
+// where that is news.
 func stepTable(p api.Plan) *table {
 	t := newTable("SLICE", "AFTER", "CHANGE", "WHEN", "HEARD BY", "WHY")
-	t.least = []int{5, 4, 3}
+	t.least, t.spare = []int{5}, []int{5}
+	news := false
 	for _, s := range p.Slices {
 		name := s.Slice.String()
 		if s.Cover {
 			name += " (cover)"
 		}
-		for i, st := range s.Steps {
-			if i > 0 {
-				name = " "
-			}
-			was, from := s.Before, stanceName(s.Before)+" "
-			if i > 0 {
-				was, from = s.Steps[i-1].PlanStance, ""
-			}
+		was, from := s.Before, stanceName(s.Before)+" "
+		for _, st := range s.Steps {
 			when := st.When
 			if st.Anyway {
 				when += " (anyway)"
 			}
-			t.row(name, after(st.At), from+becomes(was, st.PlanStance), when, hears(was, st.PlanStance), oneLine(st.Reason.String()))
+			by := hears(was, st.PlanStance)
+			news = news || by != ""
+			t.row(name, after(st.At), from+becomes(was, st.PlanStance), when, by, oneLine(st.Reason.String()))
+			name, was, from = " ", st.PlanStance, ""
 		}
+	}
+	if !news {
+		t.leave(4)
+		t.least, t.spare = []int{4}, []int{4}
 	}
 	return t
 }
@@ -144,10 +139,10 @@ func stanceName(s api.PlanStance) string {
 // hears names the neighbors that would hear it, where that is news.
 func hears(was, is api.PlanStance) string {
 	switch {
+	case !is.Stance.Announced() || slices.Equal(was.HeardBy, is.HeardBy):
+		return ""
 	case len(is.HeardBy) == 0:
 		return "nobody"
-	case slices.Equal(was.HeardBy, is.HeardBy):
-		return "as before"
 	}
 	var names []string
 	for _, n := range is.HeardBy {
@@ -156,23 +151,33 @@ func hears(was, is api.PlanStance) string {
 	return strings.Join(names, ", ")
 }
 
-// objectionTable is what guards say that they do not say already.
-func objectionTable(p api.Plan) *table {
-	t := newTable("SLICE", "GUARD", "SAYS", "AFTER", "UNTIL", "WANTED", "INSTEAD", "DETAIL")
-	t.least = []int{7}
+// objections is what guards would say that they do not say already.
+func objections(p api.Plan) []string {
+	var out []string
 	for _, s := range p.Slices {
 		for _, o := range s.Objections {
 			if o.Anyway {
 				continue
 			}
-			until := "the end"
+			when := fmt.Sprintf("from %s on", after(o.At))
 			if o.Ends > 0 {
-				until = after(o.Ends)
+				when = fmt.Sprintf("from %s to %s", after(o.At), after(o.Ends))
 			}
-			t.row(s.Slice.String(), o.Guard, o.Says, after(o.At), until, stanceWords(o.Wanted), stanceName(api.PlanStance{Stance: o.Instead, Rung: o.Rung}), oneLine(o.Detail))
+			instead := stanceName(api.PlanStance{Stance: o.Instead, Rung: o.Rung})
+			out = append(out, fmt.Sprintf("%s: %s says %s %s, %s instead of %s: %s", s.Slice, o.Guard, o.Says, when, instead, stanceWords(o.Wanted), o.Detail))
 		}
 	}
-	return t
+	return out
+}
+
+// mostLines is how many sentences of a kind are printed.
+const mostLines = 8
+
+func atMost(n int, lines []string) []string {
+	if more := len(lines) - n; more > 0 {
+		return append(lines[:n:n], fmt.Sprintf("and %d more like these, all in --json", more))
+	}
+	return lines
 }
 
 // unmoved names the slices that stay as they are.

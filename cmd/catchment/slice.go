@@ -55,7 +55,7 @@ func writeSliceList(w io.Writer, st api.Status, all []api.SliceStatus) {
 		return
 	}
 	t := newTable("SLICE", "SERVICE", "STANCE", "RUNG", "SINCE", "ALSO AT", "REASON")
-	t.least = []int{6, 1}
+	t.least = []int{1, 6}
 	for _, s := range all {
 		reason := s.Reason.String()
 		if s.Note != "" {

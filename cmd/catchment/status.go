@@ -60,6 +60,7 @@ func writeStatus(w io.Writer, st api.Status) {
 
 func writeSlices(w io.Writer, now time.Time, all []api.SliceStatus) {
 	t := newTable("SLICE", "SERVICE", "STANCE", "RUNG", "SINCE", "REASON")
+	t.least = []int{1}
 	for _, s := range all {
 		reason := s.Reason.String()
 		if s.Note != "" {

@@ -21,6 +21,8 @@ type table struct {
 	// least are the columns to cut first, by number; then come the others
 	// from the last. Empty: from the last.
 	least []int
+	// spare are columns that are left out where there is no room for them.
+	spare []int
 	// wrap: the last column goes on in the next line instead of being cut.
 	wrap bool
 }
@@ -54,6 +56,12 @@ func (t *table) row(cells ...string) {
 func (t *table) write(w io.Writer) {
 	widths := t.natural()
 	if s, ok := w.(screen); ok && s.width > 0 {
+		for _, i := range t.spare {
+			if t.tooWide(widths, s.width) {
+				t.leave(i)
+				widths = t.natural()
+			}
+		}
 		t.fit(widths, s.width)
 	}
 	heading := len(t.rows[0]) > 0
@@ -117,28 +125,54 @@ func (t *table) natural() []int {
 	return widths
 }
 
-// fit makes the columns narrower until the table is at most so many cells
-// wide, or nothing more can be cut.
-func (t *table) fit(widths []int, most int) {
+// tooWide reports whether cutting leaves next to nothing of a spare column.
+func (t *table) tooWide(widths []int, most int) bool {
+	cut := slices.Clone(widths)
+	t.fit(cut, most)
+	return slices.ContainsFunc(t.spare, func(i int) bool { return i < len(cut) && cut[i] < min(widths[i], 2*leastCut) })
+}
+
+// leave takes a column out.
+func (t *table) leave(i int) {
+	for n, r := range t.rows {
+		if i < len(r) {
+			t.rows[n] = slices.Delete(slices.Clone(r), i, i+1)
+		}
+	}
+}
+
+func (t *table) total(widths []int) int {
 	total := width(t.indent) - gap
 	for _, n := range widths {
 		total += n + gap
 	}
-	order := slices.Clone(t.least)
+	return total
+}
+
+// fit makes the columns narrower until the table is at most so many cells
+// wide, or nothing more can be cut: at first so that much is left of each, and
+// only then so that something is.
+func (t *table) fit(widths []int, most int) {
+	var last []int
 	for i := len(widths) - 1; i > 0; i-- {
-		if !slices.Contains(order, i) {
-			order = append(order, i)
-		}
+		last = append(last, i)
 	}
+	t.shrink(widths, most, append(slices.Clone(t.spare), last...), 3*leastCut)
+	t.shrink(widths, most, slices.Concat(t.least, last), leastCut)
+}
+
+// shrink cuts columns in an order, each down to a floor and to its heading.
+func (t *table) shrink(widths []int, most int, order []int, floor int) {
+	total := t.total(widths)
 	for _, i := range order {
 		if total <= most || i <= 0 || i >= len(widths) {
 			continue
 		}
-		floor := leastCut
+		least := floor
 		if len(t.rows[0]) > i {
-			floor = max(floor, width(t.rows[0][i]))
+			least = max(floor, width(t.rows[0][i]))
 		}
-		less := min(total-most, max(0, widths[i]-floor))
+		less := min(total-most, max(0, widths[i]-least))
 		widths[i] -= less
 		total -= less
 	}
@@ -155,12 +189,27 @@ func cut(s string, w int) string {
 	return ansi.TruncateWc(s, w, "..")
 }
 
-// wrap breaks text into lines of at most w cells, at blanks where it can.
+// wrap breaks text at blanks into lines of at most w cells; a word that is
+// longer is broken too.
 func wrap(s string, w int) []string {
 	if w < leastCut || width(s) <= w {
 		return []string{s}
 	}
-	return strings.Split(ansi.WrapWc(s, w, ""), "\n")
+	lines := []string{""}
+	for _, word := range strings.Fields(s) {
+		for _, part := range strings.Split(ansi.HardwrapWc(word, w, false), "\n") {
+			last := &lines[len(lines)-1]
+			switch {
+			case *last == "":
+				*last = part
+			case width(*last)+1+width(part) <= w:
+				*last += " " + part
+			default:
+				lines = append(lines, part)
+			}
+		}
+	}
+	return lines
 }
 
 // age says how long ago t was, in at most two units; "-" for never.
