@@ -1,0 +1,198 @@
+package load
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+// Plan is what is measured and what it is measured against.
+type Plan struct {
+	Sources []Source
+	// POP is the capacity of the whole POP, Host that of each of its hosts,
+	// Services those of services at this POP.
+	POP, Host Capacity
+	Services  map[policy.ServiceID]Capacity
+	// Hosts is how many hosts the POP has; less than those that sources name
+	// counts as those.
+	Hosts int
+}
+
+// Snapshot is the load of a POP at one time. Nothing in it changes.
+type Snapshot struct {
+	At       time.Time
+	POP      Subject
+	Hosts    []Subject // by name
+	Services []Subject // by name
+	Sources  []SourceState
+}
+
+// Subject is somebody whose load is measured, and the capacity it has.
+type Subject struct {
+	Name     string // of the host or service; empty: the POP
+	Load     Load
+	Measured [Units]bool // some source is there for it: unknown then is worth a word
+	// Capacity is, of a host, by the rule of Limit.PerHost; of the POP by
+	// Limit.Total.
+	Capacity Capacity
+	// Own is, of a host, its own limit alone, for Limit.Excess.
+	Own Capacity
+}
+
+// sum puts the sources together. The load of a host is the sum of its sources;
+// that of the POP what sources of the whole POP say, else the sum of its
+// hosts, if each of them is measured, else that of its services. Of shares
+// (CPU, pressure) it is the largest of a host's sources and the mean over
+// hosts. A sum with an unknown part is unknown.
+func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
+	out := Snapshot{At: now, Sources: states}
+	hosts, services := map[string]*Subject{}, map[string]*Subject{}
+	for id, c := range p.Services {
+		services[string(id)] = &Subject{Name: string(id), Capacity: c}
+	}
+	for i, s := range p.Sources {
+		at := &out.POP
+		switch {
+		case s.Scope.POP:
+		case s.Scope.Service != "":
+			at = subject(services, string(s.Scope.Service))
+		default:
+			at = subject(hosts, s.Scope.host())
+			at.limits(&states[i], s.Units)
+		}
+		for _, u := range s.Units {
+			at.add(u, states[i].Load[u])
+		}
+	}
+	out.Hosts, out.Services = sorted(hosts), sorted(services)
+	p.capacities(&out)
+	for u := range Units {
+		if !out.POP.Measured[u] {
+			out.POP.Load[u], out.POP.Measured[u] = p.whole(u, out.Hosts, out.Services)
+		}
+	}
+	return out
+}
+
+func subject(m map[string]*Subject, name string) *Subject {
+	if m[name] == nil {
+		m[name] = &Subject{Name: name}
+	}
+	return m[name]
+}
+
+func sorted(m map[string]*Subject) (list []Subject) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		list = append(list, *m[name])
+	}
+	return list
+}
+
+// add puts what one source says to what others have said.
+func (s *Subject) add(u Unit, v Value) {
+	if s.Measured[u] {
+		v = joined(u, s.Load[u], v)
+	}
+	s.Load[u], s.Measured[u] = v, true
+}
+
+// limits adds what a source says it can carry itself to the host's own limit,
+// which is not known as soon as one of them is not: -1 until capacities.
+func (s *Subject) limits(st *SourceState, units []Unit) {
+	for _, u := range units {
+		sum, n := 0.0, 0
+		for _, p := range st.Points {
+			switch {
+			case p.Unit != u:
+			case p.Limit > 0:
+				sum += p.Limit
+				n++
+			default:
+				s.Own[u] = -1
+			}
+		}
+		if n == 0 || s.Own[u] < 0 {
+			s.Own[u] = -1
+			continue
+		}
+		s.Own[u] += sum
+	}
+}
+
+// capacities fills in the capacities of hosts and POP.
+func (p *Plan) capacities(out *Snapshot) {
+	for u := range Units {
+		all, limited, measured := 0.0, 0, 0
+		for i := range out.Hosts {
+			h := &out.Hosts[i]
+			if h.Own[u] = max(h.Own[u], 0); p.Host[u] > 0 {
+				h.Own[u] = p.Host[u]
+			}
+			if h.Measured[u] {
+				measured++
+				all += h.Own[u]
+				if h.Own[u] > 0 {
+					limited++
+				}
+			}
+		}
+		n := p.hosts(measured)
+		for i := range out.Hosts {
+			h := &out.Hosts[i]
+			h.Capacity[u] = perHost(u, p.POP[u], h.Own[u], n)
+		}
+		switch {
+		case u.share():
+			out.POP.Capacity[u] = perHost(u, p.POP[u], p.Host[u], 1)
+		case limited == n: // each host has a limit, perhaps not the same
+			out.POP.Capacity[u] = Limit{Cluster: p.POP[u], Host: all}.Total()
+		default:
+			out.POP.Capacity[u] = Limit{Cluster: p.POP[u], Host: p.Host[u], Hosts: n}.Total()
+		}
+	}
+}
+
+// hosts is how many hosts the POP has for something of which so many are
+// measured.
+func (p *Plan) hosts(measured int) int { return max(p.Hosts, measured, 1) }
+
+// perHost is Limit.PerHost; shares are not divided among hosts.
+func perHost(u Unit, cluster, host float64, hosts int) float64 {
+	if u.share() {
+		hosts = 1
+	}
+	return Limit{Cluster: cluster, Host: host, Hosts: hosts}.PerHost()
+}
+
+// whole is the load of the POP by those of its hosts, else of its services.
+func (p *Plan) whole(u Unit, hosts, services []Subject) (v Value, measured bool) {
+	v, n := total(u, hosts)
+	switch {
+	case n == 0:
+		v, n = total(u, services)
+		return v, n > 0
+	case n < p.Hosts:
+		return Value{At: v.At}, true // the others may carry anything
+	case u.share():
+		v.Value /= float64(n)
+	}
+	return v, true
+}
+
+// total is the sum over those that are measured, and their number.
+func total(u Unit, list []Subject) (v Value, n int) {
+	for i := range list {
+		switch {
+		case !list[i].Measured[u]:
+			continue
+		case n == 0:
+			v = list[i].Load[u]
+		default:
+			v = v.plus(list[i].Load[u])
+		}
+		n++
+	}
+	return v, n
+}
