@@ -37,6 +37,7 @@ func TestAnnounceAndWithdrawBothFamilies(t *testing.T) {
 	if !slices.Equal(q.ASPath, []uint32{ourAS}) || q.NextHop != us6 || len(q.LargeCommunities) != 0 {
 		t.Errorf("IPv6 route: %+v", q)
 	}
+	s.flush(t) // the neighbor may have it before we know that it is written
 	if !s.OnWire(web4) || !s.OnWire(web6) || s.OnWire(web4b) {
 		t.Errorf("on the wire: %v, %v, and %v of what was never announced", s.OnWire(web4), s.OnWire(web6), s.OnWire(web4b))
 	}
