@@ -4,8 +4,8 @@
 # pairs of a program and its package, it looks for those instead.
 set -eu
 need=""
-want() { # program, package
-	command -v "$1" >/dev/null 2>&1 || [ -x "$1" ] || need="$need $2"
+want() { # program or file, package
+	command -v "$1" >/dev/null 2>&1 || [ -e "$1" ] || need="$need $2"
 }
 PATH="$PATH:/usr/sbin:/sbin"
 if [ $# -gt 0 ]; then
@@ -24,6 +24,8 @@ else
 	want ping iputils-ping
 	want tcpdump tcpdump
 	want tmux tmux
+	want chromium chromium
+	want /usr/share/fonts/opentype/inter/Inter-Regular.otf fonts-inter
 	want stayrtr stayrtr
 fi
 [ -n "$need" ] || exit 0

@@ -6,6 +6,7 @@ import (
 	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/web"
 )
 
 // buildAPI makes the control API. It comes before BGP: who connects to the
@@ -14,7 +15,7 @@ func (d *parts) buildAPI() (err error) {
 	c := d.cfg.API
 	d.server, err = api.New(api.Options{
 		Socket: c.Socket, Group: c.Group, Listen: c.Listen, TLS: tlsOf(c.TLS), PlainChange: c.GoBGPChange,
-		Backend: backend{d.controller, d}, Logger: d.log,
+		Page: web.Assets(), Backend: backend{d.controller, d}, Logger: d.log,
 	})
 	return err
 }

@@ -140,7 +140,11 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	if err := d.buildBGP(store, dry); err != nil {
 		return nil, err
 	}
-	d.tasks = d.order(j, store, m, addresses)
+	page, err := d.page()
+	if err != nil {
+		return nil, err
+	}
+	d.tasks = d.order(j, store, m, page, addresses)
 	return d, nil
 }
 
@@ -148,13 +152,16 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 // comes first, so that a second daemon, or one that somebody else's listener
 // is in the way of, ends before any neighbor has heard of it; the controller
 // comes when all that it orders about is there.
-func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, addresses *addr.Manager) []task {
+func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, page task, addresses *addr.Manager) []task {
 	tasks := []task{j}
 	if !d.dry { // what a dry run decides is nothing to begin with later
 		tasks = append(tasks, store)
 	}
 	if d.cfg.Metrics.Listen != "" {
 		tasks = append(tasks, m.Server(d.cfg.Metrics.Listen))
+	}
+	if page != nil {
+		tasks = append(tasks, page)
 	}
 	tasks = append(tasks, d.server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
 	if d.routes != nil {

@@ -1,0 +1,105 @@
+// Services and their slices: for each slice what every POP does with it, and
+// why. Of a thousand services only a page is drawn.
+
+import { h, show, mark, cell, gauge } from "./dom.js";
+import { age, count, percent, peerKind, reason, severity, sliceKind, stance, verdictKind, worst } from "./words.js";
+
+export const perPage = 40;
+
+// Choice is what of the services is shown.
+export class Choice {
+  text = "";
+  only = false;
+  page = 0;
+
+  // of returns the services chosen, all of them, in the order of the
+  // configuration.
+  of(st) {
+    const words = this.text.toLowerCase().split(/\s+/).filter(Boolean);
+    return st.services.filter((svc) => (!this.only || needsLook(svc, st)) && words.every((w) => names(svc).includes(w)));
+  }
+
+  // shown returns those on the page.
+  shown(st) {
+    const all = this.of(st);
+    this.page = Math.max(0, Math.min(this.page, Math.ceil(all.length / perPage) - 1));
+    return { all, list: all.slice(this.page * perPage, (this.page + 1) * perPage) };
+  }
+}
+
+function names(svc) {
+  return [svc.id, ...svc.slices.map((sl) => sl.slice), ...(svc.checks || []).map((c) => c.id)].join(" ").toLowerCase();
+}
+
+function needsLook(svc, st) {
+  if (!svc.always && severity[verdictKind[svc.health.verdict]] > 0) return true;
+  if (svc.slices.some((sl) => severity[sliceKind(sl)])) return true;
+  const mine = new Set(svc.slices.map((sl) => sl.slice));
+  return (st.fleet || []).some((p) => (p.slices || []).some((sl) => mine.has(sl.slice) && severity[peerKind(sl, p)]));
+}
+
+export function services(st, choice) {
+  const { all, list } = choice.shown(st);
+  const peers = (st.fleet || []).map((p) => ({ ...p, of: new Map((p.slices || []).map((sl) => [sl.slice, sl])) }));
+  const heads = ["Slice", st.pop + ", here", ...peers.map((p) => p.pop)];
+  const wide = heads.length + 1;
+  show(document.getElementById("slices"),
+    h("table", { role: "table", class: "matrix", "data-key": "table" },
+      h("caption", { class: "hidden" }, "Slices by service, with the stance of each POP and its reason"),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
+        heads.map((t) => h("th", { scope: "col", role: "columnheader" }, t)), h("th", { scope: "col", role: "columnheader", class: "num" }, "For"))),
+      list.map((svc) => h("tbody", { role: "rowgroup", "data-key": svc.id }, head(svc, wide), svc.slices.map((sl) => row(sl, st, peers))))),
+    list.length ? null : h("p", { class: "empty" }, st.services.length ? "Nothing matches: all services are as they should be, or the filter is too narrow." : "No service is configured."));
+  pager(all.length, choice, st);
+  return list;
+}
+
+function head(svc, wide) {
+  const checks = (svc.checks || []).length;
+  const up = (svc.checks || []).filter((c) => c.verdict === "up").length;
+  const kind = svc.always ? "good" : worst([verdictKind[svc.health.verdict]].filter((k) => k !== "off").concat(svc.health.verdict === "unknown" ? "warn" : []));
+  return h("tr", { role: "row", class: "service" }, h("th", { scope: "rowgroup", role: "rowheader", colspan: wide }, h("div", null,
+    h("b", { class: "id" }, svc.id),
+    h("span", { class: "state " + kind }, mark(kind), svc.always ? "announced without checks" : svc.health.maintenance ? "maintenance" : svc.health.verdict, svc.health.rising ? ", rising" : ""),
+    svc.always ? null : h("span", { class: "capacity" }, gauge(svc.health.fraction, ""),
+      percent(svc.health.fraction) + " of its capacity"),
+    svc.load === undefined || svc.load === null ? null : h("span", null, count(Math.round(svc.load), "connection")),
+    checks ? h("span", { class: "muted" }, `${up} of ${count(checks, "check")} up`) : null)));
+}
+
+function row(sl, st, peers) {
+  const kind = sliceKind(sl);
+  return h("tr", { role: "row", "data-key": sl.slice },
+    h("th", { scope: "row", role: "rowheader" }, h("button", { type: "button", class: "prefix", "data-do": "explain", "data-slice": sl.slice, title: "Explain " + sl.slice }, sl.slice),
+      sl.cover ? h("span", { class: "muted" }, " cover") : null),
+    cell(st.pop, { class: "stance " + kind, "data-pop": st.pop, "data-slice": sl.slice, "data-action": sl.stance.action },
+      h("span", { class: "state" }, mark(kind), stance(sl.stance, sl.rung)), h("span", { class: "why" }, why(sl))),
+    peers.map((p) => elsewhere(p, sl.slice)),
+    cell("For", { class: "num" }, age(sl.since, "–")));
+}
+
+function why(sl) {
+  const parts = [sl.note || reason(sl.reason)];
+  if (sl.wanted && sl.reason.code === "guarded") parts.push("wants " + stance(sl.wanted));
+  if (sl.next) parts.push(sl.next);
+  return parts.join("; ");
+}
+
+function elsewhere(p, slice) {
+  const sl = p.of.get(slice);
+  if (!sl) return cell(p.pop, { class: "stance off", "data-pop": p.pop, "data-slice": slice }, h("span", { class: "muted" }, p.stale ? "not heard" : "not there"));
+  const kind = peerKind(sl, p);
+  return cell(p.pop, { class: "stance " + kind, "data-pop": p.pop, "data-slice": slice, "data-action": sl.stance.action },
+    h("span", { class: "state" }, mark(kind), stance(sl.stance), sl.leaving && sl.stance.action !== "withdraw" ? ", wants to leave" : ""),
+    h("span", { class: "why" }, p.stale ? "when last heard" : sl.note || sl.reason || (sl.failing?.length ? sl.failing.join(", ") + " failing" : p.source === "rib" ? "by its routes" : "")));
+}
+
+function pager(n, choice, st) {
+  const pages = Math.ceil(n / perPage);
+  const from = choice.page * perPage + 1, to = Math.min(n, from + perPage - 1);
+  const part = n < st.services.length ? ` of ${st.services.length}` : "";
+  show(document.getElementById("pager"),
+    h("span", { role: "status" }, pages > 1 ? `${from}–${to} of ${count(n, "service")}` : count(n, "service") + part),
+    pages > 1 ? h("button", { type: "button", class: "quiet", "data-do": "page", "data-by": -1, disabled: choice.page === 0 }, "Previous") : null,
+    pages > 1 ? h("button", { type: "button", class: "quiet", "data-do": "page", "data-by": 1, disabled: choice.page >= pages - 1 }, "Next") : null);
+}

@@ -1,0 +1,112 @@
+package web
+
+import (
+	"bytes"
+	"flag"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+var update = flag.Bool("update", false, "make the pictures of testdata anew")
+
+// still stops the clock of the pages to come, so that every picture is the same.
+func (u *tab) still() {
+	u.t.Helper()
+	_, err := chromedp.Call(u.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: "Date.now = () => 1900000000000"})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// drawn waits until the page shows what the daemon says, outlines and all.
+func (u *tab) drawn() {
+	u.t.Helper()
+	for _, what := range []string{"#feed.good", `#slices [data-pop="LON"]`, "#entries li", `.land[d^="M"]`, "#whatif:not([hidden]) select"} {
+		u.until("document.querySelector(" + strconv.Quote(what) + ")")
+	}
+}
+
+var pictures = []struct {
+	name          string
+	width, height int64
+	scheme        string
+	then          func(*tab)
+}{
+	{"page-light", 1360, 1000, "light", nil},
+	{"page-dark", 1360, 1000, "dark", nil},
+	{"page-phone", 360, 780, "light", nil},
+	{"explain-dark", 1360, 1000, "dark", func(u *tab) {
+		u.do(chromedp.Click(chromedp.CSS(`#slices button[data-slice="2001:db8:5353::/48"]`)))
+		u.until(`document.querySelector('#explain section[data-key="Journal"]')`)
+	}},
+}
+
+// TestPicture makes the pictures of README.md with -update: the page as it is,
+// with fixed data. Otherwise it looks that each can be made and shows something.
+func TestPicture(t *testing.T) {
+	d := start(t, atNight(), "", false)
+	for _, p := range pictures {
+		t.Run(p.name, func(t *testing.T) {
+			u := open(t, p.width, p.height, p.scheme)
+			u.still()
+			u.visit(d.url())
+			u.drawn()
+			if p.then != nil {
+				p.then(u)
+			}
+			shot, err := chromedp.Run(u.ctx, chromedp.CaptureScreenshot())
+			if os.Getenv("FULL") != "" {
+				shot, err = chromedp.Run(u.ctx, chromedp.FullScreenshot(100))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			img, err := png.Decode(bytes.NewReader(shot))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(colours(img)); n < 50 {
+				t.Errorf("%d colours: an empty picture", n)
+			}
+			if *update {
+				save(t, p.name, img)
+			}
+		})
+	}
+}
+
+func colours(img image.Image) map[color.Color]int {
+	seen := map[color.Color]int{}
+	b := img.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			seen[img.At(x, y)]++
+		}
+	}
+	return seen
+}
+
+// save writes a picture with a palette, which is a third of the size.
+func save(t *testing.T, name string, img image.Image) {
+	t.Helper()
+	var out bytes.Buffer
+	enc := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := enc.Encode(&out, img); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("testdata", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("testdata", name+".png"), out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s.png: %d bytes", name, out.Len())
+}
