@@ -21,18 +21,11 @@ import (
 // defaultSocket is where the daemon listens unless its config says otherwise.
 const defaultSocket = "/run/catchment/catchment.sock"
 
-// Exit statuses.
-const (
-	exitOK          = 0
-	exitFailed      = 1 // or refused
-	exitUsage       = 2
-	exitUnreachable = 3
-)
-
 // app is what commands share: where they write, and what the global flags say.
 type app struct {
 	out, err io.Writer
 	socket   string
+	remote   remote
 	json     bool
 	colour   string // auto, always or never
 
@@ -75,7 +68,7 @@ func (a *app) run(ctx context.Context, args []string, socket string) int {
 	case !started:
 		return a.usage(err, cmd)
 	case errors.As(err, &gone):
-		fmt.Fprintf(a.err, "catchment: no daemon answers on %s: %v\n%s\n", gone.Where, gone.Err, hint(gone.Err))
+		fmt.Fprintf(a.err, "catchment: no daemon answers on %s: %v\n%s\n", gone.Where, gone.Err, a.hint(gone.Err))
 		return exitUnreachable
 	}
 	var status exitStatus
@@ -97,7 +90,10 @@ func (a *app) usage(err error, cmd *cobra.Command) int {
 }
 
 // hint says what to do about a daemon that cannot be reached.
-func hint(err error) string {
+func (a *app) hint(err error) string {
+	if a.remote.address != "" {
+		return "Is catchmentd running there, with api.listen on that address and port in its config?"
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return "You may not open the socket: be root, or in the group that owns it."
 	}
@@ -129,22 +125,17 @@ wrong; 3 no daemon answers. The commands of gobgp have gobgp's: 0 or 1.`,
 	root.SetVersionTemplate("catchment {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", socket, "control socket of the daemon (or CATCHMENT_SOCKET)")
+	a.remote.addFlags(flags, a.env)
 	flags.BoolVarP(&a.json, "json", "j", false, "print JSON, for machines")
 	flags.StringVar(&a.colour, "color", colourAuto, "`when` to use colours: auto (on a terminal, and unless NO_COLOR is set), always or never")
 	root.AddCommand(
-		top.Command(&a.socket),
+		top.Command(a.client),
 		a.statusCommand(), a.popCommand(), a.serviceCommand(), a.sliceCommand(), a.checkCommand(), a.guardCommand(),
 		a.explainCommand(), a.journalCommand(), a.planCommand(),
 		a.drainCommand(), a.undrainCommand(), a.holdCommand(), a.pinCommand(), a.releaseCommand(),
 		a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),
 	)
 	addGobgp(root)
+	root.AddCommand(exitStatusHelp())
 	return root
-}
-
-// withClient runs f with a connection to the daemon.
-func (a *app) withClient(f func(*api.Client) error) error {
-	c := api.NewClient(a.socket)
-	defer c.Close()
-	return f(c)
 }

@@ -36,7 +36,7 @@ func (a *app) gobgp(ctx context.Context, root *cobra.Command, args []string) (st
 	ours := func(word string) bool {
 		return slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == word && c.GroupID != gobgpGroup })
 	}
-	if !cli.Takes(args, ours) {
+	if !cli.Takes(args, ours, root.PersistentFlags()) {
 		return 0, false
 	}
 	return cli.Run(ctx, cli.Options{Name: root.Name(), Out: a.out, Err: a.err, Socket: a.gobgpSocket}, args), true

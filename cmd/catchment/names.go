@@ -120,9 +120,11 @@ func (a *app) complete(ctx context.Context, kind names, begun string) ([]string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
-	c := api.NewClient(a.socket)
-	defer c.Close()
-	st, err := c.Status(ctx)
+	var st api.Status
+	err := a.withClient(func(c *api.Client) (err error) {
+		st, err = c.Status(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -150,4 +152,16 @@ func prefixOf(what, arg string) (netip.Prefix, error) {
 		return p, usagef("%s %v has host bits; did you mean %v?", what, p, p.Masked())
 	}
 	return p, nil
+}
+
+// aSlice allows one argument at most that is no prefix gone wrong, before
+// anything is asked of the daemon.
+func aSlice(least int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.RangeArgs(least, 1)(cmd, args); err != nil || len(args) == 0 || !strings.Contains(args[0], "/") {
+			return err
+		}
+		_, err := prefixOf("SLICE", args[0])
+		return err
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	api "github.com/osrg/gobgp/v3/api"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -22,6 +24,9 @@ import (
 // TestTakes: which command lines are the stock client's, beside words of ours.
 func TestTakes(t *testing.T) {
 	ours := []string{"status", "plan", "pop", "reload", "release", "version", "n"}
+	others := pflag.NewFlagSet("ours", pflag.ContinueOnError)
+	others.String("socket", "", "")
+	others.String("color", "", "")
 	for line, want := range map[string]bool{
 		"":                            false,
 		"global":                      true,
@@ -44,6 +49,8 @@ func TestTakes(t *testing.T) {
 		"pop":                         false,
 		"--socket global status":      false,
 		"--socket /run/x.sock global": true,
+		"--color global rib":          false,
+		"--color never global rib":    true,
 		"-j status":                   false,
 		"help global":                 false,
 		"-- global":                   false,
@@ -54,7 +61,7 @@ func TestTakes(t *testing.T) {
 		"log":                         true,
 		"completion bash":             false,
 	} {
-		if got := cli.Takes(strings.Fields(line), func(w string) bool { return slices.Contains(ours, w) }); got != want {
+		if got := cli.Takes(strings.Fields(line), func(w string) bool { return slices.Contains(ours, w) }, others); got != want {
 			t.Errorf("%q: %t, want %t", line, got, want)
 		}
 	}

@@ -35,8 +35,8 @@ type flags struct {
 // Takes says whether a command line is in the stock client's words: its first
 // word is one, or begins exactly one and is not one of ours. Flags before it
 // are passed over.
-func Takes(args []string, ours func(word string) bool) bool {
-	word := firstWord(args)
+func Takes(args []string, ours func(word string) bool, flags *pflag.FlagSet) bool {
+	word := firstWord(args, flags)
 	if word == "" || ours(word) {
 		return false
 	}
@@ -53,7 +53,7 @@ func Takes(args []string, ours func(word string) bool) bool {
 }
 
 // firstWord passes over flags and their values.
-func firstWord(args []string) string {
+func firstWord(args []string, others *pflag.FlagSet) string {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	addFlags(set, (&client{}).root())
 	for i := 0; i < len(args); i++ {
@@ -66,8 +66,11 @@ func firstWord(args []string) string {
 			return ""
 		case strings.Contains(a, "="):
 		case long:
-			// --socket is the other commands' flag.
-			if f := set.Lookup(name); f != nil && f.NoOptDefVal == "" || name == "socket" {
+			f := set.Lookup(name)
+			if f == nil {
+				f = others.Lookup(name)
+			}
+			if f != nil && f.NoOptDefVal == "" {
 				i++
 			}
 		case len(a) == 2:

@@ -14,8 +14,8 @@ import (
 // leastInterval between two looks at the daemon.
 const leastInterval = 200 * time.Millisecond
 
-// Command is `catchment top`. It reads the path of the socket when it runs.
-func Command(socket *string) *cobra.Command {
+// Command is `catchment top`. It asks for the connection when it runs.
+func Command(client func() (*api.Client, error)) *cobra.Command {
 	interval := time.Second
 	noColor := false
 	cmd := &cobra.Command{
@@ -39,7 +39,10 @@ guards. If the daemon goes away it says since when, and waits for it.`,
 			return cobra.NoArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := api.NewClient(*socket)
+			c, err := client()
+			if err != nil {
+				return err
+			}
 			defer c.Close()
 			return Run(cmd.Context(), Options{
 				Daemon: c, In: os.Stdin, Out: os.Stdout, Env: os.Environ(), Mono: noColor || mono(os.Environ()), Interval: interval,
