@@ -60,7 +60,7 @@ func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, e
 		})
 		if len(ended) == 0 {
 			if fail = c.known(r.Service, r.Slice); fail == nil {
-				fail = api.Errorf(api.NotFound, "there is nothing to release for %s", scope(r.Service, r.Slice))
+				fail = api.Errorf(api.NotFound, "there is nothing to release for %s%s", scope(r.Service, r.Slice), c.below(r))
 			}
 			return
 		}

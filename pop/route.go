@@ -79,6 +79,18 @@ func (c *Controller) serviceOf(id policy.SliceID) (policy.ServiceID, error) {
 	return "", api.Errorf(api.NotFound, "no service has the slice %v", id)
 }
 
+// below names the intents of single slices where none is of the whole service.
+func (c *Controller) below(r api.Released) string {
+	out := ""
+	for _, in := range c.intents {
+		single := in.Slice != policy.SliceID{} && r.Slice == policy.SliceID{}
+		if id, err := c.serviceOf(in.Slice); single && err == nil && id == r.Service {
+			out += fmt.Sprintf("; there is a %s of %v: --slice %v", in.What(), in.Slice, in.Slice)
+		}
+	}
+	return out
+}
+
 // routeOf puts attributes into the words that an intent is kept in.
 func routeOf(a bgp.Attributes) *policy.Route {
 	r := &policy.Route{MED: a.MED, LocalPref: a.LocalPref, Prepend: a.Prepend}

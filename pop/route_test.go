@@ -98,6 +98,10 @@ func TestForcedRoute(t *testing.T) {
 		w.expect(setNone + "; " + vipOff)
 		w.pass(time.Minute)
 		w.expect("") // health says up
+		if _, err := w.c.Release(t.Context(), api.Released{Service: "web", By: "eng"}); err == nil ||
+			!strings.Contains(err.Error(), "nothing to release for web; there is a route deleted (forced) of 192.0.2.0/24: --slice 192.0.2.0/24") {
+			t.Errorf("released the service: %v", err)
+		}
 		w.release()
 		w.expect(vipOn + "; " + setWeb)
 

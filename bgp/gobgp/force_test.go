@@ -65,6 +65,9 @@ func TestForce(t *testing.T) {
 	if n, out, _ := run("add", web4.String(), "med", "50"); n != 1 || !strings.Contains(out, "refused by catchmentd") || !strings.Contains(out, "--force") {
 		t.Errorf("without --force: %d %s", n, out)
 	}
+	if n, out, _ := run("add", "192.0.2.1/24"); n != 1 || !strings.Contains(out, "192.0.2.0/24 is announced by catchmentd") {
+		t.Errorf("with host bits: %d %s", n, out)
+	}
 	n, out, errs := run("add", web4.String(), "med", "50", "aspath", "64500 64500", "community", "64500:7,65535:0", "large-community", "64500:1:2",
 		"--force", "--why", "Ticket 4711: Überlast")
 	if n != 0 || out != "" || errs != "catchment: taken: Größe\n" {

@@ -39,8 +39,9 @@ func (s *Speaker) judge(ctx context.Context, method string, request any) (any, e
 // callName is the last part of a method: /gobgpapi.GobgpApi/AddPath.
 func callName(method string) string { return method[strings.LastIndexByte(method, '/')+1:] }
 
-// refuse tells what nobody may do by the gRPC API. All that reads is allowed, and so is what an operator does to neighbors; what is Catchment's
-// is not, because reconciler and operator would fight over it.
+// refuse tells what nobody may do by the gRPC API. All that reads is allowed,
+// and so is what an operator does to neighbors; what is Catchment's is not,
+// because reconciler and operator would fight over it.
 func (s *Speaker) refuse(method string, request any) error {
 	name := callName(method)
 	if why, ok := refusedCalls[name]; ok {

@@ -59,5 +59,5 @@ func prefixOf(n packet.AddrPrefixInterface) (netip.Prefix, bool) {
 		ip, bits = x.Prefix.To16(), x.Length
 	}
 	addr, ok := netip.AddrFromSlice(ip)
-	return netip.PrefixFrom(addr, int(bits)), ok
+	return netip.PrefixFrom(addr, int(bits)).Masked(), ok // by the API it may have host bits
 }

@@ -82,6 +82,9 @@ func alarmFindings(h *Host) []Finding {
 	}
 	var out []Finding
 	for _, a := range h.Status.Alarms {
+		if a.Name == policy.AlarmInvalid && h.RPKI != nil && h.RPKI.Known {
+			continue // originFindings says it, and what to do
+		}
 		f := Finding{
 			Severity: Bad, Name: "alarm", About: a.Name, What: a.Detail, Why: "the daemon raised this alarm itself",
 			Command: "catchment journal -n 20",

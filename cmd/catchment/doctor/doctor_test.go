@@ -296,6 +296,10 @@ func TestFindings(t *testing.T) {
 			h.RPKI.Caches = append(h.RPKI.Caches, gobgp.RPKICache{Address: "10.0.0.8:323", Up: true})
 			h.RPKI.VRPs[0].AS = 0
 		}, []string{"error roa 192.0.2.0/24", "warning rtr 10.0.0.8:323"}, "not come to the end of its data"},
+		{"ROA of another AS, and its alarm", func(h *Host) {
+			h.RPKI.VRPs[0].AS = 64999
+			h.Status.Alarms = []api.Alarm{{Name: "rpki-invalid", Slice: policy.SliceID(netip.MustParsePrefix("192.0.2.0/24"))}}
+		}, []string{"error roa 192.0.2.0/24"}, ""},
 		{"RPKI not looked at", func(h *Host) { h.RPKI = nil }, nil, ""},
 
 		{"stale POP", func(h *Host) { h.Status.Fleet[0].Stale = true }, []string{"warning fleet FRA"}, "site community"},
