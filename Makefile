@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible test-package proto
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto
 
 all: build
 
@@ -94,13 +94,20 @@ test-package:
 	@for n in 1 2; do COMPRESS=none $(MAKE) -s deb BIN=$(BIN)/package/$$n VERSION=v0.0.$$n-0-gtest >/dev/null || exit 1; done
 	@configs/packaging/booted.sh $(BIN)/package/1/*.deb $(BIN)/package/2/*.deb
 
+# The alert rules, read and played by Prometheus's own promtool.
+check-alerts:
+	@lab/deps.sh promtool prometheus
+	promtool check rules --lint=all --lint-fatal configs/alerts.yml
+	promtool test rules configs/alerts.test.yml
+
 # A container image with the two programs and nothing else, by docker.
 DOCKER ?= docker
 image: build
 	configs/packaging/image.sh $(BIN) $(BIN)/image
 	$(DOCKER) build -t catchment:$(VERSION) $(BIN)/image
 
-# The last commit built twice, in two places, gives the same bytes.
+# The last commit built twice, in two places and from nothing the second time,
+# gives the same bytes.
 reproducible:
 	@configs/packaging/reproducible.sh $(VERSION)
 

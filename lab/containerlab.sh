@@ -98,6 +98,9 @@ as_root env TMPDIR="$work" mmdebstrap --quiet --mode=root --variant=minbase \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt=force-unsafe-io \
 	--customize-hook="$here/clab/packages.sh \"\$1\" $packages" bookworm "$work/base.tar"
 
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0} "$here/../configs/packaging/image.sh" "$bin" "$work/image"
+cp "$here/../configs/minimal.yaml" "$work/"
+
 say "start Docker in namespaces of its own"
 [ $# -gt 0 ] || set -- "$here/testdata/failover.txt"
 status=0

@@ -50,6 +50,29 @@ if ! docker run --rm --network none debian:bookworm-slim true 2>"$work/run.log";
 	echo "Docker starts no containers here: $(tail -n 1 "$work/run.log")" >"$work/reason"
 	exit 77
 fi
+say "the image of make image: build and run"
+docker build --quiet --network none --tag catchment "$work/image" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+run=(docker run --network none --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_RAW --cap-add NET_BIND_SERVICE
+	--volume "$work/minimal.yaml:/etc/catchment/catchment.yaml:ro")
+same() { # WHAT GOT WANT
+	[ "$2" = "$3" ] || { echo "image: $1 is \"$2\", not \"$3\""; exit 1; }
+}
+same --version "$("${run[@]}" --rm catchment --version)" "$("$bin/catchmentd" --version)"
+"${run[@]}" --rm catchment --config /etc/catchment/catchment.yaml --check-config >/dev/null
+"${run[@]}" --detach --name image-test catchment >/dev/null
+for ((i = 0; ; i++)); do
+	docker exec image-test catchment status >"$work/run.log" 2>&1 && break
+	if ((i > 100)); then
+		docker logs image-test
+		cat "$work/run.log"
+		exit 1
+	fi
+	sleep 0.1
+done
+docker stop --time 75 image-test >/dev/null
+same "the exit status" "$(docker inspect --format '{{.State.ExitCode}}' image-test)" 0
+docker rm --volumes image-test >/dev/null
+
 for image in frr bird pop client; do
 	context=$work/images/$image
 	mkdir -p "$context"

@@ -28,6 +28,10 @@ func TestAlertsNameWhatThereIs(t *testing.T) {
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
+	played, err := os.ReadFile("../../configs/alerts.test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	names, labels := constants(t)
 	labels = append(labels, "instance", "job", "le")
 	metric := regexp.MustCompile(`catchment_[a-z_]+`)
@@ -38,6 +42,10 @@ func TestAlertsNameWhatThereIs(t *testing.T) {
 			t.Errorf("%q: twice, without our prefix, or without a summary", r.Alert)
 		}
 		seen[r.Alert] = true
+		// When all is well, before it is due, and when it is.
+		if n := strings.Count(string(played), "alertname: "+r.Alert+"\n") + strings.Count(string(played), "alertname: "+r.Alert+","); n != 3 {
+			t.Errorf("%s: %d cases in alerts.test.yml, want 3", r.Alert, n)
+		}
 		for _, m := range metric.FindAllString(r.Expr, -1) {
 			if !slices.Contains(names, strings.TrimSuffix(m, "_bucket")) {
 				t.Errorf("%s: no metric %s", r.Alert, m)
