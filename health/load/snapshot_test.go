@@ -1,0 +1,149 @@
+package load
+
+import (
+	"testing"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+func known(x, s float64) Value { return Value{Value: x, Known: true, At: at(s)} }
+
+// state is a source in a plan and what it says.
+type said struct {
+	scope Scope
+	unit  Unit
+	value Value
+	limit float64
+}
+
+func summed(p Plan, list ...said) Snapshot {
+	var states []SourceState
+	for _, s := range list {
+		p.Sources = append(p.Sources, Source{Scope: s.scope, Units: []Unit{s.unit}})
+		st := SourceState{Points: []PointState{{Unit: s.unit, Value: s.value, Limit: s.limit}}}
+		st.Load[s.unit] = s.value
+		states = append(states, st)
+	}
+	return p.sum(states, at(100))
+}
+
+func TestSum(t *testing.T) {
+	h := func(name string) Scope { return Scope{Host: name} }
+	svc := func(name string) Scope { return Scope{Service: policy.ServiceID(name)} }
+	for _, c := range []struct {
+		name string
+		plan Plan
+		said []said
+		unit Unit
+		want Value
+	}{
+		{"links of a host add up, as old as the older", Plan{}, []said{{Scope{}, Out, known(3, 9), 0}, {Scope{}, Out, known(4, 8), 0}}, Out, known(7, 8)},
+		{"hosts add up", Plan{}, []said{{h("a"), Requests, known(3, 9), 0}, {h("b"), Requests, known(4, 8), 0}}, Requests, known(7, 8)},
+		{"an unknown part", Plan{}, []said{{h("a"), Requests, known(3, 9), 0}, {h("b"), Requests, Value{At: at(2)}, 0}}, Requests, Value{At: at(2)}},
+		{"a host that is not measured", Plan{Hosts: 3}, []said{{h("a"), Out, known(3, 9), 0}, {h("b"), Out, known(4, 8), 0}}, Out, Value{At: at(8)}},
+		{"the POP's own word", Plan{Hosts: 3}, []said{{h("a"), Out, known(3, 9), 0}, {Scope{POP: true}, Out, known(40, 8), 0}}, Out, known(40, 8)},
+		{"services where no host says", Plan{}, []said{{svc("a"), Connections, known(3, 9), 0}, {svc("b"), Connections, known(4, 8), 0}}, Connections, known(7, 8)},
+		{"hosts before services", Plan{}, []said{{svc("a"), Requests, known(3, 9), 0}, {Scope{}, Requests, known(4, 8), 0}}, Requests, known(4, 8)},
+		{"CPU: mean of hosts", Plan{}, []said{{h("a"), CPU, known(.3, 9), 0}, {h("b"), CPU, known(.7, 8), 0}}, CPU, known(.5, 8)},
+		{"CPU: largest of a host", Plan{}, []said{{Scope{}, CPU, known(.3, 9), 0}, {Scope{}, CPU, known(.7, 8), 0}}, CPU, known(.7, 8)},
+		{"CPU: one unknown", Plan{}, []said{{Scope{}, CPU, known(.3, 9), 0}, {Scope{}, CPU, Value{}, 0}}, CPU, Value{}},
+	} {
+		s := summed(c.plan, c.said...)
+		if got := s.POP.Load[c.unit]; got != c.want || !s.POP.Measured[c.unit] {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+		for u := range Units {
+			if u != c.unit && (s.POP.Measured[u] || s.POP.Load[u] != Value{}) {
+				t.Errorf("%s: %v is not measured at all", c.name, u)
+			}
+		}
+	}
+}
+
+func TestCapacities(t *testing.T) {
+	two := func(a, b float64) []said {
+		return []said{{Scope{Host: "a"}, Out, known(1, 1), a}, {Scope{Host: "b"}, Out, known(2, 2), b}}
+	}
+	for _, c := range []struct {
+		name           string
+		cluster, host  float64
+		hosts          int
+		said           []said
+		a, own, b, pop float64
+	}{
+		{"nothing is known", 0, 0, 0, two(0, 0), 0, 0, 0, 0},
+		{"speeds of links", 0, 0, 0, two(10, 40), 10, 10, 40, 50},
+		{"one speed is not known", 0, 0, 0, two(10, 0), 10, 10, 0, 0},
+		{"cluster's only", 30, 0, 0, two(0, 0), 15, 0, 15, 30},
+		{"cluster's of four", 32, 0, 4, two(0, 0), 8, 0, 8, 32},
+		{"cluster's and speeds", 30, 0, 0, two(10, 40), 10, 10, 15, 30},
+		{"host's before speeds", 0, 20, 0, two(10, 40), 20, 20, 20, 40},
+		{"host's of four", 0, 20, 4, two(0, 0), 20, 20, 20, 80},
+		{"both", 30, 20, 0, two(0, 0), 15, 20, 15, 30},
+	} {
+		p := Plan{Hosts: c.hosts}
+		p.POP[Out], p.Host[Out] = c.cluster, c.host
+		s := summed(p, c.said...)
+		got := [4]float64{s.Hosts[0].Capacity[Out], s.Hosts[0].Own[Out], s.Hosts[1].Capacity[Out], s.POP.Capacity[Out]}
+		if want := [4]float64{c.a, c.own, c.b, c.pop}; got != want {
+			t.Errorf("%s: a, own, b, POP are %v, want %v", c.name, got, want)
+		}
+	}
+	p := Plan{Hosts: 4}
+	p.POP[CPU] = 0.8
+	if s := summed(p, said{Scope{}, CPU, known(.5, 1), 0}); s.Hosts[0].Capacity[CPU] != 0.8 || s.POP.Capacity[CPU] != 0.8 {
+		t.Errorf("a share is not divided among hosts: %+v", s)
+	}
+	// Two links of a host, one of unknown speed.
+	s := summed(Plan{}, said{Scope{}, In, known(1, 1), 10}, said{Scope{}, In, known(1, 1), 0}, said{Scope{}, In, known(1, 1), 10})
+	if s.Hosts[0].Own[In] != 0 {
+		t.Errorf("half of what it can: %v", s.Hosts[0].Own[In])
+	}
+}
+
+func TestServicesAreThere(t *testing.T) {
+	s := summed(Plan{Services: map[policy.ServiceID]Capacity{"web": {Requests: 100}, "dns": {}}}, said{Scope{Service: "web"}, Requests, known(80, 1), 0})
+	if len(s.Services) != 2 || s.Services[1].Name != "web" || s.Services[0].Measured[Requests] {
+		t.Fatalf("%+v", s.Services)
+	}
+	web := &s.Services[1]
+	if h := web.Load.Headroom(&web.Capacity); h[Requests] != known(20, 1) || h[Out].Known {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestUse(t *testing.T) {
+	full := Capacity{Out: 100, Requests: 1000}
+	for _, c := range []struct {
+		name string
+		load Load
+		cap  Capacity
+		want Use
+	}{
+		{"the scarcer", Load{Out: known(50, 1), Requests: known(900, 1), CPU: known(1, 1)}, full, Use{0.9, Requests, true}},
+		{"one is unknown", Load{Out: known(120, 1)}, full, Use{1.2, Out, false}},
+		{"all are unknown", Load{}, full, Use{0, 0, false}},
+		{"no capacity", Load{Out: known(120, 1)}, Capacity{}, Use{0, 0, false}},
+	} {
+		if got := c.load.Use(&c.cap); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestUnits(t *testing.T) {
+	for u := range Units {
+		text, _ := u.MarshalText()
+		var back Unit
+		if err := back.UnmarshalText(text); err != nil || back != u || u.Per() == "" {
+			t.Errorf("%v: %v, %v", u, back, err)
+		}
+	}
+	if _, err := ParseUnit("bytes"); err == nil {
+		t.Error("bytes is no unit")
+	}
+	if (Value{At: at(1)}).Age(at(3)) != 2*time.Second {
+		t.Error("age")
+	}
+}
