@@ -130,7 +130,7 @@ func checkDetail(c api.CheckStatus) string {
 // writeCheck prints one check whole.
 func writeCheck(w io.Writer, st api.Status, c api.CheckStatus) {
 	name := string(c.Service) + "/" + checkName(c)
-	fmt.Fprintf(w, "%s at %s: %s for %s\n", paint(w, strong, name), st.POP, paint(w, styles[c.Verdict.String()], c.Verdict.String()), age(st.Now, c.Since))
+	say(w, "", fmt.Sprintf("%s at %s: %s for %s", paint(w, strong, name), st.POP, paint(w, styles[c.Verdict.String()], c.Verdict.String()), age(st.Now, c.Since)))
 	t := facts()
 	t.row("last run", lastRun(c)+", took "+took(c))
 	t.row("it said", checkDetail(c))

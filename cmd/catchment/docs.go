@@ -76,6 +76,9 @@ func writePages(root *cobra.Command, dir, reference string, date time.Time) erro
 	if err := doc.GenManTree(root, &head, dir); err != nil {
 		return err
 	}
+	if err := addExitStatus(root, dir); err != nil {
+		return err
+	}
 	files, err := pages.ReadDir("docs")
 	if err != nil {
 		return err
@@ -90,6 +93,36 @@ func writePages(root *cobra.Command, dir, reference string, date time.Time) erro
 		title := fmt.Sprintf("%% %q %q %q %q %q\n", strings.ToUpper(name), section, date.Format("Jan 2006"), "Catchment", "Catchment")
 		body := strings.ReplaceAll(string(text), "    @REFERENCE@\n", indent(reference))
 		if err := os.WriteFile(filepath.Join(dir, page), md2man.Render([]byte(title+body)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addExitStatus puts a section into the pages of root and of our own commands.
+func addExitStatus(c *cobra.Command, dir string) error {
+	if c.GroupID == gobgpGroup || !c.IsAvailableCommand() && c.HasParent() {
+		return nil
+	}
+	file := filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1")
+	page, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	const next = "\n.SH SEE ALSO"
+	before, after, ok := strings.Cut(string(page), next)
+	text := strings.TrimRight(before, "\n") + "\n\n" + exitStatusMan()
+	if ok {
+		text += next + after
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	for _, sub := range c.Commands() {
+		if sub.Name() == "help" || sub.Name() == "completion" {
+			continue
+		}
+		if err := addExitStatus(sub, dir); err != nil {
 			return err
 		}
 	}

@@ -76,6 +76,11 @@ func TestDocs(t *testing.T) {
 			t.Errorf("%s: no description under NAME (%v)", p, err)
 		}
 	}
+	for _, name := range []string{"catchment", "catchment-plan-drain", "catchment-slice", "catchment-lab-up"} {
+		if text, err := os.ReadFile(filepath.Join(man, name+".1")); err != nil || !strings.Contains(string(text), "\n.SH EXIT STATUS\n.TP\n\\fB0\\fP\n") {
+			t.Errorf("%s.1 does not say what the exit statuses are: %v", name, err)
+		}
+	}
 	if _, err := exec.LookPath("groff"); err == nil {
 		for _, p := range pages {
 			out, err := exec.Command("groff", "-man", "-Tutf8", "-ww", "-z", p).CombinedOutput()

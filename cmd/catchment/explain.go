@@ -20,7 +20,7 @@ func (a *app) explainCommand() *cobra.Command {
 		Example: `  catchment explain 192.0.2.0/24
   catchment explain 2001:db8:100::1      # the slice with that address
   catchment explain web --watch          # every slice of the service`,
-		Args: cobra.ExactArgs(1),
+		Args: aSlice(1),
 	}, explain), either(sliceNames, serviceNames))
 }
 
@@ -86,8 +86,8 @@ func writeExplanation(w io.Writer, e api.Explanation) {
 	if s.Stance.Action == policy.Announce && s.Rung != "" {
 		stance += ", rung " + s.Rung
 	}
-	fmt.Fprintf(w, "%s of %s at %s: %s, for %s\n", paint(w, strong, s.Slice.String()), s.Service, e.POP,
-		paint(w, styles[s.Stance.Action.String()], stance), age(e.Now, s.Since))
+	say(w, "", fmt.Sprintf("%s of %s at %s: %s, for %s", paint(w, strong, s.Slice.String()), s.Service, e.POP,
+		paint(w, styles[s.Stance.Action.String()], stance), age(e.Now, s.Since)))
 	t := facts()
 	writeStance(t, s)
 	if e.Always {
@@ -189,7 +189,7 @@ func writeSection(w io.Writer, head string, lines []string) {
 	}
 	fmt.Fprintln(w, "  "+head)
 	for _, l := range lines {
-		fmt.Fprintln(w, "    "+l)
+		say(w, "    ", l)
 	}
 }
 

@@ -298,17 +298,11 @@ func oneOf(what, value string, all ...string) error {
 }
 
 func supposeConfig(path string) (api.Supposition, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return api.Supposition{}, err
-	}
-	format := "yaml"
-	switch ext := filepath.Ext(path); ext {
-	case ".yaml", ".yml":
-	case ".toml":
-		format = "toml"
-	default:
+	formats := map[string]string{".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
+	format, ok := formats[filepath.Ext(path)]
+	if !ok {
 		return api.Supposition{}, usagef("FILE %s: want a name that ends in .yaml, .yml or .toml", path)
 	}
-	return api.Supposition{Kind: api.SupposeConfig, Config: string(text), Format: format}, nil
+	text, err := os.ReadFile(path)
+	return api.Supposition{Kind: api.SupposeConfig, Config: string(text), Format: format}, err
 }

@@ -14,11 +14,11 @@ import (
 
 // writePlan prints a plan: what changes, what guards say, what to do.
 func writePlan(w io.Writer, p api.Plan) {
-	fmt.Fprintf(w, "%s\n", paint(w, strong, fmt.Sprintf("What would happen at %s, supposing: %s", p.POP, oneLine(strings.Join(p.Suppose, ", ")))))
+	say(w, "", paint(w, strong, fmt.Sprintf("What would happen at %s, supposing: %s", p.POP, oneLine(strings.Join(p.Suppose, ", ")))))
 	if p.Refused != "" {
 		fmt.Fprintf(w, "\n%s\n", paint(w, bad, "A reload would be refused:"))
 		for line := range strings.Lines(p.Refused) {
-			fmt.Fprintln(w, "  "+oneLine(strings.TrimRight(line, "\n")))
+			say(w, "  ", oneLine(strings.TrimRight(line, "\n")))
 		}
 		return
 	}
@@ -56,18 +56,8 @@ func writeLines(w io.Writer, head string, lines []string) {
 		return
 	}
 	fmt.Fprintf(w, "\n%s\n", paint(w, strong, head))
-	wide := 0
-	if s, ok := w.(screen); ok && s.width > 0 {
-		wide = s.width - 4
-	}
 	for _, l := range lines {
-		for i, part := range wrap(oneLine(l), wide) {
-			lead := "  - "
-			if i > 0 {
-				lead = "    "
-			}
-			fmt.Fprintln(w, lead+part)
-		}
+		say(w, "  - ", oneLine(l))
 	}
 }
 

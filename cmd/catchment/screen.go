@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,6 +62,21 @@ const (
 
 // SGR parameters (ECMA-48, 8.3.117) of the styles.
 var sgr = [...]string{plain: "", strong: "1", good: "32", warn: "33", bad: "1;31"}
+
+// say writes a line of text, broken at blanks where a terminal is too narrow;
+// what goes on in the next line stands under the indent.
+func say(w io.Writer, indent, text string) {
+	wide := 0
+	if s, ok := w.(screen); ok && s.width > 0 {
+		wide = s.width - max(2, width(indent))
+	}
+	for i, line := range wrap(text, wide) {
+		if i == 1 {
+			indent = strings.Repeat(" ", max(2, width(indent)))
+		}
+		fmt.Fprintln(w, indent+line)
+	}
+}
 
 // paint colours text where w takes colours.
 func paint(w io.Writer, st style, text string) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -93,7 +92,7 @@ func writeService(w io.Writer, st api.Status, s api.ServiceStatus) {
 	if s.Always {
 		verdict = "announced always, whatever checks say"
 	}
-	fmt.Fprintf(w, "%s at %s: %s\n", paint(w, strong, string(s.ID)), st.POP, paint(w, styles[s.Health.Verdict.String()], verdict))
+	say(w, "", fmt.Sprintf("%s at %s: %s", paint(w, strong, string(s.ID)), st.POP, paint(w, styles[s.Health.Verdict.String()], verdict)))
 	t := facts()
 	if note := serviceNote(s); note != "" {
 		t.row("note", note)
@@ -126,5 +125,8 @@ func writeHints(w io.Writer, hints ...string) {
 	if s, ok := w.(screen); !ok || !s.clear {
 		return
 	}
-	fmt.Fprintf(w, "\n%s\n", strings.Join(hints, "\n"))
+	fmt.Fprintln(w)
+	for _, h := range hints {
+		say(w, "", h)
+	}
 }

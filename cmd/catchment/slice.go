@@ -18,7 +18,7 @@ func (a *app) sliceCommand() *cobra.Command {
 		Aliases: []string{"slices"},
 		Short:   "Announced prefixes: stance here and elsewhere, and why",
 		Example: "  catchment slice\n  catchment slice 2001:db8:100::/48 --watch\n  catchment slice web -j | jq '.[].stance'",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    aSlice(0),
 	}, func(_ context.Context, _ *api.Client, st api.Status, args []string) (view, error) {
 		all := st.Slices()
 		if len(args) == 0 {
@@ -103,8 +103,8 @@ func writeSlice(w io.Writer, st api.Status, s api.SliceStatus) {
 	if s.Stance.Action == policy.Announce && s.Rung != "" {
 		stance += ", rung " + s.Rung
 	}
-	fmt.Fprintf(w, "%s of %s at %s: %s, for %s\n", paint(w, strong, sliceName(s)), s.Service, st.POP,
-		paint(w, styles[s.Stance.Action.String()], stance), age(st.Now, s.Since))
+	say(w, "", fmt.Sprintf("%s of %s at %s: %s, for %s", paint(w, strong, sliceName(s)), s.Service, st.POP,
+		paint(w, styles[s.Stance.Action.String()], stance), age(st.Now, s.Since)))
 	t := facts()
 	writeStance(t, s)
 	if s.Next != "" {

@@ -42,7 +42,7 @@ func writeStatus(w io.Writer, st api.Status) {
 		if about != "" {
 			about = " " + about + ":"
 		}
-		fmt.Fprintf(w, paint(w, bad, "ALARM")+" %s for %s:%s %s\n", al.Name, age(st.Now, al.Since), about, oneLine(al.Detail))
+		say(w, "", fmt.Sprintf("%s %s for %s:%s %s", paint(w, bad, "ALARM"), al.Name, age(st.Now, al.Since), about, oneLine(al.Detail)))
 	}
 	fmt.Fprintln(w)
 	writeSlices(w, st.Now, st.Slices())
@@ -97,6 +97,7 @@ func scope(service policy.ServiceID, slice policy.SliceID) string {
 
 func writeNeighbors(w io.Writer, st api.Status) {
 	t := newTable("NEIGHBOR", "AS", "STATE", "SINCE", "SENT", "RECEIVED", "BFD", "NOTE")
+	t.spare = []int{5, 4}
 	for _, n := range st.Neighbors {
 		state := string(n.State)
 		if n.AdminDown {

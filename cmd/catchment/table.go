@@ -57,7 +57,7 @@ func (t *table) write(w io.Writer) {
 	widths := t.natural()
 	if s, ok := w.(screen); ok && s.width > 0 {
 		for _, i := range t.spare {
-			if t.tooWide(widths, s.width) {
+			if t.tooWide(widths, s.width, i) {
 				t.leave(i)
 				widths = t.natural()
 			}
@@ -125,11 +125,12 @@ func (t *table) natural() []int {
 	return widths
 }
 
-// tooWide reports whether cutting leaves next to nothing of a spare column.
-func (t *table) tooWide(widths []int, most int) bool {
+// tooWide reports whether cutting does not help, or leaves next to nothing of
+// column i.
+func (t *table) tooWide(widths []int, most, i int) bool {
 	cut := slices.Clone(widths)
 	t.fit(cut, most)
-	return slices.ContainsFunc(t.spare, func(i int) bool { return i < len(cut) && cut[i] < min(widths[i], 2*leastCut) })
+	return t.total(cut) > most || i < len(cut) && cut[i] < min(widths[i], 2*leastCut)
 }
 
 // leave takes a column out.
