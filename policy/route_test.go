@@ -81,3 +81,26 @@ func TestForcedRouteOverGuards(t *testing.T) {
 	b.in.Intents = nil // released: down, and last-pop keeps it
 	b.want(b.after(time.Second), "announce rung 1", "last-pop")
 }
+
+func TestIntentWhat(t *testing.T) {
+	n := uint32(50)
+	whole := policy.Route{
+		MED: &n, LocalPref: &n, Prepend: 2, Communities: []string{"64500:1", "no-export"}, LargeCommunities: []string{"64500:1:2"}, NextHop: "10.0.0.9",
+	}
+	announce := policy.Stance{Action: policy.Announce}
+	for want, in := range map[string]policy.Intent{
+		"drain":                {Kind: policy.IntentDrain},
+		"drain (forced)":       {Kind: policy.IntentDrain, Force: true},
+		"hold":                 {Kind: policy.IntentHold},
+		"pin to withdraw":      {Kind: policy.IntentPin},
+		"pin to announce":      {Kind: policy.IntentPin, Stance: announce},
+		"route added (forced)": {Kind: policy.IntentPin, Stance: announce, Force: true, Route: &policy.Route{}},
+		"route added (forced, nexthop 10.0.0.9 med 50 local-pref 50 prepend 2 community 64500:1,no-export large-community 64500:1:2)": {
+			Kind: policy.IntentPin, Stance: announce, Force: true, Route: &whole},
+		"route deleted (forced)": {Kind: policy.IntentPin, Force: true, Route: &policy.Route{}},
+	} {
+		if got := in.What(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
