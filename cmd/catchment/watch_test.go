@@ -159,7 +159,7 @@ func TestWatchJSON(t *testing.T) {
 // written over the one before without clearing it, and goes on by itself.
 func TestWatchOnATerminal(t *testing.T) {
 	b := quiet()
-	out, _, stop := watching(t, start(t, b), func(a *app) { a.size = func() (int, int) { return 60, 8 } }, "status", "-w")
+	out, _, stop := watching(t, start(t, b), func(a *app) { a.size = func() (int, int) { return 60, 12 } }, "status", "-w")
 	out.await(t, "a second picture", func(s string) bool { return strings.Count(s, "\x1b[H") >= 2 })
 	b.Touch(func(b *apitest.Backend) { b.POP.Services[0].Slices[0].Stance = policy.Stance{Action: policy.Drain} })
 	out.await(t, "the drain", has("drain"))
@@ -170,7 +170,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	}
 	for i, frame := range strings.Split(text, "\x1b[H")[1:] {
 		lines := strings.Split(strings.TrimSuffix(frame, "\n"), "\r\n")
-		if len(lines) > 8 {
+		if len(lines) > 12 {
 			t.Errorf("picture %d has %d lines", i, len(lines))
 		}
 		for _, l := range lines {
