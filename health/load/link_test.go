@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -205,8 +206,8 @@ func TestLinkComesAndGoes(t *testing.T) {
 // The runner, the kernel and real time together: what is sent is seen.
 func TestRunnerSeesTraffic(t *testing.T) {
 	addVeth(t, "v4", "v5")
-	r := NewRunner(Options{Interval: 20 * time.Millisecond, Average: 20 * time.Millisecond})
-	plan := Plan{Sources: []Source{{Name: "v4", Units: []Unit{In, Out}, Sampler: NewLink(LinkConfig{Device: "v4", Capacity: 1e12})}}}
+	r := NewRunner(slog.New(slog.DiscardHandler))
+	plan := Plan{Timing: Timing{Interval: 20 * time.Millisecond, Average: 20 * time.Millisecond}, Sources: []Source{{Name: "v4", Units: []Unit{In, Out}, Sampler: NewLink(LinkConfig{Device: "v4", Capacity: 1e12})}}}
 	if err := r.Set(plan); err != nil {
 		t.Fatal(err)
 	}

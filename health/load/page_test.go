@@ -91,7 +91,9 @@ func TestPages(t *testing.T) {
 			PageConfig{Format: StubStatus}, "=291 gauge; =3.1070465e+07 counter", ""},
 		{"stub, something else", text("<html>404</html>\n\n\n"), PageConfig{Format: StubStatus}, "", "no page of nginx"},
 		{"stub, negative", text("Active connections: -1\nserver accepts handled requests\n1 1 1\n"), PageConfig{Format: StubStatus}, "", "no page of nginx"},
-		{"status", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"bps": 1}`, http.StatusServiceUnavailable) }, PageConfig{Format: JSON, Path: ".bps"}, "", "503"},
+		{"status", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"bps": 1}`, http.StatusServiceUnavailable)
+		}, PageConfig{Format: JSON, Path: ".bps"}, "", "503"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, PageConfig{Format: JSON, Path: ".bps"}, "", "302"},
 		{"connection closed", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, PageConfig{Format: JSON, Path: ".bps"}, "", "EOF"},
 	} {

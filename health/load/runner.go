@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,37 +10,29 @@ import (
 	"time"
 )
 
-// Options of a Runner. Zero durations mean the defaults.
-type Options struct {
-	Logger   *slog.Logger
-	Interval time.Duration // between samples; 1 s
+// Timing says when samples are taken and what becomes of them. Zeros mean the
+// defaults.
+type Timing struct {
+	Interval time.Duration // between samples; 2 s
 	Timeout  time.Duration // of one sample; 1 s
 	Average  time.Duration // time constant of the smoothing; 10 s
 	Stale    time.Duration // age of a sample at which the value is unknown; 15 s
 }
 
-func (o Options) normal() Options {
-	or := func(d *time.Duration, otherwise time.Duration) {
-		if *d <= 0 {
-			*d = otherwise
-		}
-	}
-	or(&o.Interval, time.Second)
-	or(&o.Timeout, time.Second)
-	or(&o.Average, 10*time.Second)
-	or(&o.Stale, 15*time.Second)
-	o.Stale = max(o.Stale, 2*o.Interval) // a rate needs two samples
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return o
+func (t Timing) normal() Timing {
+	t.Interval = cmp.Or(max(t.Interval, 0), 2*time.Second)
+	t.Timeout = cmp.Or(max(t.Timeout, 0), time.Second)
+	t.Average = cmp.Or(max(t.Average, 0), 10*time.Second)
+	t.Stale = cmp.Or(max(t.Stale, 0), 15*time.Second)
+	t.Stale = max(t.Stale, 2*t.Interval) // a rate needs two samples
+	return t
 }
 
 // Runner takes samples of a plan's sources, each in a goroutine of its own
 // that owns it, so that one that hangs keeps up no other. Its methods may be
 // called from any goroutine.
 type Runner struct {
-	opt  Options
+	log  *slog.Logger
 	wake chan struct{} // the tasks have changed
 
 	mu    sync.Mutex
@@ -49,16 +42,17 @@ type Runner struct {
 }
 
 // NewRunner returns a runner that measures nothing until Set and Run.
-func NewRunner(opt Options) *Runner {
-	return &Runner{opt: opt.normal(), wake: make(chan struct{}, 1)}
+func NewRunner(log *slog.Logger) *Runner {
+	return &Runner{log: log, wake: make(chan struct{}, 1)}
 }
 
 func (r *Runner) String() string { return "load" }
 
 // Set replaces what is measured and what it is measured against. A source
-// whose name, scope and key are as before goes on with what it knows. An
-// impossible plan is refused and changes nothing.
+// whose name, scope and key are as before goes on with what it knows, unless
+// the timing is another. An impossible plan is refused and changes nothing.
 func (r *Runner) Set(p Plan) error {
+	p.Timing = p.Timing.normal()
 	if err := p.check(); err != nil {
 		return err
 	}
@@ -70,12 +64,12 @@ func (r *Runner) Set(p Plan) error {
 	}
 	tasks := make([]*task, 0, len(p.Sources))
 	for _, s := range p.Sources {
-		if t := old[s.Name]; t != nil && t.Scope == s.Scope && t.Key == s.Key && slices.Equal(t.Units, s.Units) {
+		if t := old[s.Name]; t != nil && t.Timing == p.Timing && t.Scope == s.Scope && t.Key == s.Key && slices.Equal(t.Units, s.Units) {
 			delete(old, s.Name)
 			tasks = append(tasks, t)
 			continue
 		}
-		tasks = append(tasks, &task{Source: s, opt: &r.opt, done: make(chan struct{}), series: map[pointKey]*series{}})
+		tasks = append(tasks, &task{Source: s, Timing: p.Timing, log: r.log, done: make(chan struct{}), series: map[pointKey]*series{}})
 	}
 	for _, t := range old {
 		if t.cancel != nil {
@@ -171,7 +165,7 @@ func (r *Runner) finish() {
 			select {
 			case <-t.done:
 			default:
-				r.opt.Logger.Warn("load: a sampler did not end with the runner", "source", t.Name)
+				r.log.Warn("load: a sampler did not end with the runner", "source", t.Name)
 			}
 		}
 	}

@@ -60,11 +60,13 @@ type bench struct {
 	t    *testing.T
 	log  bytes.Buffer
 	stop func()
+
+	timing Timing
 }
 
 func newBench(t *testing.T, sources ...Source) *bench {
-	b := &bench{t: t}
-	b.Runner = NewRunner(Options{Logger: slog.New(slog.NewTextHandler(&b.log, nil))})
+	b := &bench{t: t, timing: Timing{Interval: time.Second}}
+	b.Runner = NewRunner(slog.New(slog.NewTextHandler(&b.log, nil)))
 	b.put(sources...)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -81,7 +83,7 @@ func newBench(t *testing.T, sources ...Source) *bench {
 
 func (b *bench) put(sources ...Source) {
 	b.t.Helper()
-	if err := b.Set(Plan{Sources: sources}); err != nil {
+	if err := b.Set(Plan{Sources: sources, Timing: b.timing}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -183,6 +185,11 @@ func TestRunnerSet(t *testing.T) {
 		if !c.closed || a.closed {
 			t.Error("the wrong ones were closed")
 		}
+		b.timing.Interval = 10 * time.Second // with another timing all begin anew
+		b.put(source("d", d), other, source("a", a))
+		b.want("d=unknown c=unknown a=unknown")
+		b.after(time.Millisecond)
+		b.want("d=3 c=3 a=unknown")
 		for _, bad := range []Plan{
 			{Sources: []Source{source("a", a), source("a", a)}},
 			{Sources: []Source{{Name: "x", Units: []Unit{CPU}}}},
@@ -195,7 +202,7 @@ func TestRunnerSet(t *testing.T) {
 				t.Errorf("taken: %+v", bad)
 			}
 		}
-		b.want("d=3 c=3 a=1")
+		b.want("d=3 c=3 a=unknown")
 		b.stop()
 		if !a.closed || !d.closed {
 			t.Error("left open")

@@ -10,6 +10,7 @@ import (
 
 // Plan is what is measured and what it is measured against.
 type Plan struct {
+	Timing  Timing
 	Sources []Source
 	// POP is the capacity of the whole POP, Host that of each of its hosts,
 	// Services those of services at this POP.

@@ -83,7 +83,8 @@ type PointState struct {
 // reads, under mu.
 type task struct {
 	Source
-	opt    *Options
+	Timing
+	log    *slog.Logger
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
 
@@ -135,7 +136,7 @@ func (t *task) run(ctx context.Context) {
 		start := time.Now()
 		t.once(ctx, start)
 		// A sample that took long does not make the next ones denser.
-		timer.Reset(max(t.opt.Interval-time.Since(start), t.opt.Interval/4))
+		timer.Reset(max(t.Interval-time.Since(start), t.Interval/4))
 	}
 }
 
@@ -144,7 +145,7 @@ func (t *task) once(ctx context.Context, start time.Time) {
 	t.mu.Lock()
 	t.busy = start
 	t.mu.Unlock()
-	limited, cancel := context.WithTimeout(ctx, t.opt.Timeout)
+	limited, cancel := context.WithTimeout(ctx, t.Timeout)
 	r, err := t.sample(limited)
 	cancel()
 	if ctx.Err() != nil {
@@ -183,7 +184,7 @@ func (t *task) take(r Reading, whole bool, now time.Time) error {
 		seen[k] = true
 		s := t.series[k]
 		if s == nil {
-			s = &series{avg: Average{Constant: t.opt.Average}, stale: t.opt.Stale, gap: t.opt.Interval / 4}
+			s = &series{avg: Average{Constant: t.Average}, stale: t.Stale, gap: t.Interval / 4}
 			t.series[k] = s
 		}
 		if s.err = s.add(p, now); s.err != nil {
@@ -205,7 +206,7 @@ func (t *task) note(err error, now time.Time) {
 	case err == nil && was != nil:
 		t.since = time.Time{}
 		t.said = ""
-		t.opt.Logger.Info("load: measured again", "source", t.Name)
+		t.log.Info("load: measured again", "source", t.Name)
 	case err == nil:
 	case was == nil:
 		t.since = now
@@ -216,7 +217,7 @@ func (t *task) note(err error, now time.Time) {
 		if errors.Is(err, ErrAbsent) {
 			level = slog.LevelInfo
 		}
-		t.opt.Logger.Log(context.Background(), level, "load: cannot be measured", "source", t.Name, "err", oneLine(err))
+		t.log.Log(context.Background(), level, "load: cannot be measured", "source", t.Name, "err", oneLine(err))
 	}
 }
 
@@ -250,7 +251,7 @@ func (t *task) state(now time.Time) SourceState {
 		*l, seen[k.unit] = v, true
 	}
 	switch {
-	case !t.busy.IsZero() && now.Sub(t.busy) > 2*t.opt.Timeout:
+	case !t.busy.IsZero() && now.Sub(t.busy) > 2*t.Timeout:
 		st.Error, st.Since = fmt.Sprintf("hangs: no answer for %v", now.Sub(t.busy).Round(time.Second)), t.busy
 	case t.err != nil:
 		st.Error, st.Absent = oneLine(t.err), errors.Is(t.err, ErrAbsent)
