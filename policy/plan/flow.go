@@ -7,6 +7,7 @@ type flow struct {
 	mean  []float64 // expected load of the slice, [pop]
 	extra []float64 // upper bound minus mean of what arrived by steps, [pop]
 	cost  float64   // of load that is not at home
+	hops  float64   // load that goes on from a POP which steps back itself
 
 	// For a difference of two flows: which POPs it is not zero for.
 	touched []int
@@ -28,7 +29,7 @@ func (f *flow) reset() {
 	for _, i := range f.touched {
 		f.mean[i], f.extra[i], f.marked[i] = 0, 0, false
 	}
-	f.touched, f.cost = f.touched[:0], 0
+	f.touched, f.cost, f.hops = f.touched[:0], 0, 0
 }
 
 func newFlow(n int) flow { return flow{mean: make([]float64, n), extra: make([]float64, n)} }
@@ -41,7 +42,7 @@ func newFlow(n int) flow { return flow{mean: make([]float64, n), extra: make([]f
 func (p *Problem) flow(s int, level []Level, f *flow) {
 	copy(f.mean, p.Demand[s])
 	clear(f.extra)
-	f.cost = 0
+	f.cost, f.hops = 0, 0
 	if y := p.play(level); y != nil {
 		p.perform(s, y, f)
 		return
@@ -98,6 +99,7 @@ func (p *Problem) send(s, i int, level []Level, sign float64, f *flow) {
 func (p *Problem) bounce(from, via int, moved float64, level Level, f *flow) {
 	for _, t := range p.Response[via][level].To {
 		on := moved * t.Mean
+		f.hops += on
 		if int(t.POP) == from {
 			f.add(via, 0, on)
 			continue

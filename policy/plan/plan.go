@@ -63,12 +63,13 @@ type Weights struct {
 	Cost float64 // of Share.Cost
 	Move float64 // of load whose POP changes against now
 	Jump float64 // of (change of a POP's load)² / limit: against jumping (Symphony, arXiv 2510.11937)
+	Hops float64 // of load sent to a POP that steps back on the slice itself: not measured, composed
 	Step float64 // of each level below normal, in units of a thousandth of the mean limit: prefers the mildest
 }
 
 // DefaultWeights let distance and bytes moved weigh alike where costs are
 // about 1, and the quadratic term decide between otherwise equal plans.
-func DefaultWeights() Weights { return Weights{Cost: 1, Move: 1, Jump: 0.25, Step: 0.1} }
+func DefaultWeights() Weights { return Weights{Cost: 1, Move: 1, Jump: 0.25, Hops: 1, Step: 0.1} }
 
 // Problem is one question to the solver. All loads have one unit (bit/s or
 // requests/s, as the fleet measures it). Slices indexed [slice][pop].

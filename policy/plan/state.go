@@ -127,7 +127,7 @@ func (st *state) differ(s int, level []Level, d *flow) {
 	for i := range level {
 		d.add(i, st.spare.mean[i]-st.at[s].mean[i], st.spare.extra[i]-st.at[s].extra[i])
 	}
-	d.cost = st.spare.cost - st.at[s].cost
+	d.cost, d.hops = st.spare.cost-st.at[s].cost, st.spare.hops-st.at[s].hops
 }
 
 // with returns the score after slice s has changed by d.
@@ -135,7 +135,7 @@ func (st *state) with(s int, d *flow, steps int) Score {
 	p, at, now := st.p, &st.at[s], &st.now[s]
 	w := p.Weights
 	sc := st.score
-	soft := w.Cost*d.cost + w.Step*float64(steps-st.steps)*st.unit/1000
+	soft := w.Cost*d.cost + w.Hops*d.hops + w.Step*float64(steps-st.steps)*st.unit/1000
 	for _, i := range d.touched {
 		m := at.mean[i] + d.mean[i]
 		e := st.extra[i] + max(0, at.extra[i]+d.extra[i]-now.extra[i]) - max(0, at.extra[i]-now.extra[i])
@@ -172,7 +172,7 @@ func (st *state) rate() Score {
 	}
 	sc.Over += st.price * sc.Risk
 	for s := range st.at {
-		sc.Soft += w.Cost*st.at[s].cost + w.Move*st.moved[s]
+		sc.Soft += w.Cost*st.at[s].cost + w.Hops*st.at[s].hops + w.Move*st.moved[s]
 	}
 	sc.Soft += w.Step * float64(st.steps) * st.unit / 1000
 	return sc

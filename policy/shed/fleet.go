@@ -24,10 +24,9 @@ type fleet struct {
 	known  [][]Known   // responses looked up so far, [pop][level]
 }
 
-// small is the number of POPs up to which every POP may be asked to help
-// another; in larger fleets only POPs that are overloaded or below normal
-// already are planned.
-const small = 64
+// neighbour is the part of an overloaded POP's demand that must go to a POP
+// for it to be asked to make room.
+const neighbour = 0.02
 
 func newFleet(cfg Config, v *View, now time.Time) (*fleet, error) {
 	f := &fleet{cfg: cfg, v: v, now: now, index: map[policy.POPID]int{}, me: -1, levels: int(cfg.Deepest) + 1}
@@ -200,16 +199,16 @@ func (f *fleet) problem() (p *plan.Problem, over []bool) {
 // upper bound of that.
 func (f *fleet) loads(i int) (limit, load, high float64, over bool) {
 	pop := &f.v.POPs[i]
-	in, pending, away := f.cfg.Pending(pop, f.v.Reserved, f.now)
-	load = max(0, pop.Total()+in-away)
+	load, over = f.cfg.Expected(pop, f.v.Reserved, f.now)
 	limit = f.cfg.Receive * pop.Capacity
 	if !f.fresh[i] {
 		limit = max(limit, load)
 		return limit, load, limit, false
 	}
+	_, pending, _ := f.cfg.Pending(pop, f.v.Reserved, f.now)
 	high, _ = f.cfg.High(pop, f.now)
 	high = max(high+pending, load)
-	if load > f.cfg.Trigger*pop.Capacity {
+	if over {
 		return f.cfg.Target * pop.Capacity, load, high, true
 	}
 	return max(limit, load), load, high, false
@@ -233,13 +232,33 @@ func (f *fleet) knobs() int {
 	return f.cfg.Knobs + most
 }
 
-// mayMove says which POPs the plan may touch.
+// mayMove says which POPs the plan may touch: those above their triggers, and
+// those to which they send load, which may make room for it.
 func (f *fleet) mayMove(over []bool) []bool {
 	moves := make([]bool, len(over))
-	for i := range moves {
-		moves[i] = f.fresh[i] && (over[i] || len(over) <= small)
+	for i, o := range over {
+		if !o {
+			continue
+		}
+		moves[i] = true
+		for l := Level(1); l <= f.cfg.Deepest; l++ {
+			for _, t := range f.at(i, l).To {
+				if q, ok := f.index[t.POP]; ok && t.Mean >= neighbour && f.fresh[q] {
+					moves[q] = true
+				}
+			}
+		}
 	}
 	return moves
+}
+
+// near says whether this POP may be asked to make room for another.
+func (f *fleet) near() bool {
+	over := make([]bool, len(f.v.POPs))
+	for i := range over {
+		_, _, _, over[i] = f.loads(i)
+	}
+	return f.mayMove(over)[f.me]
 }
 
 // needed says whether the plan can ask what a level does.

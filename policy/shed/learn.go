@@ -8,7 +8,9 @@ import (
 )
 
 // Event is a change of one POP's level on one slice that was seen to happen:
-// the slice's load at every POP before it, and after it had settled.
+// the slice's load at every POP before it, and after it had settled. Only
+// events are worth learning from in which no other POP steps back on the
+// slice, or changes there in between: where load goes depends on it.
 type Event struct {
 	POP      policy.POPID
 	From, To Level

@@ -71,6 +71,23 @@ func (c Config) Pending(p *POP, reserved []Reservation, now time.Time) (in, high
 	return in, high, out
 }
 
+// Expected returns a POP's load once everything that is on its way has
+// arrived and left, and whether that is known to be above its trigger.
+func (c Config) Expected(p *POP, reserved []Reservation, now time.Time) (load float64, over bool) {
+	in, _, away := c.Pending(p, reserved, now)
+	load = max(0, p.Total()+in-away)
+	_, ok := c.High(p, now)
+	return load, ok && load > c.Trigger*p.Capacity
+}
+
+// above says whether a POP is known to be above its trigger by what it
+// carries already, less what is on its way from it.
+func (c Config) above(p *POP, reserved []Reservation, now time.Time) bool {
+	_, _, away := c.Pending(p, reserved, now)
+	_, ok := c.High(p, now)
+	return ok && p.Total()-away > c.Trigger*p.Capacity
+}
+
 // Room returns how much more load may be sent to a POP: up to Receive of its
 // capacity, less the upper bounds of what it carries and of what is on its
 // way. 0 where its load is not known or too old.
@@ -87,6 +104,11 @@ func (c Config) Room(p *POP, reserved []Reservation, now time.Time) float64 {
 // stand. It is the condition of the transaction in the core: the caller reads
 // all reservations at a revision, asks, and writes only if the revision still
 // holds. A reservation that replaces one of the same name counts once.
+//
+// A receiver that is above its trigger is not asked for room: the plan has
+// weighed what it gets against what others are spared, and the reservation
+// tells it how much more it must let go of. Two POPs that are overloaded and
+// feed each other a little could otherwise never begin.
 func (c Config) Admit(pops []POP, reserved, want []Reservation, now time.Time) error {
 	rest := slices.DeleteFunc(slices.Clone(reserved), func(r Reservation) bool {
 		return slices.ContainsFunc(want, func(w Reservation) bool { return w.ReservationID == r.ReservationID })
@@ -99,6 +121,9 @@ func (c Config) Admit(pops []POP, reserved, want []Reservation, now time.Time) e
 		i := slices.IndexFunc(pops, func(p POP) bool { return p.ID == w.To })
 		if i < 0 {
 			return fmt.Errorf("shed: reservation at %s: not a POP of the fleet", w.To)
+		}
+		if c.above(&pops[i], rest, now) {
+			continue
 		}
 		room := c.Room(&pops[i], rest, now)
 		if room == 0 || room < need[w.To]-1e-9*pops[i].Capacity {

@@ -74,11 +74,11 @@ func (f *fleet) below() bool {
 // shed plans for the fleet and returns this POP's part; done is false where
 // there is nothing to do for anybody's overload.
 func (f *fleet) shed(mine bool, used float64) (d Decision, done bool) {
-	p, over := f.problem()
-	if !slices.Contains(over, true) {
+	if !f.overloaded() || !mine && !f.near() {
 		return d, false
 	}
-	if f.since(f.v.Returned) < f.cfg.Turn {
+	p, over := f.problem()
+	if f.since(f.v.Returned) < f.cfg.Turn && (!mine || used < 1) {
 		if !mine {
 			return d, false
 		}
@@ -104,6 +104,16 @@ func (f *fleet) shed(mine bool, used float64) (d Decision, done bool) {
 		d.Code = NoRoom
 	}
 	return d, true
+}
+
+// overloaded says whether any POP is above its trigger.
+func (f *fleet) overloaded() bool {
+	for i := range f.v.POPs {
+		if _, _, _, over := f.loads(i); over {
+			return true
+		}
+	}
+	return false
 }
 
 // names lists the POPs above their triggers.
@@ -183,44 +193,49 @@ func (f *fleet) reservation(a Arrival, st Step) Reservation {
 		Mean: a.Mean, High: a.High, Taken: f.now, Until: f.now.Add(f.cfg.Hold)}
 }
 
-// takeBack returns one slice toward normal, the one that fits best, if this
-// POP surely stays below its return limit with it.
+// takeBack returns one slice toward normal, the one that brings most back, if
+// this POP surely stays below its return limit with it. What others sent past
+// it while it stood back comes too.
 func (f *fleet) takeBack(used float64) Decision {
 	v, cfg := f.v, f.cfg
 	if f.since(v.Shed) < cfg.Turn {
 		return Decision{Code: Turning, Detail: fmt.Sprintf("stepped back %v ago", f.since(v.Shed).Round(time.Second))}
 	}
-	me := &v.POPs[f.me]
-	high, _ := cfg.High(me, f.now)
-	_, pending, _ := cfg.Pending(me, v.Reserved, f.now)
-	room := cfg.Return*me.Capacity - high - pending
+	p, _ := f.problem()
+	limit := cfg.Return * v.POPs[f.me].Capacity
 	best := Step{}
-	for s, id := range v.Slices {
-		from := f.level[s][f.me]
-		if from == 0 || f.out[s][f.me] {
+	for s := range v.Slices {
+		if f.level[s][f.me] == 0 || f.out[s][f.me] {
 			continue
 		}
-		k := f.at(f.me, from)
-		for to := range from { // the normal announcement first
-			stay := f.at(f.me, to).Leave.Mean
-			back := f.demand[s][f.me] * (k.Leave.Mean - stay)
-			sd := f.demand[s][f.me] * k.Leave.SD()
-			if back+cfg.Z*sd > room {
+		for to := range f.level[s][f.me] { // the normal announcement first
+			st := f.back(p, s, to)
+			if p.High[f.me]+st.Arrive[0].High > limit {
 				continue
 			}
-			if best.From == 0 || back > -best.Moves {
-				best = Step{Slice: id, From: from, To: to, Moves: -back, SD: sd}
+			if best.From == 0 || st.Moves < best.Moves {
+				best = st
 			}
 			break
 		}
 	}
 	if best.From == 0 {
-		return Decision{Code: Waiting, Detail: fmt.Sprintf("%.0f %% of capacity, room for %.4g below %.0f %%", 100*used, max(0, room), 100*cfg.Return)}
+		return Decision{Code: Waiting, Detail: fmt.Sprintf("%.0f %% of capacity, with a slice more it may exceed %.0f %%", 100*used, 100*cfg.Return)}
 	}
-	a := Arrival{POP: v.Me, Mean: -best.Moves, High: -best.Moves + cfg.Z*best.SD}
-	best.Arrive = []Arrival{a}
-	best.Reserve = []Reservation{f.reservation(a, best)}
+	best.Reserve = []Reservation{f.reservation(best.Arrive[0], best)}
 	return Decision{Code: Returning, Detail: fmt.Sprintf("%.0f %% of capacity", 100*used), Steps: []Step{best}}
+}
+
+// back describes taking a slice back to a level: its only arrival is ours.
+func (f *fleet) back(p *plan.Problem, s int, to Level) Step {
+	from := f.level[s][f.me]
+	after := clone(f.level)
+	after[s][f.me] = to
+	load, high := p.Forecast(after)
+	mean := load[f.me] - p.Load[f.me]
+	sd := f.demand[s][f.me] * f.at(f.me, from).Leave.SD()
+	return Step{Slice: f.v.Slices[s], From: from, To: to, Moves: -mean, SD: sd,
+		Arrive: []Arrival{{POP: f.v.Me, Mean: mean, High: max(mean, high[f.me]-p.High[f.me]) + f.cfg.Z*sd}}}
 }
 
 // Surprise reports whether a step did something else than was forecast: half

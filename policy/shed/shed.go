@@ -56,7 +56,8 @@ func LevelOf(s policy.Stance, rungs int) Level {
 type Config struct {
 	// Trigger is the share of its capacity above which a POP sheds, Target
 	// the share it sheds down to, and Return the share under which it must
-	// stay after taking a slice back. Return < Target <= Trigger.
+	// stay after taking a slice back. Return < Target <= Trigger. Target below
+	// Receive leaves a POP that has shed room for what others send it.
 	Trigger, Target, Return float64
 	// Receive is the share of its capacity that a receiver may reach, at the
 	// upper bound of the forecast.
@@ -91,9 +92,9 @@ type Config struct {
 // Defaults returns the configuration of the reference.
 func Defaults() Config {
 	return Config{
-		Trigger: 0.95, Target: 0.92, Return: 0.75, Receive: 0.92, Z: 3, Growth: 0.01, Noise: 0.005,
+		Trigger: 0.95, Target: 0.88, Return: 0.75, Receive: 0.92, Z: 3, Growth: 0.01, Noise: 0.005,
 		Settle: 60 * time.Second, Turn: 10 * time.Minute, Stale: 3 * time.Minute, Hold: 5 * time.Minute,
-		Deepest: 1, Keep: 1, Normal: 2, Step: 0.5, Tolerance: 0.005, Surprised: 0.05,
+		Deepest: 1, Keep: 1, Normal: 2, Step: 0.5, Tolerance: 0.01, Surprised: 0.05,
 	}
 }
 
