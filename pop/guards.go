@@ -11,7 +11,7 @@ import (
 
 // guardRules says what each guard does, in the order in which they are asked.
 var guardRules = []struct{ name, rule string }{
-	{guard.NameOwnPrefix, "only prefixes of configured services are announced"},
+	{guard.NameOwnPrefix, "only configured prefixes are announced, and none newly that the RPKI calls invalid"},
 	{guard.NameDeadman, "checks that have stopped running change nothing"},
 	{guard.NameLastPOP, "never the last announcers of a slice: enough other POPs must announce it, and stay"},
 	{guard.NameStale, "a POP that has not been heard lately does not count as announcing"},
@@ -56,6 +56,8 @@ func (v *View) guardOff(name string) string {
 func (v *View) guardLimits(name string) []string {
 	l := v.Input.Limits
 	switch name {
+	case guard.NameOwnPrefix:
+		return []string{v.rpkiLimit()}
 	case guard.NameLastPOP:
 		return needs(v.Input.Services)
 	case guard.NameStale:

@@ -20,6 +20,8 @@ func (w *world) Invalid() map[netip.Prefix]string {
 	return maps.Clone(w.invalid)
 }
 
+func (w *world) Caches() (synchronized, all int) { return 1, 2 }
+
 func (w *world) rpki(why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,6 +74,10 @@ func TestRPKI(t *testing.T) {
 		w.expect("")
 		if e := w.explanation(); e.Slice.Reason.Code != policy.Healthy || !slices.Equal(w.alarmed(), []string{"rpki-invalid"}) {
 			t.Errorf("%v, alarms %q", e.Slice.Reason, w.alarmed())
+		}
+		st, err := w.c.Status(t.Context())
+		if err != nil || st.Guards[0].Guard != "own-prefix" || !slices.Equal(st.Guards[0].Limits, []string{"RPKI: 1 of 2 caches synchronized"}) {
+			t.Errorf("%+v, %v", st.Guards, err)
 		}
 		w.rpki("")
 		w.pass(2 * time.Second)

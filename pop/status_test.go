@@ -60,7 +60,7 @@ func TestGuardsAreListed(t *testing.T) {
 		}
 		const none = "no fleet source is configured (fleet.peers or fleet.rib)"
 		for i, want := range []api.GuardStatus{
-			{Guard: "own-prefix", Says: api.On},
+			{Guard: "own-prefix", Says: api.On, Limits: []string{"RPKI: 1 of 2 caches synchronized"}},
 			{Guard: "deadman", Says: api.On},
 			{Guard: "last-pop", Says: api.Off, Detail: none, Limits: []string{"min-pops 1", "dns: min-pops 2, min-capacity 50 %"}},
 			{Guard: "stale", Says: api.Off, Detail: none, Limits: []string{"guards.stale 5s"}},

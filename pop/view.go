@@ -33,6 +33,9 @@ type View struct {
 	announced []bgp.Announcement
 	dry       bool
 	blind     bool
+	caches    int // of the RPKI
+	// synchronized is how many of the caches are.
+	synchronized int
 }
 
 // publish makes the round's snapshot and shows it to the metrics.
@@ -40,6 +43,9 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, n
 	v := &View{
 		Now: now, Input: in, Decision: d, Checks: maps.Clone(c.checks), Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
 		dry: c.opt.DryRun, blind: c.blind, index: c.index, where: places(c.cfg), cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
+	}
+	if c.opt.RPKI != nil {
+		v.synchronized, v.caches = c.opt.RPKI.Caches()
 	}
 	if c.opt.Fleet != nil {
 		v.Fleet = c.opt.Fleet.Peers(now)

@@ -160,8 +160,11 @@ func (s *Speaker) judgeOrigins(view RPKIView, own []netip.Prefix, origins []uint
 	was := s.rpki.view
 	s.rpki.view, s.rpki.invalid = view, invalid
 	s.rpki.mu.Unlock()
-	if was.Synchronized() != view.Synchronized() {
-		s.log.Info("bgp: RPKI", "synchronized", view.Synchronized(), "caches", len(view.Caches), "covering", len(view.VRPs))
+	switch is := view.Synchronized(); {
+	case is && !was.Synchronized():
+		s.log.Info("bgp: RPKI", "synchronized", true, "caches", len(view.Caches), "covering", len(view.VRPs))
+	case !is && was.Synchronized():
+		s.log.Warn("bgp: RPKI: no cache is synchronized: nothing is invalid", "caches", len(view.Caches))
 	}
 }
 

@@ -71,6 +71,17 @@ func (a announcer) OnWire(p netip.Prefix) bool { return a.d.speaker.OnWire(p) }
 // Invalid asks the speaker what the RPKI calls invalid.
 func (a announcer) Invalid() map[netip.Prefix]string { return a.d.speaker.Invalid() }
 
+// Caches counts the RPKI caches: how many are synchronized, of how many.
+func (a announcer) Caches() (synchronized, all int) {
+	caches := a.d.speaker.RPKI().Caches
+	for _, c := range caches {
+		if c.Synchronized {
+			synchronized++
+		}
+	}
+	return synchronized, len(caches)
+}
+
 // vips is the address manager in the controller's words.
 type vips struct{ m *addr.Manager }
 
