@@ -71,17 +71,18 @@ lab: deps build
 	$(GO) test -count=1 -timeout 20m -v ./lab
 
 # One topology under containerlab itself, where Docker can run.
-lab-containerlab: build
+lab-containerlab: sbom
 	lab/containerlab.sh
 
 # Manual pages and shell completions, into bin/docs.
 docs: build
 	$(BIN)/catchment docs $(BIN)/docs --reference configs/reference.yaml
 
-# What the programs are made of, as CycloneDX JSON.
+# What the programs are made of, as CycloneDX JSON, and the licences of that.
 sbom: build
 	@for p in catchmentd catchment; do \
 		$(GO) run ./configs/packaging/sbom -version $(VERSION) $(BIN)/$$p >$(BIN)/$$p.cdx.json || exit 1; \
+		$(GO) run ./configs/packaging/sbom -notices $(BIN)/$$p >$(BIN)/$$p.licences || exit 1; \
 	done
 
 # A Debian package, by dpkg-deb.
@@ -102,7 +103,7 @@ check-alerts:
 
 # A container image with the two programs and nothing else, by docker.
 DOCKER ?= docker
-image: build
+image: sbom
 	configs/packaging/image.sh $(BIN) $(BIN)/image
 	$(DOCKER) build -t catchment:$(VERSION) $(BIN)/image
 

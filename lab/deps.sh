@@ -24,6 +24,8 @@ else
 	want ping iputils-ping
 	want tcpdump tcpdump
 	want tmux tmux
+	want groff groff-base
+	want /usr/share/bash-completion/bash_completion bash-completion
 	want chromium chromium
 	want /usr/share/fonts/opentype/inter/Inter-Regular.otf fonts-inter
 	want stayrtr stayrtr

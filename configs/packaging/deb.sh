@@ -43,6 +43,10 @@ done
 for f in "$bin"/*.cdx.json; do
 	put 644 "$f" "$doc/${f##*/}"
 done
+for f in "$bin"/*.licences; do
+	put 644 "$f" "$doc/${f##*/}"
+	gzip -9n "$root/$doc/${f##*/}"
+done
 put 644 "$here/copyright" $doc/copyright
 {
 	printf 'catchment (%s) unstable; urgency=medium\n\n  * Built from %s.\n\n' "$version" "$git"

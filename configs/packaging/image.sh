@@ -8,6 +8,7 @@ umask 022
 rm -rf "$out"
 mkdir -p "$out/root/run/catchment" "$out/root/var/lib/catchment" "$out/root/etc/catchment"
 install -D -m 755 "$bin/catchmentd" "$bin/catchment" -t "$out/root/usr/bin"
+install -D -m 644 "$bin"/*.licences -t "$out/root/usr/share/doc/catchment"
 certs=/etc/ssl/certs/ca-certificates.crt
 if [ -e $certs ]; then
 	install -D -m 644 $certs "$out/root$certs"

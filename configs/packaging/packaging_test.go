@@ -235,6 +235,25 @@ func TestUnit(t *testing.T) {
 	}
 }
 
+// TestBashCompletes: the completion, loaded as bash loads it, completes.
+func TestBashCompletes(t *testing.T) {
+	const all = "/usr/share/bash-completion/bash_completion"
+	if _, err := os.Stat(all); err != nil {
+		t.Skip("bash-completion is not here")
+	}
+	build(t)
+	cmd := exec.Command("bash", "-c", `set -e
+. "$1"; . "$2"
+COMP_LINE="catchment undr" COMP_POINT=14 COMP_WORDS=(catchment undr) COMP_CWORD=1 COMP_TYPE=9
+compopt() { :; } # there is no command line here
+__start_catchment
+echo "${COMPREPLY[@]}"`, "bash", all, filepath.Join(dir, "docs/completions/catchment.bash"))
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "undrain\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestStatic: no interpreter, no library.
 func TestStatic(t *testing.T) {
 	build(t)
@@ -283,7 +302,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestSBOM: the modules that were linked, and the program's own digest.
+// TestSBOM: the modules that were linked, their licences, and the program's own
+// digest.
 func TestSBOM(t *testing.T) {
 	build(t)
 	text, err := os.ReadFile(filepath.Join(dir, "catchmentd.cdx.json"))
@@ -298,7 +318,10 @@ func TestSBOM(t *testing.T) {
 				Hashes        []struct{ Content string }
 			}
 		}
-		Components []struct{ Name, Version, PURL string }
+		Components []struct {
+			Name, Version, PURL string
+			Licenses            []struct{ License struct{ ID string } }
+		}
 	}
 	if err := json.Unmarshal(text, &bom); err != nil {
 		t.Fatal(err)
@@ -308,14 +331,29 @@ func TestSBOM(t *testing.T) {
 	if bom.BOMFormat != "CycloneDX" || self.Name != "catchmentd" || self.Version != "v1.2.3-0-g0123456789ab" || len(self.Hashes) != 1 || self.Hashes[0].Content != sum {
 		t.Errorf("%+v", self)
 	}
-	listed := map[string]string{}
+	listed, licences := map[string]string{}, map[string]string{}
 	for _, c := range bom.Components {
 		listed[c.Name] = c.Version
-		if !strings.HasPrefix(c.PURL, "pkg:golang/") {
+		if !strings.HasPrefix(c.PURL, "pkg:golang/") || len(c.Licenses) == 0 {
 			t.Errorf("%+v", c)
+		}
+		for _, l := range c.Licenses {
+			licences[c.Name] += l.License.ID + " "
+			if !slices.Contains([]string{"Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause", "MPL-2.0", "ISC"}, l.License.ID) {
+				t.Errorf("%s: may we link what is under %s?", c.Name, l.License.ID)
+			}
+		}
+	}
+	for name, want := range map[string]string{"std": "BSD-3-Clause ", "github.com/osrg/gobgp/v3": "Apache-2.0 "} {
+		if licences[name] != want {
+			t.Errorf("%s is under %q, want %q", name, licences[name], want)
 		}
 	}
 	linked := run(t, "go", "version", "-m", filepath.Join(dir, "catchmentd"))
+	texts, err := os.ReadFile(filepath.Join(dir, "catchmentd.licences"))
+	if err != nil || bytes.Count(texts, []byte("\n==== ")) != len(bom.Components) || bytes.Count(texts, []byte("Copyright")) < len(bom.Components) {
+		t.Errorf("the texts of the licences: %d bytes, %v", len(texts), err)
+	}
 	n := 1 // std
 	for _, m := range regexp.MustCompile(`(?m)^\tdep\t(\S+)\t(\S+)`).FindAllStringSubmatch(linked, -1) {
 		n++

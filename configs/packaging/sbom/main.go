@@ -1,8 +1,10 @@
 // Command sbom writes the list of what a Go program is made of, as CycloneDX
 // JSON, from the build information in the program itself: it lists what was
-// linked, not what a go.mod asks for.
+// linked, not what a go.mod asks for, with the licences that lie beside each
+// part's text.
 //
 //	sbom -version v1.2.3 PROGRAM >PROGRAM.cdx.json
+//	sbom -notices PROGRAM >PROGRAM.licences
 //
 // The same program gives the same bytes; SOURCE_DATE_EPOCH is its time.
 package main
@@ -27,12 +29,19 @@ import (
 
 func main() {
 	version := flag.String("version", "", "of the program")
+	notices := flag.Bool("notices", false, "write the texts of the licences instead")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: sbom [-version V] PROGRAM")
+		fmt.Fprintln(os.Stderr, "usage: sbom [-version V | -notices] PROGRAM")
 		os.Exit(2)
 	}
-	if err := write(os.Stdout, flag.Arg(0), *version); err != nil {
+	var err error
+	if *notices {
+		err = writeNotices(os.Stdout, flag.Arg(0))
+	} else {
+		err = write(os.Stdout, flag.Arg(0), *version)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
@@ -57,7 +66,10 @@ func write(w io.Writer, program, version string) error {
 		Licenses: &cyclonedx.Licenses{{License: &cyclonedx.License{ID: "Apache-2.0"}}},
 	}
 	bom.Metadata = &cyclonedx.Metadata{Timestamp: timestamp(), Component: &self}
-	parts := components(info)
+	parts, err := components(info)
+	if err != nil {
+		return err
+	}
 	needs := make([]string, 0, len(parts))
 	dependencies := []cyclonedx.Dependency{{Ref: self.BOMRef, Dependencies: &needs}}
 	for _, c := range parts {
@@ -70,7 +82,11 @@ func write(w io.Writer, program, version string) error {
 
 // components are the linked modules, sorted as the linker has them, and the
 // standard library.
-func components(info *debug.BuildInfo) []cyclonedx.Component {
+func components(info *debug.BuildInfo) ([]cyclonedx.Component, error) {
+	from, err := findSources()
+	if err != nil {
+		return nil, err
+	}
 	all := []cyclonedx.Component{component("std", strings.TrimPrefix(info.GoVersion, "go"))}
 	for _, m := range info.Deps {
 		if m.Replace != nil {
@@ -78,7 +94,12 @@ func components(info *debug.BuildInfo) []cyclonedx.Component {
 		}
 		all = append(all, component(m.Path, m.Version))
 	}
-	return all
+	for i := range all {
+		if all[i].Licenses, err = from.licences(all[i].Name, all[i].Version); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func component(path, version string) cyclonedx.Component {
