@@ -54,6 +54,8 @@ type Controller struct {
 	done  chan struct{} // closed when Run has returned
 	ready chan struct{} // closed by the first round
 
+	planning chan struct{} // size one: held by the plan that is made
+
 	// detected is when the oldest verdict came that no round has seen yet,
 	// judged the services of all such verdicts.
 	mu       sync.Mutex
@@ -97,7 +99,7 @@ type Controller struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		opt: o, log: o.Logger, decider: policy.Decider{Guards: guard.Standard()},
-		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}), ready: make(chan struct{}),
+		look: make(chan struct{}, 1), calls: make(chan func()), done: make(chan struct{}), ready: make(chan struct{}), planning: make(chan struct{}, 1),
 		judged: map[policy.ServiceID]bool{}, load: map[policy.ServiceID]float64{}, reasons: map[policy.SliceID]policy.Reason{}, alarms: alarms{}, meter: meter{m: o.Metrics},
 	}
 	c.view.Store(&View{})

@@ -60,8 +60,8 @@ func (s *situation) foresee(ctx context.Context, horizon time.Duration) (future,
 	}
 	end := w.now.Add(horizon)
 	for now, n := w.now, 0; n < mostSteps; n++ {
-		if err := ctx.Err(); err != nil {
-			return f, err
+		if ctx.Err() != nil {
+			return f, context.Cause(ctx)
 		}
 		when := w.advance(now)
 		state, d := w.decider.Decide(w.state, w.in, now)

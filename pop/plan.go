@@ -18,6 +18,11 @@ import (
 // why a reload would be refused. Nothing takes it over.
 type Try func(old *config.Config, text, format string) (*config.Config, []string, error)
 
+// planTime bounds how long a plan may take, waiting for another included.
+const planTime = 20 * time.Second
+
+var errPlanTime = api.Errorf(api.Unavailable, "the plan takes too long: ask for a shorter time ahead, or for less")
+
 // Plan says what would happen if. The same code that decides is run on copies
 // of the state and the inputs, in virtual time and on the caller's goroutine:
 // the controller's own state, the journal, the other POPs and the speaker see
@@ -28,6 +33,14 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 	}
 	if _, err := c.seen(ctx); err != nil {
 		return api.Plan{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, planTime, errPlanTime)
+	defer cancel()
+	select { // one at a time: who may only read must not be able to keep the daemon busy
+	case c.planning <- struct{}{}:
+		defer func() { <-c.planning }()
+	case <-ctx.Done():
+		return api.Plan{}, context.Cause(ctx)
 	}
 	var is situation
 	if err := c.call(ctx, func() { is = c.situation(time.Now()) }); err != nil {

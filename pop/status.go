@@ -3,6 +3,7 @@ package pop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,6 +30,10 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 		out := v.service(s)
 		out.Slices = by[s.ID]
 		st.Services = append(st.Services, out)
+		delete(by, s.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(by)) { // removed, and not off the air yet
+		st.Services = append(st.Services, api.ServiceStatus{ID: id, Slices: by[id]})
 	}
 	for _, p := range v.Fleet {
 		st.Fleet = append(st.Fleet, fleetPeer(p, v.where[p.POP]))

@@ -73,7 +73,12 @@ func announced(all []api.SliceStatus) int {
 }
 
 func serviceNote(s api.ServiceStatus) string {
+	removed := func(sl api.SliceStatus) bool {
+		return sl.Reason.Code == policy.Removed || sl.WantedReason != nil && sl.WantedReason.Code == policy.Removed
+	}
 	switch h := s.Health; {
+	case slices.ContainsFunc(s.Slices, removed):
+		return "removed from the configuration, not off the air yet"
 	case h.Stalled:
 		return "the checks have stopped running"
 	case h.Empty:
