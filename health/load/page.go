@@ -45,6 +45,7 @@ const (
 type page struct {
 	client *http.Client
 	url    string
+	shown  string // without password
 	accept string
 	read   func(io.Reader) (Reading, error)
 	limit  int64
@@ -58,7 +59,7 @@ func NewPage(c PageConfig) (Sampler, []Unit, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, nil, fmt.Errorf("url: %q: want a URL such as http://127.0.0.1:8080/metrics", c.URL)
 	}
-	p := &page{url: c.URL, limit: maxBody, client: &http.Client{
+	p := &page{url: c.URL, shown: u.Redacted(), limit: maxBody, client: &http.Client{
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 1, MaxConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,
 			ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
@@ -109,15 +110,15 @@ func (p *page) Sample(ctx context.Context) (Reading, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: %s", p.url, resp.Status)
+		return nil, fmt.Errorf("GET %s: %s", p.shown, resp.Status)
 	}
 	body := &bounded{r: resp.Body, left: p.limit}
 	r, err := p.read(body)
 	if body.over {
-		return nil, fmt.Errorf("GET %s: more than %d bytes", p.url, p.limit)
+		return nil, fmt.Errorf("GET %s: more than %d bytes", p.shown, p.limit)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("GET %s: %w", p.url, err)
+		return nil, fmt.Errorf("GET %s: %w", p.shown, err)
 	}
 	return r, nil
 }

@@ -65,7 +65,7 @@ func (r *Runner) Set(p Plan) error {
 	tasks := make([]*task, 0, len(p.Sources))
 	for _, s := range p.Sources {
 		if t := old[s.Name]; t != nil && t.Timing == p.Timing && t.Scope == s.Scope && t.Key == s.Key && slices.Equal(t.Units, s.Units) {
-			delete(old, s.Name)
+			delete(old, s.Name) // its Split is the plan's
 			tasks = append(tasks, t)
 			continue
 		}

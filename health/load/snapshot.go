@@ -66,6 +66,11 @@ func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
 		for _, u := range s.Units {
 			at.add(u, states[i].Load[u])
 		}
+		for _, point := range states[i].Points {
+			if id, ok := s.Split[point.Name]; ok {
+				subject(services, string(id)).add(point.Unit, point.Value)
+			}
+		}
 	}
 	out.Hosts, out.Services = sorted(hosts), sorted(services)
 	p.capacities(&out)

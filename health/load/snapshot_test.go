@@ -113,6 +113,20 @@ func TestServicesAreThere(t *testing.T) {
 	}
 }
 
+func TestSplit(t *testing.T) {
+	p := Plan{Sources: []Source{{Units: []Unit{Connections}, Split: map[string]policy.ServiceID{"a": "web", "b": "web", "c": "dns"}}}}
+	st := SourceState{Points: []PointState{
+		{Name: "a", Unit: Connections, Value: known(1, 1)}, {Name: "b", Unit: Connections, Value: known(2, 2)},
+		{Name: "c", Unit: Connections, Value: known(4, 3)}, {Name: "d", Unit: Connections, Value: known(8, 4)},
+	}}
+	st.Load[Connections] = known(15, 1)
+	s := p.sum([]SourceState{st}, at(5))
+	if len(s.Services) != 2 || s.Services[0].Load[Connections] != known(4, 3) || s.Services[1].Load[Connections] != known(3, 1) ||
+		s.POP.Load[Connections] != known(15, 1) || s.Hosts[0].Load[Connections] != known(15, 1) {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestUse(t *testing.T) {
 	full := Capacity{Out: 100, Requests: 1000}
 	for _, c := range []struct {

@@ -50,6 +50,8 @@ type Source struct {
 	Scope   Scope
 	Units   []Unit // that Sampler gives: until it has, they are unknown
 	Sampler Sampler
+	// Split names points that are a service's: they count for it too.
+	Split map[string]policy.ServiceID
 	// Key tells two configurations of the sampler apart: Set keeps one with
 	// an equal key, name and scope running, with what it knows.
 	Key string

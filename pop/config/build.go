@@ -50,6 +50,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	for i := range b.raw.Services {
 		b.service("services["+strconv.Itoa(i)+"]", &b.raw.Services[i])
 	}
+	b.load()
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err

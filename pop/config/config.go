@@ -15,6 +15,7 @@ import (
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/policy"
 )
 
@@ -35,6 +36,7 @@ type Config struct {
 	Services []Service
 	Limits   policy.Limits
 	Fleet    Fleet
+	Load     Loads
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop
@@ -106,6 +108,8 @@ type Service struct {
 	Drain   Rung
 	Combine health.Rule
 	Checks  []Check
+	// Capacity is what this POP can carry of the service.
+	Capacity load.Capacity
 }
 
 // VIPs are the addresses of a service and the device that holds them.

@@ -18,7 +18,7 @@ import (
 
 const configs = "../../configs/"
 
-func load(t *testing.T, file string) *Config {
+func loaded(t *testing.T, file string) *Config {
 	t.Helper()
 	c, err := Load(configs+file, Options{})
 	if err != nil {
@@ -31,7 +31,7 @@ func load(t *testing.T, file string) *Config {
 }
 
 func TestYAMLAndTOMLAreEqual(t *testing.T) {
-	y, m := load(t, "minimal.yaml"), load(t, "catchment.toml")
+	y, m := loaded(t, "minimal.yaml"), loaded(t, "catchment.toml")
 	if !reflect.DeepEqual(y, m) {
 		t.Errorf("yaml %+v\ntoml %+v", y, m)
 	}
@@ -43,7 +43,7 @@ func TestYAMLAndTOMLAreEqual(t *testing.T) {
 // TestReferenceNamesEveryKey: a key that is not in the reference does not
 // exist for the user.
 func TestReferenceNamesEveryKey(t *testing.T) {
-	load(t, "reference.yaml")
+	loaded(t, "reference.yaml")
 	text, err := os.ReadFile(configs + "reference.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestDefaultsAreKeys(t *testing.T) {
 }
 
 func TestMinimalTyped(t *testing.T) {
-	c := load(t, "minimal.yaml")
+	c := loaded(t, "minimal.yaml")
 	s := c.Services[0]
 	site := bgp.LargeCommunity{Global: 64500, Local1: 1, Local2: 1}
 	want := policy.Service{

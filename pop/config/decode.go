@@ -22,6 +22,8 @@ var (
 	parsers      = map[reflect.Type]func(string) (any, error){
 		durationType:                      func(s string) (any, error) { return parseDuration(s) },
 		reflect.TypeFor[size]():           func(s string) (any, error) { return parseSize(s) },
+		reflect.TypeFor[bitRate]():        func(s string) (any, error) { return parseBitRate(s) },
+		reflect.TypeFor[linkRate]():       func(s string) (any, error) { return parseLinkRate(s) },
 		reflect.TypeFor[netip.Prefix]():   func(s string) (any, error) { return parsePrefix(s) },
 		reflect.TypeFor[netip.Addr]():     func(s string) (any, error) { return parseAddr(s) },
 		reflect.TypeFor[netip.AddrPort](): func(s string) (any, error) { return parseAddrPort(s) },
@@ -34,6 +36,8 @@ var (
 	wants = map[reflect.Type]string{
 		durationType:                          "a duration with its unit, such as 10s or 500ms",
 		reflect.TypeFor[size]():               "a size such as 64MiB",
+		reflect.TypeFor[bitRate]():            "a rate such as 10Gbit or 400Mbit",
+		reflect.TypeFor[linkRate]():           "a rate such as 10Gbit, or auto",
 		reflect.TypeFor[netip.Prefix]():       "a prefix such as 192.0.2.0/24",
 		reflect.TypeFor[netip.Addr]():         "an address",
 		reflect.TypeFor[netip.AddrPort]():     "ADDRESS:PORT",

@@ -59,6 +59,15 @@ var defaults = map[string]any{
 	"fleet.peers[].capacity": 1,
 	"fleet.rib[].capacity":   1,
 
+	"load.interval":         "2s",
+	"load.timeout":          "1s",
+	"load.average":          "10s",
+	"load.stale":            "15s",
+	"load.system":           true,
+	"load.connections":      true,
+	"load.links[].capacity": "auto",
+	"load.sources[].of":     "host",
+
 	"fib.table":     254,
 	"fib.protocol":  186,
 	"fib.metric":    20,

@@ -38,6 +38,7 @@ type rawConfig struct {
 	Services []rawService   `mapstructure:"services"`
 	Guards   rawGuards      `mapstructure:"guards"`
 	Fleet    rawFleet       `mapstructure:"fleet"`
+	Load     rawLoad        `mapstructure:"load"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`
@@ -102,7 +103,8 @@ type rawService struct {
 		DegradedBelow float64 `mapstructure:"degraded-below"`
 		DownBelow     float64 `mapstructure:"down-below"`
 	} `mapstructure:"combine"`
-	Checks []rawCheck `mapstructure:"checks"`
+	Checks   []rawCheck  `mapstructure:"checks"`
+	Capacity rawCapacity `mapstructure:"capacity"`
 }
 
 type rawVIPs struct {

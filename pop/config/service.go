@@ -31,6 +31,7 @@ func (b *builder) service(path string, r *rawService) {
 	b.rungs(path, r, &s)
 	b.limits(path, r)
 	b.checks(path, r, &s)
+	s.Capacity = b.capacity(path+".capacity", r.Capacity)
 	b.out.Services = append(b.out.Services, s)
 }
 
