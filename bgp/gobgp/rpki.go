@@ -79,6 +79,12 @@ type rpkiTable struct {
 	invalid map[netip.Prefix]string
 }
 
+// loading reports whether caches are waited for and the table is empty, so
+// that to look costs nothing.
+func (v RPKIView) loading() bool {
+	return len(v.Caches) > 0 && !slices.ContainsFunc(v.Caches, func(c RPKICache) bool { return c.Synchronized || c.VRPs > 0 })
+}
+
 // rpkiPace is how often caches are looked at, until one is synchronized and
 // then.
 type rpkiPace struct{ first, then time.Duration }
@@ -140,9 +146,9 @@ func (s *Speaker) followRPKI(ctx context.Context, src rpkiSource) {
 		if err == nil {
 			s.judgeOrigins(view, own, origins)
 		}
-		next := s.rpki.pace.first
-		if len(view.Caches) == 0 || view.Synchronized() {
-			next = s.rpki.pace.then
+		next := s.rpki.pace.then
+		if view.loading() {
+			next = s.rpki.pace.first
 		}
 		timer.Reset(next)
 	}
