@@ -45,11 +45,21 @@ guards. If the daemon goes away it says since when, and waits for it.`,
 			}
 			defer c.Close()
 			return Run(cmd.Context(), Options{
-				Daemon: c, In: os.Stdin, Out: os.Stdout, Env: os.Environ(), Mono: noColor || mono(os.Environ()), Interval: interval,
+				Daemon: c, In: os.Stdin, Out: os.Stdout, Env: os.Environ(), Mono: noColor || plainFlag(cmd, mono(os.Environ())), Interval: interval,
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&interval, "interval", interval, "time between two looks at the daemon")
 	cmd.Flags().BoolVar(&noColor, "no-color", false, "no colours")
 	return cmd
+}
+
+// plainFlag is what the command's own --color says about colours, where it has
+// one and it is not left to the environment.
+func plainFlag(cmd *cobra.Command, otherwise bool) bool {
+	flag := cmd.Flags().Lookup("color")
+	if flag == nil || flag.Value.String() == "auto" {
+		return otherwise
+	}
+	return flag.Value.String() == "never"
 }
