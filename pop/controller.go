@@ -20,8 +20,8 @@ import (
 // tick is the longest time between two rounds: ages grow without any event.
 const tick = time.Second
 
-// Options are what a controller is made of. Fleet, Addresses, Loads, RPKI,
-// Metrics and Reload may be nil.
+// Options are what a controller is made of. Fleet, Addresses, Loads, Measured,
+// RPKI, Metrics and Reload may be nil.
 type Options struct {
 	Config    *config.Config
 	Announcer Announcer
@@ -30,6 +30,7 @@ type Options struct {
 	Journal   Journal
 	Addresses Addresses
 	Loads     Loads
+	Measured  Measured
 	RPKI      RPKI
 	Metrics   *metrics.Metrics
 	Store     *Store

@@ -38,6 +38,7 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 	for _, p := range v.Fleet {
 		st.Fleet = append(st.Fleet, fleetPeer(p, v.where[p.POP]))
 	}
+	c.measured(&st)
 	return st, nil
 }
 

@@ -108,22 +108,11 @@ func (s *Subject) add(u Unit, v Value) {
 // which is not known as soon as one of them is not: -1 until capacities.
 func (s *Subject) limits(st *SourceState, units []Unit) {
 	for _, u := range units {
-		sum, n := 0.0, 0
-		for _, p := range st.Points {
-			switch {
-			case p.Unit != u:
-			case p.Limit > 0:
-				sum += p.Limit
-				n++
-			default:
-				s.Own[u] = -1
-			}
-		}
-		if n == 0 || s.Own[u] < 0 {
+		if limit := st.Limit(u); limit > 0 && s.Own[u] >= 0 {
+			s.Own[u] += limit
+		} else {
 			s.Own[u] = -1
-			continue
 		}
-		s.Own[u] += sum
 	}
 }
 

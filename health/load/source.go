@@ -64,6 +64,7 @@ const maxPoints = 4096
 type SourceState struct {
 	Name   string
 	Scope  Scope
+	Units  []Unit // that it gives
 	Points []PointState
 	Load   Load // of its units: the sum over its points, of shares the largest
 	// Error says what is wrong with it, empty if nothing, and Since since when.
@@ -79,6 +80,21 @@ type PointState struct {
 	Unit  Unit
 	Value Value
 	Limit float64 // its own, 0: not known
+}
+
+// Limit is what the source can carry of a unit by its own word, 0 where that is
+// not known of each of its points.
+func (s *SourceState) Limit(u Unit) float64 {
+	sum := 0.0
+	for _, p := range s.Points {
+		if p.Unit == u && p.Limit <= 0 {
+			return 0
+		}
+		if p.Unit == u {
+			sum += p.Limit
+		}
+	}
+	return sum
 }
 
 // task is a source and what is known of it. Its goroutine writes, the rest
@@ -237,7 +253,7 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 func (t *task) state(now time.Time) SourceState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st := SourceState{Name: t.Name, Scope: t.Scope, Since: t.since}
+	st := SourceState{Name: t.Name, Scope: t.Scope, Units: t.Units, Since: t.since}
 	seen := map[Unit]bool{}
 	for _, k := range slices.SortedFunc(maps.Keys(t.series), pointKey.compare) {
 		s := t.series[k]

@@ -51,6 +51,7 @@ type Status struct {
 	Intents   []policy.Intent   `json:"intents,omitempty"`
 	Guards    []GuardStatus     `json:"guards,omitempty"` // POP-wide; those of a slice are with the slice
 	Alarms    []Alarm           `json:"alarms,omitempty"`
+	Load      *LoadReport       `json:"load,omitempty"` // nil: nothing is measured
 }
 
 // Location is where a POP is, in degrees: north and east are positive.
@@ -70,6 +71,8 @@ type ServiceStatus struct {
 	Load   *float64         `json:"load,omitempty"`   // in the unit of drain.idle-connections; nil: not measured
 	Checks []CheckStatus    `json:"checks,omitempty"`
 	Slices []SliceStatus    `json:"slices"`
+	// Measured is what the service carries at this POP, against its capacity.
+	Measured []LoadStatus `json:"measured,omitempty"`
 }
 
 // CheckStatus is a check as it is now.

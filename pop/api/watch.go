@@ -72,6 +72,7 @@ func watchStatus(ctx context.Context, b Reader, entries <-chan JournalEntry, end
 			if err != nil {
 				return err
 			}
+			st = settled(last, st)
 			events = difference(last, st)
 			last = st
 			pace.Reset(watchPace)

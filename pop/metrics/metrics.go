@@ -36,6 +36,7 @@ type Metrics struct {
 	peers   map[peerKey]time.Time
 	journal func() Journal
 	fleet   func() Fleet
+	load    func() Load
 	flaps   map[string]uint32
 }
 
@@ -119,7 +120,7 @@ func (m *Metrics) process(b Build) {
 	m.reloadOK = m.gauge(ReloadOK, "1 if the configuration was taken the last time it was read, 0 if it was refused.").WithLabelValues()
 	m.reloadTime = m.gauge(ReloadTime, "When a configuration was last taken, in seconds since 1970.").WithLabelValues()
 	m.registry.MustRegister(
-		&late{m: m}, fleetAsked{m}, collectors.NewGoCollector(),
+		&late{m: m}, fleetAsked{m}, loadAsked{m}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 }

@@ -54,6 +54,7 @@ func filled() *Metrics {
 	m.SetAlarm("stalled", true)
 	m.SetPeerHeard("FRA", "rib", time.Now())
 	m.WatchJournal(func() Journal { return Journal{1, 2, 3, true} })
+	m.WatchLoad(someLoad)
 	m.WatchFleet(func() Fleet {
 		return Fleet{
 			Peers:   []FleetPeer{{POP: "AMS", RTT: 1500 * time.Microsecond, Exchanges: 7, Failures: 2}, {POP: "NYC", Failures: 3}},

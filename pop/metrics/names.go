@@ -45,6 +45,11 @@ const (
 	FleetFailures  = "catchment_fleet_exchange_failures_total"
 	FleetRefused   = "catchment_fleet_refused_messages_total"
 
+	LoadCurrent  = "catchment_load"
+	LoadCapacity = "catchment_load_capacity"
+	LoadAge      = "catchment_load_age_seconds"
+	LoadSourceUp = "catchment_load_source_up"
+
 	JournalEntries = "catchment_journal_entries_total"
 	JournalErrors  = "catchment_journal_errors_total"
 	JournalDropped = "catchment_journal_dropped_total"
@@ -71,6 +76,9 @@ const (
 	lSource   = "source"
 	lFamily   = "family"
 	lAlarm    = "alarm"
+	lOf       = "of"
+	lName     = "name"
+	lUnit     = "unit"
 )
 
 // delayBuckets are seconds: 100 microseconds to 10 s.

@@ -633,6 +633,7 @@ type Status struct {
 	Guards        []*GuardStatus         `protobuf:"bytes,11,rep,name=guards,proto3" json:"guards,omitempty"` // POP-wide; those of a slice are with the slice
 	Alarms        []*Alarm               `protobuf:"bytes,12,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	Location      *Location              `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"` // unset: not configured
+	Load          *LoadReport            `protobuf:"bytes,14,opt,name=load,proto3" json:"load,omitempty"`         // unset: nothing is measured
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +759,13 @@ func (x *Status) GetLocation() *Location {
 	return nil
 }
 
+func (x *Status) GetLoad() *LoadReport {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
 // Location is where a POP is, in degrees: north and east are positive.
 type Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -819,6 +827,7 @@ type ServiceStatus struct {
 	Load          *float64               `protobuf:"fixed64,4,opt,name=load,proto3,oneof" json:"load,omitempty"` // in the unit of drain.idle-connections; unset: not measured
 	Checks        []*CheckStatus         `protobuf:"bytes,5,rep,name=checks,proto3" json:"checks,omitempty"`
 	Slices        []*SliceStatus         `protobuf:"bytes,6,rep,name=slices,proto3" json:"slices,omitempty"`
+	Measured      []*LoadStatus          `protobuf:"bytes,7,rep,name=measured,proto3" json:"measured,omitempty"` // what it carries at this POP, against its capacity
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -895,6 +904,279 @@ func (x *ServiceStatus) GetSlices() []*SliceStatus {
 	return nil
 }
 
+func (x *ServiceStatus) GetMeasured() []*LoadStatus {
+	if x != nil {
+		return x.Measured
+	}
+	return nil
+}
+
+// LoadStatus is one kind of load, and the most that can be carried of it.
+type LoadStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`           // in, out (bit/s), requests (a second), connections; shares: cpu, pressure-cpu, pressure-memory, pressure-io
+	Value         *float64               `protobuf:"fixed64,2,opt,name=value,proto3,oneof" json:"value,omitempty"` // smoothed; unset: not known now
+	Capacity      float64                `protobuf:"fixed64,3,opt,name=capacity,proto3" json:"capacity,omitempty"` // 0: not set
+	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`               // of the last sample that counted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadStatus) Reset() {
+	*x = LoadStatus{}
+	mi := &file_catchment_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadStatus) ProtoMessage() {}
+
+func (x *LoadStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadStatus.ProtoReflect.Descriptor instead.
+func (*LoadStatus) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LoadStatus) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *LoadStatus) GetValue() float64 {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return 0
+}
+
+func (x *LoadStatus) GetCapacity() float64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *LoadStatus) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// LoadReport is what the POP carries, as measured.
+type LoadReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pop           []*LoadStatus          `protobuf:"bytes,1,rep,name=pop,proto3" json:"pop,omitempty"`
+	Hosts         []*HostLoad            `protobuf:"bytes,2,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	Sources       []*LoadSource          `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadReport) Reset() {
+	*x = LoadReport{}
+	mi := &file_catchment_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadReport) ProtoMessage() {}
+
+func (x *LoadReport) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadReport.ProtoReflect.Descriptor instead.
+func (*LoadReport) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LoadReport) GetPop() []*LoadStatus {
+	if x != nil {
+		return x.Pop
+	}
+	return nil
+}
+
+func (x *LoadReport) GetHosts() []*HostLoad {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *LoadReport) GetSources() []*LoadSource {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+type HostLoad struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"` // "local" is the daemon's own
+	Load          []*LoadStatus          `protobuf:"bytes,2,rep,name=load,proto3" json:"load,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostLoad) Reset() {
+	*x = HostLoad{}
+	mi := &file_catchment_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostLoad) ProtoMessage() {}
+
+func (x *HostLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostLoad.ProtoReflect.Descriptor instead.
+func (*HostLoad) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HostLoad) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *HostLoad) GetLoad() []*LoadStatus {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+type LoadSource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Of            string                 `protobuf:"bytes,2,opt,name=of,proto3" json:"of,omitempty"` // "POP", "host NAME" or "service NAME"
+	Load          []*LoadStatus          `protobuf:"bytes,3,rep,name=load,proto3" json:"load,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`    // what is wrong with it
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`    // of error
+	Absent        bool                   `protobuf:"varint,6,opt,name=absent,proto3" json:"absent,omitempty"` // what is wrong is no fault: the host has no such thing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadSource) Reset() {
+	*x = LoadSource{}
+	mi := &file_catchment_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadSource) ProtoMessage() {}
+
+func (x *LoadSource) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadSource.ProtoReflect.Descriptor instead.
+func (*LoadSource) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LoadSource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LoadSource) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *LoadSource) GetLoad() []*LoadStatus {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+func (x *LoadSource) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *LoadSource) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *LoadSource) GetAbsent() bool {
+	if x != nil {
+		return x.Absent
+	}
+	return false
+}
+
 // Health is what the checks of a service say together.
 type Health struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -913,7 +1195,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1207,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1220,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{15}
+	return file_catchment_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Health) GetVerdict() string {
@@ -1014,7 +1296,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1308,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1321,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{16}
+	return file_catchment_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Failure) GetCheck() string {
@@ -1077,7 +1359,7 @@ type CheckStatus struct {
 
 func (x *CheckStatus) Reset() {
 	*x = CheckStatus{}
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1371,7 @@ func (x *CheckStatus) String() string {
 func (*CheckStatus) ProtoMessage() {}
 
 func (x *CheckStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1384,7 @@ func (x *CheckStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatus.ProtoReflect.Descriptor instead.
 func (*CheckStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{17}
+	return file_catchment_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckStatus) GetId() string {
@@ -1207,7 +1489,7 @@ type Stance struct {
 
 func (x *Stance) Reset() {
 	*x = Stance{}
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1501,7 @@ func (x *Stance) String() string {
 func (*Stance) ProtoMessage() {}
 
 func (x *Stance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1514,7 @@ func (x *Stance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stance.ProtoReflect.Descriptor instead.
 func (*Stance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{18}
+	return file_catchment_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Stance) GetAction() string {
@@ -1261,7 +1543,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1555,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1568,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{19}
+	return file_catchment_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Reason) GetCode() string {
@@ -1333,7 +1615,7 @@ type SliceStatus struct {
 
 func (x *SliceStatus) Reset() {
 	*x = SliceStatus{}
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1627,7 @@ func (x *SliceStatus) String() string {
 func (*SliceStatus) ProtoMessage() {}
 
 func (x *SliceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1640,7 @@ func (x *SliceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SliceStatus.ProtoReflect.Descriptor instead.
 func (*SliceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{20}
+	return file_catchment_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SliceStatus) GetSlice() string {
@@ -1482,7 +1764,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1776,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1789,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{21}
+	return file_catchment_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Attributes) GetMed() uint32 {
@@ -1576,7 +1858,7 @@ type NeighborAttributes struct {
 
 func (x *NeighborAttributes) Reset() {
 	*x = NeighborAttributes{}
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1870,7 @@ func (x *NeighborAttributes) String() string {
 func (*NeighborAttributes) ProtoMessage() {}
 
 func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1883,7 @@ func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighborAttributes.ProtoReflect.Descriptor instead.
 func (*NeighborAttributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{22}
+	return file_catchment_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NeighborAttributes) GetNeighbor() string {
@@ -1673,7 +1955,7 @@ type GuardStatus struct {
 
 func (x *GuardStatus) Reset() {
 	*x = GuardStatus{}
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1967,7 @@ func (x *GuardStatus) String() string {
 func (*GuardStatus) ProtoMessage() {}
 
 func (x *GuardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1980,7 @@ func (x *GuardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
 func (*GuardStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{23}
+	return file_catchment_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GuardStatus) GetGuard() string {
@@ -1758,7 +2040,7 @@ type PeerState struct {
 
 func (x *PeerState) Reset() {
 	*x = PeerState{}
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2052,7 @@ func (x *PeerState) String() string {
 func (*PeerState) ProtoMessage() {}
 
 func (x *PeerState) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2065,7 @@ func (x *PeerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerState.ProtoReflect.Descriptor instead.
 func (*PeerState) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{24}
+	return file_catchment_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PeerState) GetAddress() string {
@@ -1897,7 +2179,7 @@ type FleetPeer struct {
 
 func (x *FleetPeer) Reset() {
 	*x = FleetPeer{}
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2191,7 @@ func (x *FleetPeer) String() string {
 func (*FleetPeer) ProtoMessage() {}
 
 func (x *FleetPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2204,7 @@ func (x *FleetPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetPeer.ProtoReflect.Descriptor instead.
 func (*FleetPeer) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{25}
+	return file_catchment_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FleetPeer) GetPop() string {
@@ -2018,7 +2300,7 @@ type FleetSlice struct {
 
 func (x *FleetSlice) Reset() {
 	*x = FleetSlice{}
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2312,7 @@ func (x *FleetSlice) String() string {
 func (*FleetSlice) ProtoMessage() {}
 
 func (x *FleetSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2325,7 @@ func (x *FleetSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetSlice.ProtoReflect.Descriptor instead.
 func (*FleetSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{26}
+	return file_catchment_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FleetSlice) GetSlice() string {
@@ -2112,7 +2394,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2406,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2419,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{27}
+	return file_catchment_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FleetView) GetPop() string {
@@ -2216,7 +2498,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2510,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2523,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{28}
+	return file_catchment_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Intent) GetKind() string {
@@ -2336,7 +2618,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2630,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2643,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{29}
+	return file_catchment_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Route) GetMed() uint32 {
@@ -2420,7 +2702,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2714,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2727,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{30}
+	return file_catchment_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Alarm) GetName() string {
@@ -2502,7 +2784,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2796,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2809,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{31}
+	return file_catchment_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Explanation) GetPop() string {
@@ -2622,7 +2904,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2916,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2929,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{32}
+	return file_catchment_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *JournalEntry) GetSeq() uint64 {
@@ -2713,7 +2995,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +3007,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +3020,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{33}
+	return file_catchment_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Event) GetKind() string {
@@ -2788,7 +3070,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +3082,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +3095,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{34}
+	return file_catchment_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PlanRequest) GetSuppose() []*Supposition {
@@ -2853,7 +3135,7 @@ type Supposition struct {
 
 func (x *Supposition) Reset() {
 	*x = Supposition{}
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +3147,7 @@ func (x *Supposition) String() string {
 func (*Supposition) ProtoMessage() {}
 
 func (x *Supposition) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +3160,7 @@ func (x *Supposition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supposition.ProtoReflect.Descriptor instead.
 func (*Supposition) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{35}
+	return file_catchment_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Supposition) GetKind() string {
@@ -2997,7 +3279,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3009,7 +3291,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3022,7 +3304,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{36}
+	return file_catchment_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Plan) GetPop() string {
@@ -3104,7 +3386,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3398,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3411,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{37}
+	return file_catchment_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -3201,7 +3483,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3495,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3508,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{38}
+	return file_catchment_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -3280,7 +3562,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3574,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3587,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{39}
+	return file_catchment_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -3384,7 +3666,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3396,7 +3678,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3409,7 +3691,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{40}
+	return file_catchment_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -3523,7 +3805,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +
 	"\bReloaded\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\xb0\x04\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xde\x04\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -3538,18 +3820,43 @@ const file_catchment_proto_rawDesc = "" +
 	" \x03(\v2\x14.catchment.v1.IntentR\aintents\x121\n" +
 	"\x06guards\x18\v \x03(\v2\x19.catchment.v1.GuardStatusR\x06guards\x12+\n" +
 	"\x06alarms\x18\f \x03(\v2\x13.catchment.v1.AlarmR\x06alarms\x122\n" +
-	"\blocation\x18\r \x01(\v2\x16.catchment.v1.LocationR\blocation\"D\n" +
+	"\blocation\x18\r \x01(\v2\x16.catchment.v1.LocationR\blocation\x12,\n" +
+	"\x04load\x18\x0e \x01(\v2\x18.catchment.v1.LoadReportR\x04load\"D\n" +
 	"\bLocation\x12\x1a\n" +
 	"\blatitude\x18\x01 \x01(\x01R\blatitude\x12\x1c\n" +
-	"\tlongitude\x18\x02 \x01(\x01R\tlongitude\"\xed\x01\n" +
+	"\tlongitude\x18\x02 \x01(\x01R\tlongitude\"\xa3\x02\n" +
 	"\rServiceStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x06health\x18\x02 \x01(\v2\x14.catchment.v1.HealthR\x06health\x12\x16\n" +
 	"\x06always\x18\x03 \x01(\bR\x06always\x12\x17\n" +
 	"\x04load\x18\x04 \x01(\x01H\x00R\x04load\x88\x01\x01\x121\n" +
 	"\x06checks\x18\x05 \x03(\v2\x19.catchment.v1.CheckStatusR\x06checks\x121\n" +
-	"\x06slices\x18\x06 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slicesB\a\n" +
-	"\x05_load\"\xba\x02\n" +
+	"\x06slices\x18\x06 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\x124\n" +
+	"\bmeasured\x18\a \x03(\v2\x18.catchment.v1.LoadStatusR\bmeasuredB\a\n" +
+	"\x05_load\"\x8d\x01\n" +
+	"\n" +
+	"LoadStatus\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x1a\n" +
+	"\bcapacity\x18\x03 \x01(\x01R\bcapacity\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02atB\b\n" +
+	"\x06_value\"\x9a\x01\n" +
+	"\n" +
+	"LoadReport\x12*\n" +
+	"\x03pop\x18\x01 \x03(\v2\x18.catchment.v1.LoadStatusR\x03pop\x12,\n" +
+	"\x05hosts\x18\x02 \x03(\v2\x16.catchment.v1.HostLoadR\x05hosts\x122\n" +
+	"\asources\x18\x03 \x03(\v2\x18.catchment.v1.LoadSourceR\asources\"L\n" +
+	"\bHostLoad\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12,\n" +
+	"\x04load\x18\x02 \x03(\v2\x18.catchment.v1.LoadStatusR\x04load\"\xbe\x01\n" +
+	"\n" +
+	"LoadSource\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\tR\x02of\x12,\n" +
+	"\x04load\x18\x03 \x03(\v2\x18.catchment.v1.LoadStatusR\x04load\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06absent\x18\x06 \x01(\bR\x06absent\"\xba\x02\n" +
 	"\x06Health\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x1a\n" +
 	"\bfraction\x18\x02 \x01(\x01R\bfraction\x120\n" +
@@ -3837,7 +4144,7 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_catchment_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: catchment.v1.StatusRequest
 	(*ServicesRequest)(nil),       // 1: catchment.v1.ServicesRequest
@@ -3854,155 +4161,168 @@ var file_catchment_proto_goTypes = []any{
 	(*Status)(nil),                // 12: catchment.v1.Status
 	(*Location)(nil),              // 13: catchment.v1.Location
 	(*ServiceStatus)(nil),         // 14: catchment.v1.ServiceStatus
-	(*Health)(nil),                // 15: catchment.v1.Health
-	(*Failure)(nil),               // 16: catchment.v1.Failure
-	(*CheckStatus)(nil),           // 17: catchment.v1.CheckStatus
-	(*Stance)(nil),                // 18: catchment.v1.Stance
-	(*Reason)(nil),                // 19: catchment.v1.Reason
-	(*SliceStatus)(nil),           // 20: catchment.v1.SliceStatus
-	(*Attributes)(nil),            // 21: catchment.v1.Attributes
-	(*NeighborAttributes)(nil),    // 22: catchment.v1.NeighborAttributes
-	(*GuardStatus)(nil),           // 23: catchment.v1.GuardStatus
-	(*PeerState)(nil),             // 24: catchment.v1.PeerState
-	(*FleetPeer)(nil),             // 25: catchment.v1.FleetPeer
-	(*FleetSlice)(nil),            // 26: catchment.v1.FleetSlice
-	(*FleetView)(nil),             // 27: catchment.v1.FleetView
-	(*Intent)(nil),                // 28: catchment.v1.Intent
-	(*Route)(nil),                 // 29: catchment.v1.Route
-	(*Alarm)(nil),                 // 30: catchment.v1.Alarm
-	(*Explanation)(nil),           // 31: catchment.v1.Explanation
-	(*JournalEntry)(nil),          // 32: catchment.v1.JournalEntry
-	(*Event)(nil),                 // 33: catchment.v1.Event
-	(*PlanRequest)(nil),           // 34: catchment.v1.PlanRequest
-	(*Supposition)(nil),           // 35: catchment.v1.Supposition
-	(*Plan)(nil),                  // 36: catchment.v1.Plan
-	(*PlanSlice)(nil),             // 37: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 38: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 39: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 40: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 43: google.protobuf.Struct
+	(*LoadStatus)(nil),            // 15: catchment.v1.LoadStatus
+	(*LoadReport)(nil),            // 16: catchment.v1.LoadReport
+	(*HostLoad)(nil),              // 17: catchment.v1.HostLoad
+	(*LoadSource)(nil),            // 18: catchment.v1.LoadSource
+	(*Health)(nil),                // 19: catchment.v1.Health
+	(*Failure)(nil),               // 20: catchment.v1.Failure
+	(*CheckStatus)(nil),           // 21: catchment.v1.CheckStatus
+	(*Stance)(nil),                // 22: catchment.v1.Stance
+	(*Reason)(nil),                // 23: catchment.v1.Reason
+	(*SliceStatus)(nil),           // 24: catchment.v1.SliceStatus
+	(*Attributes)(nil),            // 25: catchment.v1.Attributes
+	(*NeighborAttributes)(nil),    // 26: catchment.v1.NeighborAttributes
+	(*GuardStatus)(nil),           // 27: catchment.v1.GuardStatus
+	(*PeerState)(nil),             // 28: catchment.v1.PeerState
+	(*FleetPeer)(nil),             // 29: catchment.v1.FleetPeer
+	(*FleetSlice)(nil),            // 30: catchment.v1.FleetSlice
+	(*FleetView)(nil),             // 31: catchment.v1.FleetView
+	(*Intent)(nil),                // 32: catchment.v1.Intent
+	(*Route)(nil),                 // 33: catchment.v1.Route
+	(*Alarm)(nil),                 // 34: catchment.v1.Alarm
+	(*Explanation)(nil),           // 35: catchment.v1.Explanation
+	(*JournalEntry)(nil),          // 36: catchment.v1.JournalEntry
+	(*Event)(nil),                 // 37: catchment.v1.Event
+	(*PlanRequest)(nil),           // 38: catchment.v1.PlanRequest
+	(*Supposition)(nil),           // 39: catchment.v1.Supposition
+	(*Plan)(nil),                  // 40: catchment.v1.Plan
+	(*PlanSlice)(nil),             // 41: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 42: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 43: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 44: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 47: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
-	14, // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
-	20, // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	41, // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
-	18, // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	42, // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	42, // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
-	20, // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	41, // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	41, // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
-	14, // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
-	24, // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
-	25, // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
-	28, // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
-	23, // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
-	30, // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
-	13, // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
-	15, // 16: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	17, // 17: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	20, // 18: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	41, // 19: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	16, // 20: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	16, // 21: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	41, // 22: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	42, // 23: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	18, // 24: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	41, // 25: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	19, // 26: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	21, // 27: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	18, // 28: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	19, // 29: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	23, // 30: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	41, // 31: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	28, // 32: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	22, // 33: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	41, // 34: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	41, // 35: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	41, // 36: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	42, // 37: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	26, // 38: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	13, // 39: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	18, // 40: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	41, // 41: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	42, // 42: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	26, // 43: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	18, // 44: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	41, // 45: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	41, // 46: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	29, // 47: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	41, // 48: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	41, // 49: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	20, // 50: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	15, // 51: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	17, // 52: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	28, // 53: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	27, // 54: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	32, // 55: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	41, // 56: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	43, // 57: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	12, // 58: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	14, // 59: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	24, // 60: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	32, // 61: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	35, // 62: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	42, // 63: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	18, // 64: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	42, // 65: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	42, // 66: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	41, // 67: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	42, // 68: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	37, // 69: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	38, // 70: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	38, // 71: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	39, // 72: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	40, // 73: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	18, // 74: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	19, // 75: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	21, // 76: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	42, // 77: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	18, // 78: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	19, // 79: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	21, // 80: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	42, // 81: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	42, // 82: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	18, // 83: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	18, // 84: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,  // 85: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	1,  // 86: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	3,  // 87: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	5,  // 88: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	8,  // 89: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	6,  // 90: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	34, // 91: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	9,  // 92: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	9,  // 93: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	9,  // 94: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	9,  // 95: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	9,  // 96: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	7,  // 97: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	9,  // 98: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	12, // 99: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	2,  // 100: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	4,  // 101: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	31, // 102: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	32, // 103: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	33, // 104: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	36, // 105: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	10, // 106: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	10, // 107: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	10, // 108: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	10, // 109: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	10, // 110: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	11, // 111: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	10, // 112: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	99, // [99:113] is the sub-list for method output_type
-	85, // [85:99] is the sub-list for method input_type
-	85, // [85:85] is the sub-list for extension type_name
-	85, // [85:85] is the sub-list for extension extendee
-	0,  // [0:85] is the sub-list for field type_name
+	14,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
+	24,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
+	45,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	22,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
+	46,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	46,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	24,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
+	45,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	45,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	14,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
+	28,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
+	29,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
+	32,  // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
+	27,  // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
+	34,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
+	13,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
+	16,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
+	19,  // 17: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	21,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	24,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	15,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	45,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	15,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	17,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	18,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	15,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	15,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	45,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	45,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	20,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	20,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	45,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	46,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	22,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	45,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	23,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	25,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	22,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	23,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	27,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	45,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	32,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	26,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	45,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	45,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	45,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	46,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	30,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	13,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	22,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	45,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	46,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	30,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	22,  // 53: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	45,  // 54: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	45,  // 55: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	33,  // 56: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	45,  // 57: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	45,  // 58: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	24,  // 59: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	19,  // 60: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	21,  // 61: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	32,  // 62: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	31,  // 63: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	36,  // 64: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	45,  // 65: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	47,  // 66: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	12,  // 67: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	14,  // 68: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	28,  // 69: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	36,  // 70: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	39,  // 71: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	46,  // 72: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	22,  // 73: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	46,  // 74: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	46,  // 75: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	45,  // 76: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	46,  // 77: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	41,  // 78: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	42,  // 79: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	42,  // 80: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	43,  // 81: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	44,  // 82: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	22,  // 83: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	23,  // 84: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	25,  // 85: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	46,  // 86: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	22,  // 87: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	23,  // 88: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	25,  // 89: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	46,  // 90: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	46,  // 91: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	22,  // 92: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	22,  // 93: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 94: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	1,   // 95: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	3,   // 96: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	5,   // 97: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	8,   // 98: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	6,   // 99: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	38,  // 100: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	9,   // 101: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	9,   // 102: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	9,   // 103: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	9,   // 104: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	9,   // 105: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	7,   // 106: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	9,   // 107: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	12,  // 108: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	2,   // 109: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	4,   // 110: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	35,  // 111: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	36,  // 112: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	37,  // 113: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	40,  // 114: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	10,  // 115: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	10,  // 116: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	10,  // 117: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	10,  // 118: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	10,  // 119: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	11,  // 120: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	10,  // 121: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	108, // [108:122] is the sub-list for method output_type
+	94,  // [94:108] is the sub-list for method input_type
+	94,  // [94:94] is the sub-list for extension type_name
+	94,  // [94:94] is the sub-list for extension extendee
+	0,   // [0:94] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -4011,17 +4331,18 @@ func file_catchment_proto_init() {
 		return
 	}
 	file_catchment_proto_msgTypes[14].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[21].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[22].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[29].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[31].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[15].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[25].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[26].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[33].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
