@@ -108,6 +108,9 @@ type Problem struct {
 	// Tolerance is the part of its limit by which a receiver without room may
 	// grow: every change sends crumbs everywhere. 0..1.
 	Tolerance float64
+	// Effort bounds how many plans Solve tries while an overload is left; 0
+	// means a million, about a second.
+	Effort int
 
 	Weights Weights
 }

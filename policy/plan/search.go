@@ -204,6 +204,9 @@ func (h *search) pairs() bool {
 		h.plays(s, note)
 		was := slices.Clone(h.level[s])
 		for _, want := range wants {
+			if h.spent() {
+				return false
+			}
 			h.put(s, want)
 			if h.second(before) {
 				return true

@@ -14,7 +14,7 @@ func Solve(p *Problem) (Result, error) {
 	h := &search{state: st, eps: 1e-9 * max(st.unit, 1e-300), want: make([]Level, len(p.Limit))}
 	best, score := h.start(RiskPrice)
 	for _, price := range []float64{4, 1, 0.25} {
-		if score.Over <= h.eps {
+		if score.Over <= h.eps || h.spent() {
 			break
 		}
 		if level, sc := h.start(price); sc.Less(score, h.eps) {
@@ -55,11 +55,20 @@ func (h *search) putAll(level [][]Level) {
 	}
 }
 
+// spent says whether the search has tried as much as it may.
+func (h *search) spent() bool {
+	effort := h.p.Effort
+	if effort == 0 {
+		effort = 1_000_000
+	}
+	return h.tried > effort
+}
+
 // improve polishes until nothing helps.
 func (h *search) improve() {
 	for range 16 {
 		better := h.polish()
-		if !better && h.score.Over > h.eps && h.pairs() {
+		if !better && h.score.Over > h.eps && !h.spent() && h.pairs() {
 			h.relieve()
 			better = true
 		}
@@ -86,14 +95,14 @@ func (h *search) again() {
 		}
 		h.putAll(best)
 	}
-	for s := 0; s < k && score.Over > h.eps; s++ {
+	for s := 0; s < k && score.Over > h.eps && !h.spent(); s++ {
 		if h.first(s) {
 			h.put(s, h.p.Now[s])
 			keep()
 		}
 		for i := 0; i < n && h.first(s); i++ {
 			for l := range Level(len(h.p.Response[i])) {
-				if h.allowed(s, i, l) && h.level[s][i] == 0 && h.off[s] < h.p.room() && score.Over > h.eps {
+				if h.allowed(s, i, l) && h.level[s][i] == 0 && h.off[s] < h.p.room() && score.Over > h.eps && !h.spent() {
 					copy(h.want, h.level[s])
 					h.want[i] = l
 					if h.p.valid(h.want) {

@@ -165,7 +165,7 @@ func (f *fleet) shares(total []float64) []float64 {
 func (f *fleet) problem() (p *plan.Problem, over []bool) {
 	n := len(f.v.POPs)
 	p = &plan.Problem{Demand: f.demand, Now: f.level, Least: f.level, Normal: f.cfg.Normal, Knobs: f.knobs(),
-		Tolerance: f.cfg.Tolerance, Weights: f.cfg.Weights, Keep: make([]int, n), Response: make([][]plan.Response, n)}
+		Tolerance: f.cfg.Tolerance, Weights: f.cfg.Weights, Effort: f.cfg.Effort, Keep: make([]int, n), Response: make([][]plan.Response, n)}
 	over = make([]bool, n)
 	for i := range n {
 		limit, load, high, ov := f.loads(i)

@@ -62,7 +62,7 @@ func Forecast(cfg Config, v *View, changes []Change, now time.Time) ([]Interval,
 	for i := range out {
 		pop := &v.POPs[i]
 		in, high, _ := cfg.Pending(pop, v.Reserved, now)
-		sample := pop.Total() * (cfg.Growth*math.Sqrt(max(0, now.Sub(pop.At).Minutes())) + cfg.Noise)
+		sample := cfg.sd(pop, now)
 		pending := 0.0
 		if cfg.Z > 0 {
 			pending = (high - in) / cfg.Z

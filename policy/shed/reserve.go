@@ -49,8 +49,17 @@ func (c Config) High(p *POP, now time.Time) (high float64, ok bool) {
 	if p.At.IsZero() || age > c.Stale {
 		return 0, false
 	}
-	sd := c.Growth*math.Sqrt(max(0, age.Minutes())) + c.Noise
-	return p.Total() * (1 + c.Z*sd), true
+	return p.Total() + c.Z*c.sd(p, now), true
+}
+
+// sd is the standard deviation of a POP's own load now: of its last sample,
+// and of what has changed since.
+func (c Config) sd(p *POP, now time.Time) float64 {
+	sample := p.SD
+	if sample == 0 {
+		sample = c.Noise * p.Total()
+	}
+	return sample + c.Growth*p.Total()*math.Sqrt(max(0, now.Sub(p.At).Minutes()))
 }
 
 // Pending returns what is on its way to a POP, mean and upper bound, and does

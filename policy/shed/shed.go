@@ -87,6 +87,7 @@ type Config struct {
 
 	Absorb  Absorb
 	Weights plan.Weights
+	Effort  int // plans that one round tries at most, 0: plan's own bound
 }
 
 // Defaults returns the configuration of the reference.
@@ -139,6 +140,9 @@ type POP struct {
 	// the age that it stated subtracted). Zero At: never heard.
 	Load map[policy.SliceID]float64 `json:"load"`
 	At   time.Time                  `json:"at"`
+	// SD is the standard deviation of the sample's total, in load units; 0
+	// means Config.Noise says it.
+	SD float64 `json:"sd,omitempty"`
 	// Level is what it announces; a slice that is missing is not announced,
 	// for reasons that are not load, and load does not touch it.
 	Level map[policy.SliceID]Level `json:"level"`
