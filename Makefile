@@ -92,7 +92,7 @@ deb: docs sbom
 # The package installed, run, upgraded and removed on a booted machine: a clean
 # Debian with systemd, in namespaces of its own.
 test-package:
-	@for n in 1 2; do COMPRESS=none $(MAKE) -s deb BIN=$(BIN)/package/$$n VERSION=v0.0.$$n-0-gtest >/dev/null || exit 1; done
+	@for n in 1 2; do COMPRESS=none $(MAKE) -s deb BIN=$(BIN)/package/$$n VERSION=v0.0.$$n-0-g000000000000 >/dev/null || exit 1; done
 	@configs/packaging/booted.sh $(BIN)/package/1/*.deb $(BIN)/package/2/*.deb
 
 # The alert rules, read and played by Prometheus's own promtool.
@@ -112,9 +112,11 @@ image: sbom
 reproducible:
 	@configs/packaging/reproducible.sh $(VERSION)
 
-# The pictures of the README: the real commands in a terminal, with fixed data.
+# The pictures of the README: the real commands in a terminal and the page in
+# Chromium, with fixed data.
 pictures: deps
 	$(GO) test -count=1 -run 'TestPicture$$' ./cmd/catchment/top -update
+	$(GO) test -count=1 -run 'TestPicture$$' ./pop/web -update
 	$(GO) test -count=1 -run 'TestReadme$$' ./cmd/catchment -update
 
 # The Go side of the gRPC API, after a change of its .proto file.

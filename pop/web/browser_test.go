@@ -2,8 +2,8 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,7 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/catchment/catchment/lab/netlab"
@@ -103,8 +107,42 @@ func open(t *testing.T, width, height int64, scheme string) *tab {
 	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as this context
 		t.Fatal(err)
 	}
+	u.complaints()
 	u.looks(width, height, scheme)
 	return u
+}
+
+// complaints fails the test where a script of the page fails, or the browser
+// refuses something for its policy.
+func (u *tab) complaints() {
+	u.t.Helper()
+	var mu sync.Mutex
+	var all []string
+	err := chromedp.Listen(u.ctx, func(ev any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch ev := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			all = append(all, fmt.Sprintf("%s %s:%d", ev.ExceptionDetails.Exception.Description, ev.ExceptionDetails.URL, ev.ExceptionDetails.LineNumber))
+		case *log.EventEntryAdded:
+			if ev.Entry.Source != log.EntrySourceNetwork {
+				all = append(all, string(ev.Entry.Source)+": "+ev.Entry.Text)
+			}
+		}
+	})
+	if err == nil {
+		_, err = chromedp.Call(u.ctx, log.Enable, cdp.Empty{})
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range all {
+			u.t.Errorf("the browser complains: %s", c)
+		}
+	})
 }
 
 // looks sets how the page is looked at.
@@ -141,6 +179,20 @@ func (u *tab) press(keys string) {
 	u.do(chromedp.KeyEvent(keys))
 }
 
+// slash presses the key as a keyboard does: what the page prevents is not typed.
+func (u *tab) slash() {
+	u.t.Helper()
+	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+		p := input.DispatchKeyEventParams{Type: kind, Key: "/", Code: "Slash"}
+		if kind == input.DispatchKeyEventTypeKeyDown {
+			p.Text = "/"
+		}
+		if _, err := chromedp.Call(u.ctx, input.DispatchKeyEvent, p); err != nil {
+			u.t.Fatal(err)
+		}
+	}
+}
+
 // until waits for a JavaScript expression to be true.
 func (u *tab) until(expr string) {
 	u.t.Helper()
@@ -172,24 +224,35 @@ func eval[T any](u *tab, expr string) T {
 // daemon is a page with its API in front of a backend.
 type daemon struct {
 	t    *testing.T
-	b    api.Backend
+	api  http.Handler
 	addr string
 	stop func()
+	// without is a call that the daemon does not know; set it before it is asked.
+	without string
+}
+
+func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.without != "" && r.URL.Path == d.without {
+		http.NotFound(w, r)
+		return
+	}
+	d.api.ServeHTTP(w, r)
 }
 
 // start serves b at addr, or at a port of its own, until the test ends or stop
 // is called.
 func start(t *testing.T, b api.Backend, addr string, change bool) *daemon {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	control, err := api.New(api.Options{Socket: filepath.Join(t.TempDir(), "api.sock"), Backend: b, Logger: log})
+	quiet := slog.New(slog.DiscardHandler)
+	control, err := api.New(api.Options{Socket: filepath.Join(t.TempDir(), "api.sock"), Backend: b, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	s, err := New(Options{Listen: addr, Change: change, API: control.PageHandler(change), Logger: log})
+	d := &daemon{t: t, api: control.PageHandler(change)}
+	s, err := New(Options{Listen: addr, Change: change, API: d, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +264,7 @@ func start(t *testing.T, b api.Backend, addr string, change bool) *daemon {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	d := &daemon{t: t, b: b, addr: s.Addr().String()}
+	d.addr = s.Addr().String()
 	d.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -229,14 +292,4 @@ func (d *daemon) get(path string, change func(*http.Request)) *http.Response {
 	}
 	d.t.Cleanup(func() { res.Body.Close() })
 	return res
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -2,12 +2,15 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -40,10 +43,10 @@ var pictures = []struct {
 	scheme        string
 	then          func(*tab)
 }{
-	{"page-light", 1360, 1000, "light", nil},
-	{"page-dark", 1360, 1000, "dark", nil},
+	{"page-light", 1280, 1340, "light", nil},
+	{"page-dark", 1280, 1340, "dark", nil},
 	{"page-phone", 360, 780, "light", nil},
-	{"explain-dark", 1360, 1000, "dark", func(u *tab) {
+	{"explain-dark", 1280, 900, "dark", func(u *tab) {
 		u.do(chromedp.Click(chromedp.CSS(`#slices button[data-slice="2001:db8:5353::/48"]`)))
 		u.until(`document.querySelector('#explain section[data-key="Journal"]')`)
 	}},
@@ -94,12 +97,59 @@ func colours(img image.Image) map[color.Color]int {
 	return seen
 }
 
-// save writes a picture with a palette, which is a third of the size.
+// palette is the colours that there are most of, and then, one by one, those
+// that would be missed most.
+func palette(most []color.Color, seen map[color.Color]int) color.Palette {
+	n := min(128, len(most))
+	p := color.Palette(slices.Clone(most[:n]))
+	far := make([]float64, len(most)) // from the nearest that is in, times how often
+	miss := func(i int, c color.Color) float64 {
+		r, g, b, _ := most[i].RGBA()
+		r2, g2, b2, _ := c.RGBA()
+		dr, dg, db := float64(r)-float64(r2), float64(g)-float64(g2), float64(b)-float64(b2)
+		return (dr*dr + dg*dg + db*db) * float64(seen[most[i]])
+	}
+	for i := range most {
+		far[i] = miss(i, p[p.Index(most[i])])
+	}
+	for len(p) < min(256, len(most)) {
+		worst := 0
+		for i := range far {
+			if far[i] > far[worst] {
+				worst = i
+			}
+		}
+		p = append(p, most[worst])
+		for i := range far {
+			far[i] = min(far[i], miss(i, most[worst]))
+		}
+	}
+	return p
+}
+
+// save writes a picture with 256 colours: a third of the size, and no eye sees it.
 func save(t *testing.T, name string, img image.Image) {
 	t.Helper()
+	seen := colours(img)
+	most := slices.SortedFunc(maps.Keys(seen), func(a, b color.Color) int {
+		ra, ga, ba, _ := a.RGBA()
+		rb, gb, bb, _ := b.RGBA()
+		return cmp.Or(cmp.Compare(seen[b], seen[a]), cmp.Compare(ra, rb), cmp.Compare(ga, gb), cmp.Compare(ba, bb))
+	})
+	few := image.NewPaletted(img.Bounds(), palette(most, seen))
+	near := map[color.Color]uint8{}
+	for _, c := range most {
+		near[c] = uint8(few.Palette.Index(c))
+	}
+	b := img.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			few.SetColorIndex(x, y, near[img.At(x, y)])
+		}
+	}
 	var out bytes.Buffer
 	enc := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := enc.Encode(&out, img); err != nil {
+	if err := enc.Encode(&out, few); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll("testdata", 0o755); err != nil {

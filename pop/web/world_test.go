@@ -37,8 +37,15 @@ func atNight() *apitest.Backend {
 		Services: services(), Neighbors: neighbors(), Fleet: others(),
 		Alarms: []api.Alarm{{Name: "last-pop", Service: "resolver", Slice: slice("2001:db8:5353::/48"), Since: ago(4 * time.Minute),
 			Detail: "2 other POPs needed, 1 announces it"}},
+		Load: &api.LoadReport{POP: []api.LoadStatus{
+			measured("out", 6.4e9, 10e9), measured("in", 310e6, 10e9), measured("requests", 18300, 40000), measured("connections", 19492, 0), measured("cpu", 0.41, 0),
+		}},
 		Intents: []policy.Intent{{Kind: policy.IntentHold, Service: "mail", By: "uid 1000 (ann)", Why: "migration, ticket 4711", At: ago(40 * time.Minute)}},
 	}, Entries: entries(), More: make(chan api.JournalEntry, 16)}
+}
+
+func measured(unit string, value, capacity float64) api.LoadStatus {
+	return api.LoadStatus{Unit: unit, Value: &value, Capacity: capacity, At: now}
 }
 
 func place(lat, lon float64) *api.Location { return &api.Location{Latitude: lat, Longitude: lon} }
@@ -79,6 +86,7 @@ func services() []api.ServiceStatus {
 	web := up("web", 18340, does("192.0.2.0/24", announce, healthy, 31*time.Hour), does("2001:db8:100::/48", announce, healthy, 31*time.Hour),
 		does("192.0.2.0/23", announce, because(policy.Always, "cover prefix: health never withdraws it"), 12*24*time.Hour))
 	web.Slices[2].Cover = true
+	web.Measured = []api.LoadStatus{measured("out", 6.1e9, 8e9), measured("requests", 17100, 0)}
 	video := up("video", 0, does("198.51.100.0/24", withdraw, because(policy.CheckDown, refused), 48*time.Second),
 		does("2001:db8:300::/48", withdraw, because(policy.CheckDown, refused), 48*time.Second))
 	video.Health = policy.Health{Verdict: policy.Down, Since: ago(48 * time.Second), Failing: []policy.Failure{

@@ -6,6 +6,7 @@ import { tick } from "./words.js";
 import { top, tickGone, verdict } from "./head.js";
 import { problems } from "./problems.js";
 import { fleetTable, intents } from "./fleet.js";
+import { loads } from "./load.js";
 import { loadLand, picture } from "./map.js";
 import { Choice, services } from "./slices.js";
 import { checks, sessions } from "./lists.js";
@@ -48,7 +49,10 @@ function draw() {
     picture(st);
     explain.refresh();
   }
-  if (any("status", "pop")) intents(st, rights.change);
+  if (any("status", "pop")) {
+    intents(st, rights.change);
+    loads(st);
+  }
   if (any("status", "service", "pop", "choice")) checks(services(st, choice));
   if (any("status", "neighbor")) sessions(st.neighbors);
   if (any("status", "journal", "choice")) timeline(feed.journal, past);
@@ -109,7 +113,7 @@ document.getElementById("kinds").addEventListener("change", (e) => {
 });
 
 document.addEventListener("keydown", (e) => {
-  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input, select, textarea") || explain.dialog.open) return;
+  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input:not([type=checkbox]), select, textarea") || explain.dialog.open) return;
   if (e.key === "/") {
     e.preventDefault();
     filter.focus();

@@ -8,6 +8,7 @@ import { pops } from "./fleet.js";
 
 const width = 640, height = 300, edge = 26;
 
+let big = 1; // letters, on a phone
 let land = null; // of land.json, once it is here
 let background = { for: "", nodes: [] };
 
@@ -90,12 +91,13 @@ function apart(all) {
 
 // label puts each name on the side where it is least in the way.
 function label(all) {
+  big = matchMedia("(max-width: 700px)").matches ? 1.5 : 1; // as in panels.css
   const taken = all.map((p) => [p.x - p.r - 3, p.y - p.r - 3, p.x + p.r + 3, p.y + p.r + 3]);
   const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
   for (const p of all) {
     p.text = [p.name, [p.of ? `${p.announced} of ${p.of}` : "", p.peer ? took(p.peer.rtt) : "here"].filter(Boolean).join(" · ")];
     if (p.kind !== "good") p.text[1] = p.word;
-    const w = Math.max(p.text[0].length * 8.4, p.text[1].length * 6.1) + 4, tall = 29, gap = p.r + 6;
+    const w = (Math.max(p.text[0].length * 8.4, p.text[1].length * 5.8) + 4) * big, tall = 29 * big, gap = p.r + 6;
     const sides = [
       { anchor: "start", box: [p.x + gap, p.y - tall / 2] }, { anchor: "end", box: [p.x - gap - w, p.y - tall / 2] },
       { anchor: "middle", box: [p.x - w / 2, p.y + gap - 2] }, { anchor: "middle", box: [p.x - w / 2, p.y - gap - tall + 2] },
@@ -138,8 +140,8 @@ function node(p) {
 function caption(p) {
   const at = { x: p.side.x.toFixed(1), "text-anchor": p.side.anchor };
   return s("g", { class: "caption " + p.kind },
-    s("text", { ...at, y: (p.side.y + 12).toFixed(1), class: "name" }, p.text[0]),
-    s("text", { ...at, y: (p.side.y + 25).toFixed(1), class: "words" }, p.text[1]));
+    s("text", { ...at, y: (p.side.y + 12 * big).toFixed(1), class: "name" }, p.text[0]),
+    s("text", { ...at, y: (p.side.y + 25 * big).toFixed(1), class: "words" }, p.text[1]));
 }
 
 // behind is what lies behind the POPs; it changes only with the projection.
@@ -153,16 +155,21 @@ function behind(view) {
 function outlines(view) {
   let d = "";
   for (const ring of land || []) {
-    const points = [];
-    let seen = false;
-    for (let i = 0; i < ring.length; i += 2) {
-      const x = view.x(ring[i] / 10), y = view.y(ring[i + 1] / 10);
-      seen ||= x > -width && x < 2 * width && y > -height && y < 2 * height;
-      points.push(x.toFixed(1) + " " + y.toFixed(1));
-    }
-    if (seen) d += "M" + points.join("L") + "Z";
+    d += outline(ring, view, 0);
+    if (ring.some((v, i) => i % 2 === 0 && v > 1800)) d += outline(ring, view, -3600); // beyond the date line
   }
   return d;
+}
+
+function outline(ring, view, shift) {
+  const points = [];
+  let seen = false;
+  for (let i = 0; i < ring.length; i += 2) {
+    const x = view.x((ring[i] + shift) / 10), y = view.y(ring[i + 1] / 10);
+    seen ||= x > -width && x < 2 * width && y > -height && y < 2 * height;
+    points.push(x.toFixed(1) + " " + y.toFixed(1));
+  }
+  return seen ? "M" + points.join("L") + "Z" : "";
 }
 
 function graticule(view) {

@@ -1,6 +1,7 @@
 // What needs a look, worst first, each with its reason: the answer to "is
 // anything wrong, and why".
 
+import { amount, failing, full } from "./load.js";
 import { severity, worst, sliceKind, peerKind, reason, stance, count, percent } from "./words.js";
 
 // problems lists { key, kind, title, lines, since, slice, at }. kind is bad,
@@ -9,6 +10,7 @@ export function problems(st) {
   const found = [
     ...whole(st),
     ...nowhere(st),
+    ...overload(st),
     ...st.services.flatMap((svc) => service(svc, st)),
     ...st.neighbors.flatMap(session),
     ...(st.fleet || []).flatMap((p) => peer(p, st)),
@@ -29,6 +31,20 @@ function whole(st) {
   if (st.neighbors.length && !st.neighbors.some((n) => n.state === "established")) {
     out.push({ key: "no session", kind: "bad", title: `No router hears ${st.pop}`, lines: ["none of its BGP sessions is established"], at: "sessions" });
   }
+  return out;
+}
+
+// overload finds what carries more than it can, and what is not measured.
+function overload(st) {
+  const over = (list) => (list || []).filter((l) => l.capacity && full(l) >= 1);
+  const out = [];
+  const pop = over(st.load?.pop);
+  if (pop.length) out.push({ key: "load", kind: "bad", title: `${st.pop} is overloaded`, lines: pop.map((l) => `${l.unit}: ${amount(l)}`), at: "fleet" });
+  for (const svc of st.services) {
+    const list = over(svc.measured);
+    if (list.length) out.push({ key: "load " + svc.id, kind: "warn", title: `${svc.id} is overloaded at ${st.pop}`, lines: list.map((l) => `${l.unit}: ${amount(l)}`), slice: svc.slices[0]?.slice });
+  }
+  for (const s of failing(st.load)) out.push({ key: "source " + s.name + s.of, kind: "warn", title: `Load ${s.name} is not measured`, lines: [`${s.of}: ${s.error}`], since: s.since, at: "fleet" });
   return out;
 }
 
@@ -148,9 +164,15 @@ function peer(p, st) {
   if (!odd.length) return [{ key: "pop " + p.pop, kind: "warn", title: `${p.pop} does not answer`, lines: [p.error], at: "fleet" }];
   const names = [...new Set(odd.map((o) => service.get(o.sl.slice) || "others"))];
   return [{
-    key: "pop " + p.pop, kind: worst(odd.map((o) => o.kind)), title: `${p.pop}: ${some(names, 3)}`,
+    key: "pop " + p.pop, kind: worst(odd.map((o) => o.kind)), title: peerTitle(p.pop, odd, some(names, 3)),
     lines: [...fates].map(([fate, list]) => some(list, 2) + " " + fate), at: "fleet", slice: odd[0].sl.slice,
   }];
+}
+
+function peerTitle(pop, odd, names) {
+  if (odd.every((o) => o.sl.stance.action === "withdraw")) return `${pop} has withdrawn ${names}`;
+  if (odd.every((o) => o.sl.stance.action === "drain")) return `${pop} drains ${names}`;
+  return `${pop}: ${names}`;
 }
 
 // some names the first few of a list.

@@ -2,6 +2,7 @@
 // why. Of a thousand services only a page is drawn.
 
 import { h, show, mark, cell, gauge } from "./dom.js";
+import { serviceLoad } from "./load.js";
 import { age, count, percent, peerKind, reason, severity, sliceKind, stance, verdictKind, worst } from "./words.js";
 
 export const perPage = 40;
@@ -63,7 +64,8 @@ function head(svc, wide) {
     h("span", { class: "state " + kind }, mark(kind), svc.always ? "announced without checks" : svc.health.maintenance ? "maintenance" : svc.health.verdict, svc.health.rising ? ", rising" : ""),
     svc.always ? null : h("span", { class: "capacity" }, gauge(svc.health.fraction, ""),
       percent(svc.health.fraction) + " of its capacity"),
-    svc.load === undefined || svc.load === null ? null : h("span", null, count(Math.round(svc.load), "connection")),
+    serviceLoad(svc),
+    svc.load === undefined || svc.load === null || (svc.measured || []).some((l) => l.unit === "connections") ? null : h("span", null, count(Math.round(svc.load), "connection")),
     checks ? h("span", { class: "muted" }, `${up} of ${count(checks, "check")} up`) : null)));
 }
 
@@ -73,13 +75,13 @@ function row(sl, st, peers) {
     h("th", { scope: "row", role: "rowheader" }, h("button", { type: "button", class: "prefix", "data-do": "explain", "data-slice": sl.slice, title: "Explain " + sl.slice }, sl.slice),
       sl.cover ? h("span", { class: "muted" }, " cover") : null),
     cell(st.pop, { class: "stance " + kind, "data-pop": st.pop, "data-slice": sl.slice, "data-action": sl.stance.action },
-      h("span", { class: "state" }, mark(kind), stance(sl.stance, sl.rung)), h("span", { class: "why" }, why(sl))),
+      does(h("span", { class: "state" }, mark(kind), stance(sl.stance, sl.rung)), why(sl))),
     peers.map((p) => elsewhere(p, sl.slice)),
     cell("For", { class: "num" }, age(sl.since, "–")));
 }
 
 function why(sl) {
-  const parts = [sl.note || reason(sl.reason)];
+  const parts = [sl.note || (sl.reason.code === "always" ? "always" : reason(sl.reason))];
   if (sl.wanted && sl.reason.code === "guarded") parts.push("wants " + stance(sl.wanted));
   if (sl.next) parts.push(sl.next);
   return parts.join("; ");
@@ -90,8 +92,12 @@ function elsewhere(p, slice) {
   if (!sl) return cell(p.pop, { class: "stance off", "data-pop": p.pop, "data-slice": slice }, h("span", { class: "muted" }, p.stale ? "not heard" : "not there"));
   const kind = peerKind(sl, p);
   return cell(p.pop, { class: "stance " + kind, "data-pop": p.pop, "data-slice": slice, "data-action": sl.stance.action },
-    h("span", { class: "state" }, mark(kind), stance(sl.stance), sl.leaving && sl.stance.action !== "withdraw" ? ", wants to leave" : ""),
-    h("span", { class: "why" }, p.stale ? "when last heard" : sl.note || sl.reason || (sl.failing?.length ? sl.failing.join(", ") + " failing" : p.source === "rib" ? "by its routes" : "")));
+    does(h("span", { class: "state" }, mark(kind), stance(sl.stance), sl.leaving && sl.stance.action !== "withdraw" ? ", wants to leave" : ""),
+      p.stale ? "as last heard" : sl.note || (sl.reason || "").replace(/^always:.*/, "always") || (sl.failing?.length ? sl.failing.join(", ") + " failing" : p.source === "rib" ? "by its routes" : "")));
+}
+
+function does(state, why) {
+  return h("div", { class: "does" }, state, " ", h("span", { class: "why", title: why.length > 60 ? why : null }, why));
 }
 
 function pager(n, choice, st) {

@@ -29,7 +29,7 @@ function entry(e) {
     h("span", { class: "what" },
       e.slice ? h("button", { type: "button", class: "prefix", "data-do": "explain", "data-slice": e.slice, "data-seq": e.seq, title: "Explain " + e.slice }, e.slice) : null,
       e.slice ? " " : null,
-      e.service ? h("span", { class: "muted" }, e.service, " ") : null, change(e), rest(e)));
+      e.service && !(e.text || "").includes(" " + e.service + " ") ? h("span", { class: "muted" }, e.service, " ") : null, change(e), rest(e)));
 }
 
 // change is what a decision made of what.
