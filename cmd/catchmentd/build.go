@@ -20,6 +20,7 @@ import (
 	"github.com/catchment/catchment/bgp/bfd"
 	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/health/probe"
 	"github.com/catchment/catchment/health/socket"
 	"github.com/catchment/catchment/pop"
@@ -44,6 +45,7 @@ type parts struct {
 	server     *api.Server
 	runner     *health.Runner
 	watcher    *socket.Watcher
+	load       *load.Runner
 	bfd        *bfd.Manager
 	resets     *resets
 	fleet      *fleet.Fleet
@@ -51,8 +53,8 @@ type parts struct {
 	tasks      []task
 }
 
-// load reads the configuration with every part's own judgement of its section.
-func load(path string) (*config.Config, error) {
+// readConfig reads the configuration with every part's own judgement of its section.
+func readConfig(path string) (*config.Config, error) {
 	return config.Load(path, judged())
 }
 
@@ -126,12 +128,14 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 		},
 	})
 	d.watcher = socket.NewWatcher(socket.Options{Logger: d.log, OnHint: d.runner.Hint})
+	d.load = load.NewRunner(d.log)
+	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, RPKI: announcer{d}, Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, RPKI: announcer{d}, Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
-	if err := d.setChecks(cfg); err != nil {
+	if err := errors.Join(d.setChecks(cfg), d.measure(cfg)); err != nil {
 		return nil, err
 	}
 	if err := d.buildAPI(); err != nil {
@@ -167,7 +171,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})
 	}
-	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.controller)
+	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	if w, wanted := newWatchdog(d.controller.Alive); wanted {
 		tasks = append(tasks, w)
 	}

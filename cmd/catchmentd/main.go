@@ -47,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "catchmentd: unexpected argument %q\n", fs.Arg(0))
 		return 2
 	}
-	cfg, err := load(*path)
+	cfg, err := readConfig(*path)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		if !*check {

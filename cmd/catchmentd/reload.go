@@ -14,7 +14,7 @@ import (
 // announced that nobody checks. Where one of them cannot, all go back. It runs
 // on the controller's goroutine.
 func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
-	cfg, err := load(d.path)
+	cfg, err := readConfig(d.path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -31,7 +31,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	}
 	err = d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg))
 	if err == nil {
-		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)))
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
@@ -50,7 +50,7 @@ func (d *parts) goBack(ctx context.Context, old *config.Config) error {
 	if err == nil {
 		err = d.speaker.Reload(ctx, section, d.controller.Own(old), imports(old))
 	}
-	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old))); err != nil {
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old)); err != nil {
 		return fmt.Errorf("back to the old configuration: %w", err)
 	}
 	return nil

@@ -13,7 +13,7 @@ func TestTry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := load("../../configs/minimal.yaml")
+	old, err := readConfig("../../configs/minimal.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
