@@ -179,6 +179,9 @@ func newStage(t *testing.T, r *rand.Rand) *stage {
 		if s.fleet.Configured {
 			s.fleet.Peers = append(s.fleet.Peers, p)
 		}
+		if r.IntN(5) == 0 {
+			s.quiet[p.POP] = time.Time{} // never heard
+		}
 	}
 	return s
 }
