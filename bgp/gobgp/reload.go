@@ -59,6 +59,7 @@ func (s *Speaker) Reload(ctx context.Context, c *Config, own, imports []netip.Pr
 		err = fmt.Errorf("reload: %w", err)
 		return wrap(errors.Join(err, r.goBack(ctx)))
 	}
+	s.lookAtRPKI(ctx, srv) // before anybody announces what is new
 	return nil
 }
 
@@ -188,7 +189,6 @@ func (s *Speaker) adopt(t target) {
 	s.wire.mu.Lock()
 	s.wire.reaches = reach(f)
 	s.wire.mu.Unlock()
-	s.rpki.look()
 }
 
 // sameForEver refuses changes that need a restart.

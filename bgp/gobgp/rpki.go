@@ -71,10 +71,14 @@ func (c *Config) RPKIServers() []string {
 // VRPs there are (0.2 to 0.4 s for half a million): so caches are looked at
 // now and then, and the table where one has changed.
 type rpkiTable struct {
-	kick chan struct{} // size one: look now
-	pace rpkiPace      // as rpkiPaces, but in tests
+	pace rpkiPace // as rpkiPaces, but in tests
 
-	mu      sync.Mutex
+	looking sync.Mutex // one look at a time; guards what it went by
+	looked  bool
+	seen    []RPKICache
+	own     []netip.Prefix
+
+	mu      sync.Mutex // guards what came of it
 	view    RPKIView
 	invalid map[netip.Prefix]string
 }
@@ -91,15 +95,7 @@ type rpkiPace struct{ first, then time.Duration }
 
 var rpkiPaces = rpkiPace{first: time.Second, then: time.Minute}
 
-func newRPKITable() *rpkiTable { return &rpkiTable{kick: make(chan struct{}, 1), pace: rpkiPaces} }
-
-// look asks for a look at the caches soon.
-func (t *rpkiTable) look() {
-	select {
-	case t.kick <- struct{}{}:
-	default:
-	}
-}
+func newRPKITable() *rpkiTable { return &rpkiTable{pace: rpkiPaces} }
 
 // RPKI is what caches have told so far of our prefixes.
 func (s *Speaker) RPKI() RPKIView {
@@ -118,40 +114,46 @@ func (s *Speaker) Invalid() map[netip.Prefix]string {
 
 // followRPKI keeps the view until the context ends.
 func (s *Speaker) followRPKI(ctx context.Context, src rpkiSource) {
-	var seen []RPKICache
-	var looked []netip.Prefix // ours, when the table was looked at
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.rpki.kick:
 		case <-timer.C:
 		}
-		s.mu.Lock()
-		own, origins := s.scope.own, s.config.Origins()
-		s.mu.Unlock()
-		view, err := listCaches(ctx, src)
-		switch {
-		case err != nil: // GoBGP ends
-		case slices.Equal(view.Caches, seen) && slices.Equal(own, looked):
-			view.VRPs = s.RPKI().VRPs
-		default:
-			view.VRPs, err = listVRPs(ctx, src, view.Caches, rpki.NewFilter(own))
-			if err == nil {
-				seen, looked = view.Caches, own
-			}
-		}
-		if err == nil {
-			s.judgeOrigins(view, own, origins)
-		}
 		next := s.rpki.pace.then
-		if view.loading() {
+		if s.lookAtRPKI(ctx, src).loading() {
 			next = s.rpki.pace.first
 		}
 		timer.Reset(next)
 	}
+}
+
+// lookAtRPKI looks at the caches, and at the table where one of them or what
+// is ours has changed, and returns the view.
+func (s *Speaker) lookAtRPKI(ctx context.Context, src rpkiSource) RPKIView {
+	t := s.rpki
+	t.looking.Lock()
+	defer t.looking.Unlock()
+	s.mu.Lock()
+	own, origins := s.scope.own, s.config.Origins()
+	s.mu.Unlock()
+	view, err := listCaches(ctx, src)
+	switch {
+	case err != nil:
+	case t.looked && slices.Equal(view.Caches, t.seen) && slices.Equal(own, t.own):
+		view.VRPs = s.RPKI().VRPs
+	default:
+		if view.VRPs, err = listVRPs(ctx, src, view.Caches, rpki.NewFilter(own)); err == nil {
+			t.looked, t.seen, t.own = true, view.Caches, own
+		}
+	}
+	if err != nil { // GoBGP ends
+		return s.RPKI()
+	}
+	s.judgeOrigins(view, own, origins)
+	return view
 }
 
 // judgeOrigins takes a new view, and says what became of our prefixes.

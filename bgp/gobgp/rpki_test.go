@@ -151,3 +151,24 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("without neighbors: %v", got)
 	}
 }
+
+// TestRPKIOfNewPrefixes: what a reload makes ours is judged when it returns.
+func TestRPKIOfNewPrefixes(t *testing.T) {
+	t.Parallel()
+	us, _, _, _ := loopback4(40)
+	c := rpkitest.Start(t, us.String()+":0", vrp("203.0.113.0/24", 24, 64999), vrp("192.0.2.0/24", 24, 64999))
+	section := bgptest.Section(ourAS, "10.255.255.1", us, 0)
+	section["rpki-servers"] = []any{map[string]any{"config": map[string]any{"address": us.String(), "port": c.Port()}}}
+	conf, err := gobgp.ParseConfig(section)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, gobgp.Options{Config: conf}) // looks each second, and then each minute
+	s.invalid(t, web4)
+	if err := s.Reload(t.Context(), conf, []netip.Prefix{web6, alien4}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Invalid(); len(got) != 1 || got[alien4] == "" {
+		t.Errorf("invalid are %v, want %v", got, alien4)
+	}
+}
