@@ -74,9 +74,13 @@ func (s *Speaker) refuse(method string, request any) error {
 	case *api.DeleteDefinedSetRequest:
 		return refuseName(name, r.GetDefinedSet().GetName())
 	case *api.AddPeerRequest:
-		return refusePeer(name, r.GetPeer())
+		return refuseServer(name, r.GetPeer().GetRouteServer())
 	case *api.UpdatePeerRequest:
-		return refusePeer(name, r.GetPeer())
+		return refuseServer(name, r.GetPeer().GetRouteServer())
+	case *api.AddPeerGroupRequest:
+		return refuseServer(name, r.GetPeerGroup().GetRouteServer())
+	case *api.UpdatePeerGroupRequest:
+		return refuseServer(name, r.GetPeerGroup().GetRouteServer())
 	}
 	return nil
 }
@@ -111,8 +115,8 @@ func statementNames(p *api.Policy) []string {
 	return slices.Compact(out)
 }
 
-func refusePeer(call string, p *api.Peer) error {
-	if p.GetRouteServer().GetRouteServerClient() {
+func refuseServer(call string, r *api.RouteServer) error {
+	if r.GetRouteServerClient() {
 		return denied(call, "a route server's clients are past the own-prefix guard")
 	}
 	return nil
