@@ -111,6 +111,10 @@ func writeService(w io.Writer, st api.Status, s api.ServiceStatus) {
 	t.write(w)
 	fmt.Fprintln(w)
 	writeSlices(w, st.Now, s.Slices)
+	if len(s.Measured) > 0 {
+		fmt.Fprintln(w)
+		writeLoad(w, st.Now, s.Measured, sourcesOf(st, s.ID))
+	}
 	if len(s.Checks) > 0 {
 		fmt.Fprintln(w)
 		writeChecks(w, st.Now, s.Checks, "")

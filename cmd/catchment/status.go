@@ -50,6 +50,10 @@ func writeStatus(w io.Writer, st api.Status) {
 		fmt.Fprintln(w)
 		writeIntents(w, st.Now, st.Intents)
 	}
+	if st.Load != nil {
+		fmt.Fprintln(w)
+		writeLoad(w, st.Now, st.Load.POP, st.Load.Sources)
+	}
 	fmt.Fprintln(w)
 	writeNeighbors(w, st)
 	if len(st.Fleet) > 0 {

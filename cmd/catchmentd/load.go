@@ -95,7 +95,9 @@ func loadStats(s load.Snapshot) metrics.Load {
 		add("service", &s.Services[i])
 	}
 	for i := range s.Sources {
-		out.Sources = append(out.Sources, metrics.LoadSource{Name: s.Sources[i].Name, Works: s.Sources[i].Error == ""})
+		if src := &s.Sources[i]; !src.Absent {
+			out.Sources = append(out.Sources, metrics.LoadSource{Name: src.Name, Works: src.Error == ""})
+		}
 	}
 	return out
 }

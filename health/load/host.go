@@ -170,14 +170,14 @@ func NewCgroup(dir string, cpus int) Sampler { return &cgroup{dir, max(cpus, 1)}
 
 // Sample implements Sampler.
 func (c *cgroup) Sample(ctx context.Context) (Reading, error) {
+	used, err := c.usage()
+	if err != nil {
+		return nil, err // no such group, and that is a fault
+	}
 	r, err := pressure{map[Unit]string{
 		PressureCPU: filepath.Join(c.dir, "cpu.pressure"), PressureMemory: filepath.Join(c.dir, "memory.pressure"),
 		PressureIO: filepath.Join(c.dir, "io.pressure"),
 	}}.Sample(ctx)
-	used, cerr := c.usage()
-	if cerr != nil {
-		return r, errors.Join(cerr, err)
-	}
 	return append(r, used), err
 }
 
@@ -185,7 +185,7 @@ func (c *cgroup) Sample(ctx context.Context) (Reading, error) {
 func (c *cgroup) usage() (Point, error) {
 	text, err := readFile(filepath.Join(c.dir, "cpu.stat"))
 	if err != nil {
-		return Point{}, absent(err)
+		return Point{}, err
 	}
 	micros, err := parseUsage(text)
 	if err != nil {

@@ -64,7 +64,9 @@ func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
 			at.limits(&states[i], s.Units)
 		}
 		for _, u := range s.Units {
-			at.add(u, states[i].Load[u])
+			if !states[i].Absent || !states[i].Load[u].At.IsZero() { // else there is nothing to measure
+				at.add(u, states[i].Load[u])
+			}
 		}
 		for _, point := range states[i].Points {
 			if id, ok := s.Split[point.Name]; ok {

@@ -127,6 +127,17 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// What this host does not have is not measured, rather than unknown.
+func TestAbsent(t *testing.T) {
+	p := Plan{Sources: []Source{{Units: []Unit{PressureCPU, PressureIO}}}}
+	st := SourceState{Absent: true}
+	st.Load[PressureIO] = known(.5, 1)
+	s := p.sum([]SourceState{st}, at(5))
+	if s.POP.Measured[PressureCPU] || !s.POP.Measured[PressureIO] || s.POP.Load[PressureIO] != known(.5, 1) {
+		t.Errorf("%+v", s.POP)
+	}
+}
+
 func TestUse(t *testing.T) {
 	full := Capacity{Out: 100, Requests: 1000}
 	for _, c := range []struct {

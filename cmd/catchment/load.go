@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/api"
+)
+
+// writeLoad prints what the POP or a service carries; sources are those whose
+// troubles say why something is unknown.
+func writeLoad(w io.Writer, now time.Time, all []api.LoadStatus, sources []api.LoadSource) {
+	t := newTable("LOAD", "NOW", "CAPACITY", "IN USE", "SAMPLE", "NOTE")
+	t.spare = []int{4}
+	for _, l := range all {
+		amount, capacity, use, sampled, note := "unknown", "", "", "never", ""
+		if !l.At.IsZero() {
+			sampled = age(now, l.At) + " ago"
+		}
+		if l.Capacity > 0 {
+			capacity = quantity(l.Unit, l.Capacity)
+		}
+		switch {
+		case l.Value == nil:
+			note = trouble(l.Unit, sources)
+		case l.Capacity > 0:
+			use = percent(*l.Value / l.Capacity)
+			fallthrough
+		default:
+			amount = quantity(l.Unit, *l.Value)
+		}
+		t.row(l.Unit, amount, capacity, use, sampled, note)
+	}
+	t.write(w)
+}
+
+// trouble is what is wrong with the sources of a unit.
+func trouble(unit string, sources []api.LoadSource) string {
+	var words []string
+	for _, s := range sources {
+		if s.Error != "" && slices.ContainsFunc(s.Load, func(l api.LoadStatus) bool { return l.Unit == unit }) {
+			words = append(words, s.Name+": "+oneLine(s.Error))
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
+// sourcesOf are the sources that tell the load of a service: its own, and
+// what counts connections for all.
+func sourcesOf(st api.Status, id policy.ServiceID) (out []api.LoadSource) {
+	if st.Load == nil {
+		return nil
+	}
+	for _, s := range st.Load.Sources {
+		if s.Of == "service "+string(id) || s.Name == "host:connections" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// quantity writes an amount for people, with three digits and its unit.
+func quantity(unit string, x float64) string {
+	switch unit {
+	case "in", "out":
+		return prefixed(x, " ", "bit/s")
+	case "requests":
+		return prefixed(x, "", "/s")
+	case "connections":
+		return prefixed(x, "", "")
+	}
+	return fmt.Sprintf("%.3g %%", x*100)
+}
+
+func prefixed(x float64, gap, unit string) string {
+	prefix := ""
+	for _, p := range []string{"k", "M", "G", "T"} {
+		if x < 999.5 {
+			break
+		}
+		x, prefix = x/1000, p
+	}
+	if prefix != "" && gap == "" && unit == "" {
+		gap = " "
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.3g%s%s%s", x, gap, prefix, unit))
+}
