@@ -97,13 +97,15 @@ func (a *apiListener) options(judge judge, o *Options) []server.ServerOption {
 	if secrets == nil {
 		secrets = func(context.Context) bool { return true }
 	}
-	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (_ any, err error) {
+		defer recovered(info.FullMethod, &err)
 		if answer, err := judge(ctx, info.FullMethod, req); answer != nil || err != nil {
 			return answer, err
 		}
 		return h(ctx, req)
 	}
-	stream := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+	stream := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) (err error) {
+		defer recovered(info.FullMethod, &err)
 		if !isGoBGP(info.FullMethod) {
 			return h(srv, ss) // of ours, which judge themselves
 		}

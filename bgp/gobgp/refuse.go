@@ -33,7 +33,10 @@ func (s *Speaker) judge(ctx context.Context, method string, request any) (any, e
 	if answer, err := s.force(ctx, callName(method), request); answer != nil || err != nil {
 		return answer, err
 	}
-	return nil, s.refuse(method, request)
+	if err := s.refuse(method, request); err != nil {
+		return nil, err
+	}
+	return nil, s.malformed(ctx, callName(method), request)
 }
 
 // callName is the last part of a method: /gobgpapi.GobgpApi/AddPath.
