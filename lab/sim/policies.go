@@ -1,0 +1,300 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/plan"
+	"github.com/catchment/catchment/policy/shed"
+)
+
+// Policy is one way to treat overload. One is called for each POP in its
+// round, All once for all.
+type Policy struct {
+	Name string
+	One  func(r *run, p int)
+	All  func(r *run)
+}
+
+// fleetConfig is the configuration that all policies share where they have it.
+func fleetConfig() shed.Config {
+	cfg := shed.Defaults()
+	cfg.Deepest = deepest
+	return cfg
+}
+
+// Policies returns those compared, ours last.
+func (f *Fleet) Policies() []Policy {
+	blank := f.blank()
+	greedy := fleetConfig()
+	greedy.Z, greedy.Noise, greedy.Growth, greedy.Receive, greedy.Step = 0, 0, 0, greedy.Target, 1
+	greedy.Turn = greedy.Settle
+	return []Policy{
+		{Name: "nothing"},
+		{Name: "withdraw", One: func(r *run, p int) { r.threshold(p, shed.Level(len(ladder)-1), false) }},
+		{Name: "prepend", One: func(r *run, p int) { r.threshold(p, 1, true) }},
+		{Name: "layered DNS", One: (*run).fastRoute},
+		{Name: "no learning", One: func(r *run, p int) { r.alone(p, greedy, blank) }},
+		{Name: "greedy", One: func(r *run, p int) { r.alone(p, greedy, nil) }},
+		{Name: "optimum", All: (*run).optimum},
+		{Name: "ours", One: (*run).ours},
+	}
+}
+
+// blank knows nothing: a step moves all of a slice, spread by size.
+func (f *Fleet) blank() *shed.Matrix {
+	share := map[policy.POPID]float64{}
+	for p, id := range f.names {
+		share[id] = f.share[p]
+	}
+	m := shed.DefaultModel()
+	m.Leave, m.LeaveSD, m.Weak = 1, 0, 1e9
+	return shed.NewMatrix(m, share, len(ladder))
+}
+
+// threshold is a POP that knows itself only: above the limit it puts all its
+// slices to a level; it takes them back when its load is low (byLoad) or after
+// ten minutes.
+func (r *run) threshold(p int, l shed.Level, byLoad bool) {
+	cfg, st := fleetConfig(), &r.pops[p]
+	load := sum(r.samples[p][len(r.samples[p])-1].load) / r.f.cap[p]
+	switch {
+	case st.changed >= 0 && r.at-st.changed < cfg.Settle:
+	case st.direction <= 0 && load > cfg.Trigger:
+		for s := range r.level {
+			r.set(p, s, l)
+		}
+		r.turn(p, 1)
+	case st.direction > 0 && (byLoad && load < cfg.Return || !byLoad && r.at-st.shed > cfg.Turn):
+		for s := range r.level {
+			r.set(p, s, 0)
+		}
+		r.turn(p, -1)
+	}
+}
+
+// fastRoute moves a part of the POP's clients to the next layer by DNS: more
+// while it is above the limit, less while it is below. Answers live for a
+// round; every client is taken to have its resolver in the same catchment.
+func (r *run) fastRoute(p int) {
+	cfg := fleetConfig()
+	load := sum(r.samples[p][len(r.samples[p])-1].load) / r.f.cap[p]
+	switch {
+	case load > cfg.Trigger:
+		r.offload[p] = min(0.9, r.offload[p]+(load-cfg.Target)/load*(1-r.offload[p]))
+		r.turn(p, 1)
+	case r.offload[p] > 0 && load < cfg.Return:
+		r.offload[p] = max(0, r.offload[p]-0.1)
+		r.turn(p, -1)
+	}
+}
+
+// alone is our own round without reservations, margins and long hysteresis:
+// each POP for itself, by what it knows of responses.
+func (r *run) alone(p int, cfg shed.Config, matrix *shed.Matrix) {
+	v := r.view(p)
+	v.Reserved = nil
+	if matrix != nil {
+		v.Matrix = matrix
+	}
+	d, err := shed.Round(cfg, v, epoch.Add(r.at))
+	if err != nil || len(d.Steps) == 0 {
+		return
+	}
+	for _, st := range d.Steps {
+		r.set(p, r.slice(st.Slice), st.To)
+	}
+	r.turn(p, way(d.Steps[0]))
+}
+
+// way is +1 for a step back, -1 for one that takes back.
+func way(st shed.Step) int {
+	if st.To > st.From {
+		return 1
+	}
+	return -1
+}
+
+func (r *run) slice(id policy.SliceID) int {
+	for s, o := range r.f.slices {
+		if o == id {
+			return s
+		}
+	}
+	return -1
+}
+
+// ours is what a POP will do: check the last steps, decide, reserve, change.
+func (r *run) ours(p int) {
+	cfg, st, now := fleetConfig(), &r.pops[p], epoch.Add(r.at)
+	v := r.view(p)
+	st.surprised = r.check(cfg, p, v)
+	v.Surprised, v.Matrix = st.surprised, r.matrix
+	d, err := shed.Round(cfg, v, now)
+	if err != nil {
+		return
+	}
+	if d.Code != shed.Fine {
+		r.log("%v %s %s: %s; %d steps, overload left %.3f", r.at, v.Me, d.Code, d.Detail, len(d.Steps), d.Overload)
+	}
+	r.free(d.Free)
+	took := 0
+	for _, step := range d.Steps {
+		if r.r.Float64() < r.sc.Lost || cfg.Admit(v.POPs, r.core, step.Reserve, now) != nil {
+			r.m.Refused++
+			r.log("%v %s refused, or lost: %v", r.at, v.Me, cfg.Admit(v.POPs, r.core, step.Reserve, now))
+			continue
+		}
+		for _, res := range step.Reserve {
+			res.Applied = now
+			r.free([]shed.ReservationID{res.ReservationID})
+			r.core = append(r.core, res)
+		}
+		s := r.slice(step.Slice)
+		r.set(p, s, step.To)
+		st.checks = append(st.checks, check{step: step, due: r.at + 2*time.Minute, before: slice(v, step.Slice), own: v.POPs[p].Total(),
+			demand: r.demandOf(p, v, step), levels: append([]shed.Level(nil), r.level[s]...)})
+		took++
+	}
+	if took > 0 {
+		r.turn(p, way(d.Steps[0]))
+	}
+}
+
+// demandOf is what the POP would carry of a step's slice at normal: its mean
+// over the slices where it is normal, the slice itself before a step back.
+func (r *run) demandOf(p int, v *shed.View, st shed.Step) float64 {
+	sum, n := 0.0, 0
+	for s, id := range v.Slices {
+		if r.level[s][p] == 0 && id != st.Slice {
+			sum += v.POPs[p].Load[id]
+			n++
+		}
+	}
+	if st.From == 0 || n == 0 {
+		return v.POPs[p].Load[st.Slice]
+	}
+	return sum / float64(n)
+}
+
+// slice is the load of one slice by POP, as a view has it.
+func slice(v *shed.View, id policy.SliceID) map[policy.POPID]float64 {
+	out := map[policy.POPID]float64{}
+	for i := range v.POPs {
+		out[v.POPs[i].ID] = v.POPs[i].Load[id]
+	}
+	return out
+}
+
+// check compares steps that have settled with their forecasts, and learns
+// from them where nobody else changed the slice in between.
+func (r *run) check(cfg shed.Config, p int, v *shed.View) (surprised bool) {
+	st := &r.pops[p]
+	kept := st.checks[:0]
+	for _, c := range st.checks {
+		if r.at < c.due {
+			kept = append(kept, c)
+			continue
+		}
+		s := r.slice(c.step.Slice)
+		if string(level2bytes(c.levels)) != string(level2bytes(r.level[s])) {
+			continue
+		}
+		after := slice(v, c.step.Slice)
+		if wrong, _ := cfg.Surprise(v.Me, c.step, c.before, after, c.own); wrong {
+			surprised = true
+			r.m.Surprise++
+		}
+		if slices.ContainsFunc(others(c.levels, p), func(l shed.Level) bool { return l > 0 }) {
+			continue
+		}
+		e := shed.Event{POP: v.Me, From: c.step.From, To: c.step.To, Before: c.before, After: after, Demand: c.demand, Drift: 0.01, At: epoch.Add(r.at)}
+		if m, err := r.matrix.Observe(e); err == nil {
+			r.matrix = m
+		}
+	}
+	st.checks = kept
+	return surprised
+}
+
+// others are the levels of all POPs but one.
+func others(level []shed.Level, but int) []shed.Level {
+	return append(slices.Clone(level[:but]), level[but+1:]...)
+}
+
+// free removes reservations from the core.
+func (r *run) free(ids []shed.ReservationID) {
+	for _, id := range ids {
+		for i := range r.core {
+			if r.core[i].ReservationID == id {
+				r.core = append(r.core[:i:i], r.core[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// optimum plans for all POPs with the true loads and responses of this very
+// moment, no noise and no margin, and may change anything each round.
+func (r *run) optimum() {
+	f, cfg, n := r.f, fleetConfig(), len(r.f.names)
+	p := &plan.Problem{Now: r.level, Normal: cfg.Normal, Tolerance: cfg.Tolerance, Keep: make([]int, n)}
+	needed := false
+	for q := range n {
+		load := sum(r.load[q])
+		limit := max(cfg.Receive*f.cap[q], min(load, cfg.Trigger*f.cap[q]))
+		if load > cfg.Trigger*f.cap[q] {
+			limit, needed = cfg.Target*f.cap[q], true
+		}
+		p.Limit, p.Load, p.High, p.Keep[q] = append(p.Limit, limit), append(p.Load, load), append(p.High, load), cfg.Keep
+	}
+	for s := range r.level {
+		demand, least, most := make([]float64, n), make([]shed.Level, n), make([]shed.Level, n)
+		for q := range n {
+			demand[q], most[q] = r.home[q]/float64(f.k), cfg.Deepest
+			needed = needed || r.level[s][q] > 0
+		}
+		p.Demand, p.Least, p.Most = append(p.Demand, demand), append(p.Least, least), append(p.Most, most)
+	}
+	if !needed {
+		return
+	}
+	for q := range n {
+		p.Response = append(p.Response, r.truth(q))
+	}
+	res, err := plan.Solve(p)
+	if err != nil {
+		return
+	}
+	for q := range n {
+		for s := range res.Level {
+			if res.Level[s][q] != r.level[s][q] {
+				r.set(q, s, res.Level[s][q])
+			}
+		}
+	}
+}
+
+// truth is what the levels of a POP do to the demand of this moment.
+func (r *run) truth(p int) []plan.Response {
+	out := make([]plan.Response, 1, len(ladder))
+	for l := 1; l < len(ladder); l++ {
+		level := make([]shed.Level, len(r.f.names))
+		level[p] = shed.Level(l)
+		to, all := make([]float64, len(level)), max(r.home[p], 1e-12)
+		for i, q := range r.f.catchment(level) {
+			if r.f.base[i] == int16(p) && q != int16(p) {
+				to[q] += r.demand[i] / all
+			}
+		}
+		var resp plan.Response
+		for q, part := range to {
+			if part > 0 {
+				resp.To = append(resp.To, plan.Share{POP: int32(q), Mean: part, High: part})
+			}
+		}
+		out = append(out, resp)
+	}
+	return out
+}

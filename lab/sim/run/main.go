@@ -1,0 +1,93 @@
+// Command run plays the simulations of package sim, prints their tables and
+// one line a goal, and writes CSV and SVG files.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/catchment/catchment/lab/sim"
+)
+
+// options are the flags.
+type options struct {
+	data, small, out string
+	only             string
+	runs, draws      int
+	quick            bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.data, "data", "../shared/data/tangled/catchments.csv", "measured catchments; without them the small fleet is used")
+	flag.StringVar(&o.small, "small", "lab/testdata/sim/six-sites.csv", "the small fleet")
+	flag.StringVar(&o.out, "out", "bin/sim", "folder for CSV and SVG files")
+	flag.StringVar(&o.only, "only", "", "experiments, with commas between: partial,predict,draws,collide,scale")
+	flag.IntVar(&o.runs, "runs", 24, "runs of collide, an hour of virtual time each")
+	flag.IntVar(&o.draws, "draws", 10000, "random draws")
+	flag.BoolVar(&o.quick, "quick", false, "a few runs and draws of each, to try it")
+	flag.Parse()
+	if o.quick {
+		o.runs, o.draws = 2, 500
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "sim:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	m, err := measured(o)
+	if err != nil {
+		return err
+	}
+	experiments := []struct {
+		name string
+		play func() (*sim.Report, error)
+	}{
+		{"partial", func() (*sim.Report, error) { return sim.Partial(m, 8) }},
+		{"predict", func() (*sim.Report, error) { return sim.Predict(m) }},
+		{"draws", func() (*sim.Report, error) { return sim.Draws(m, o.draws, 1.3, 2), nil }},
+		{"collide", func() (*sim.Report, error) { return sim.Collide(o.runs, 100_000, 1000, 50, 8), nil }},
+		{"scale", func() (*sim.Report, error) { return sim.Scale(sim.Size{POPs: 500, Slices: 8, Networks: 100_000}, 3) }},
+	}
+	for _, e := range experiments {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), e.name) {
+			continue
+		}
+		start := time.Now()
+		r, err := e.play()
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+		r.Print(os.Stdout)
+		fmt.Fprintf(os.Stderr, "(%s took %v)\n", e.name, time.Since(start).Round(time.Second/10))
+		if err := r.Save(o.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measured opens the measured catchments, or the small fleet where they are
+// absent, and says which.
+func measured(o options) (*sim.Measured, error) {
+	f, err := os.Open(o.data)
+	name := "measured catchments of the Tangled testbed"
+	if errors.Is(err, fs.ErrNotExist) {
+		fmt.Printf("measured catchments: skipped, there is no %s; goals are those of the small fleet, made from published summary figures\n", o.data)
+		name = "small fleet from summary figures"
+		f, err = os.Open(o.small)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return sim.ReadMeasured(f, name)
+}

@@ -1,0 +1,33 @@
+package sim
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPlay: one overloaded POP among twelve sheds to others within minutes,
+// overloads nobody, and takes its slices back afterwards.
+func TestPlay(t *testing.T) {
+	f := NewFleet(3, 5000, 300, 12, 8, [2]float64{1.4, 1.6})
+	sc := f.NewScenario(2, 1)
+	matrix := f.Matrix(1, 0.002)
+	got := map[string]Metrics{}
+	for _, p := range f.Policies() {
+		if p.Name == "nothing" || p.Name == "ours" || p.Name == "withdraw" {
+			got[p.Name] = f.Play(&sc, p, matrix)
+		}
+	}
+	none, ours := got["nothing"], got["ours"]
+	if none.Over < 1000 {
+		t.Fatalf("nothing is overloaded: %+v", none)
+	}
+	if ours.Over > none.Over/4 || ours.Caused > 0 || ours.Turns > 1 || ours.Settled > 5*time.Minute {
+		t.Errorf("ours %+v, nothing %+v", ours, none)
+	}
+	if ours.Changes == 0 || ours.Moved == 0 {
+		t.Errorf("ours did nothing: %+v", ours)
+	}
+	if again := f.Play(&sc, f.Policies()[7], matrix); again != ours {
+		t.Errorf("not a function of its seed: %+v, %+v", again, ours)
+	}
+}
