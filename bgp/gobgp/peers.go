@@ -77,7 +77,7 @@ func (s *Speaker) onPeer(ctx context.Context, srv *server.BgpServer, r *api.Watc
 		return
 	}
 	addr, err := netip.ParseAddr(e.Peer.State.NeighborAddress)
-	if err != nil {
+	if err != nil || addr == decoyAddr {
 		return
 	}
 	now := sessionState(e.Peer.State.SessionState)
@@ -110,7 +110,9 @@ func (s *Speaker) list(ctx context.Context, srv *server.BgpServer, addr string) 
 	var out []bgp.PeerState
 	// It fails only for a nil request.
 	_ = srv.ListPeer(ctx, &api.ListPeerRequest{Address: addr}, func(p *api.Peer) {
-		out = append(out, s.peerState(p))
+		if p.State.NeighborAddress != decoyAddr.String() {
+			out = append(out, s.peerState(p))
+		}
 	})
 	return out
 }

@@ -184,13 +184,20 @@ func (s *Speaker) meet(ctx context.Context, srv *server.BgpServer) error {
 			return nil
 		}
 	}
+	d, err := s.greet(ctx, srv)
+	s.stay(ctx, d)
+	return err
+}
+
+func (s *Speaker) greet(ctx context.Context, srv *server.BgpServer) (*decoy, error) {
 	s.calls.Lock()
 	defer s.calls.Unlock()
 	if _, err := s.server(); err != nil {
-		return nil // stopped meanwhile
+		return nil, nil // stopped meanwhile
 	}
 	s.met = true
-	return s.addNeighbors(ctx, srv, s.config)
+	d := s.newDecoy(ctx, srv)
+	return d, s.addNeighbors(ctx, srv, s.config)
 }
 
 func (s *Speaker) addNeighbors(ctx context.Context, srv *server.BgpServer, c *Config) error {

@@ -11,7 +11,7 @@ import (
 func neighborOf(f log.Fields) (netip.Addr, bool) {
 	s, _ := f["Key"].(string)
 	a, err := netip.ParseAddr(s)
-	return a, err == nil
+	return a, err == nil && a != decoyAddr
 }
 
 // prefixesOf reads an UPDATE from the fields of GoBGP's log line.
