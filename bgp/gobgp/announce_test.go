@@ -195,7 +195,12 @@ func TestSetRefuses(t *testing.T) {
 		"host bits":     {announce(netip.MustParsePrefix("192.0.2.1/24")), "bgp: 192.0.2.1/24: not a prefix (host bits set?)"},
 		"next hop": {bgp.Announcement{Prefix: web6, Attributes: bgp.Attributes{NextHop: us4}},
 			"bgp: 2001:db8:100::/48: next hop " + us4.String() + " is of the other address family"},
-		"prepend": {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{Prepend: 33}}, "bgp: 198.51.100.0/24: prepend 33: want 0 to 32"},
+		"prepend":     {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{Prepend: 33}}, "bgp: 198.51.100.0/24: prepend 33: want 0 to 32"},
+		"communities": {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{Communities: make([]bgp.Community, 257)}}, "bgp: 198.51.100.0/24: 257 communities: at most 256"},
+		"large communities": {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{LargeCommunities: make([]bgp.LargeCommunity, 101)}},
+			"bgp: 198.51.100.0/24: 101 large communities: at most 100"},
+		"communities of a neighbor": {bgp.Announcement{Prefix: web4b, Neighbors: map[netip.Addr]bgp.Override{peerA: {Attributes: bgp.Attributes{Communities: make([]bgp.Community, 257)}}}},
+			"bgp: 198.51.100.0/24: neighbor " + peerA.String() + ": 257 communities: at most 256"},
 		"reserved": {bgp.Announcement{Prefix: web4b, Attributes: bgp.Attributes{LargeCommunities: []bgp.LargeCommunity{{Global: 4294967295}}}},
 			"bgp: 198.51.100.0/24: large community 4294967295:0:0: AS 4294967295 is reserved (RFC 7300)"},
 		"twice": {announce(web4), "bgp: 192.0.2.0/24: is in the set twice"},
@@ -218,6 +223,39 @@ func TestSetRefuses(t *testing.T) {
 	}
 	a.AwaitRoute(web4b, nil)
 	a.AwaitRoute(web4, nil)
+}
+
+// TestMostAttributes: what is allowed at most fits into an UPDATE, of which v3
+// would make none otherwise, but a panic that ends the process.
+func TestMostAttributes(t *testing.T) {
+	t.Parallel()
+	us4, peerA, peerB, _ := loopback4(64)
+	both := families("ipv4-unicast", "ipv6-unicast")
+	most := bgp.Attributes{Prepend: 32, MED: ptr(1), NextHop: netip.MustParseAddr("2001:db8::1")}
+	other := bgp.Override{Attributes: bgp.Attributes{MED: ptr(2)}}
+	for i := range uint32(256) {
+		most.Communities = append(most.Communities, bgp.Community(64500<<16|i))
+		other.Communities = append(other.Communities, bgp.Community(64501<<16|i))
+	}
+	for i := range uint32(100) {
+		most.LargeCommunities = append(most.LargeCommunities, bgp.LargeCommunity{Global: 64500, Local1: i})
+		other.LargeCommunities = append(other.LargeCommunities, bgp.LargeCommunity{Global: 64501, Local1: i})
+	}
+	a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Peers: []map[string]any{session(peerA, us4, ourAS, passive, both)}})
+	b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB, Peers: []map[string]any{session(peerB, us4, ourAS, passive, both)}})
+	s := start(t, gobgp.Options{Config: config(t, us4, session(us4, peerA, asA, both), session(us4, peerB, asB, both))})
+	six := bgp.Announcement{Prefix: web6, Attributes: most, Neighbors: map[netip.Addr]bgp.Override{peerB: other}}
+	four := bgp.Announcement{Prefix: web4, Attributes: most, Neighbors: six.Neighbors}
+	four.NextHop = netip.Addr{}
+	s.set(t, four, six)
+	for _, p := range []netip.Prefix{web4, web6} {
+		a.AwaitRoute(p, func(p bgp.Path) bool {
+			return len(p.Communities) == 256 && len(p.LargeCommunities) == 100 && *p.MED == 1
+		})
+		b.AwaitRoute(p, func(p bgp.Path) bool {
+			return len(p.Communities) == 256 && len(p.LargeCommunities) == 100 && *p.MED == 2
+		})
+	}
 }
 
 func TestNoNextHopIsWithheld(t *testing.T) {

@@ -26,6 +26,14 @@ func mark(variant uint32) string { return fmt.Sprintf("%d:%d:%d", uint32(markAS)
 // maxPrepend keeps an AS path within what other routers accept.
 const maxPrepend = 32
 
+// maxCommunities and maxLarge keep the attributes within an UPDATE (4096
+// bytes, RFC 4271 section 4.1), with room for what policies add. v3 panics at
+// what does not fit, and the process ends.
+const (
+	maxCommunities = 256
+	maxLarge       = 100
+)
+
 // validate refuses an announcement that cannot be sent as it is meant.
 func validate(a bgp.Announcement) error {
 	if !a.Prefix.IsValid() || a.Prefix != a.Prefix.Masked() {
@@ -48,6 +56,12 @@ func validateAttributes(p netip.Prefix, a bgp.Attributes) error {
 	}
 	if a.NextHop.IsValid() && a.NextHop.Is4() != p.Addr().Is4() {
 		return fmt.Errorf("next hop %s is of the other address family", a.NextHop)
+	}
+	if n := len(a.Communities); n > maxCommunities {
+		return fmt.Errorf("%d communities: at most %d", n, maxCommunities)
+	}
+	if n := len(a.LargeCommunities); n > maxLarge {
+		return fmt.Errorf("%d large communities: at most %d", n, maxLarge)
 	}
 	for _, c := range a.LargeCommunities {
 		if c.Global == markAS {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,7 @@ func TestForce(t *testing.T) {
 	for _, add := range [][]string{
 		{"aspath", "64501"}, {"aspath", "{64500}"}, {"origin", "egp"}, {"origin", "incomplete"}, {"aggregator", "64500:10.0.0.1"},
 		{"rt", "64500:1"}, {"aigp", "metric", "5"}, {"identifier", "7"}, {"large-community", "4294967295:1:2"}, {"nexthop", "2001:db8::1"},
+		{"community", manyCommunities(1100)}, // 4400 bytes: no UPDATE holds them
 		{"--why", "two\nlines"}, {"--why", strings.Repeat("x", 2000)},
 	} {
 		if n, out, errs := run(slices.Concat([]string{"add", web4.String()}, add, []string{"--force"})...); n != 1 || !strings.Contains(out, "AddPath: 192.0.2.0/24 by force: ") {
@@ -107,6 +109,14 @@ func TestForce(t *testing.T) {
 	if len(i.got) != 2 || i.got[0].Why != "Ticket 4711: Überlast" || i.got[0].By == "" || i.got[0].Withdraw || !i.got[1].Withdraw || i.got[1].Prefix != web4 {
 		t.Errorf("taken: %+v", i.got)
 	}
+}
+
+func manyCommunities(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("64500:%d", i)
+	}
+	return strings.Join(all, ",")
 }
 
 // TestForceIsOfOneGlobalRoute: what is not one route of the global table is

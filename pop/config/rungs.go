@@ -77,7 +77,23 @@ func same(a, b Rung) bool {
 	return x.Equal(bgp.Announcement{Attributes: b.Attributes, Neighbors: b.Neighbors})
 }
 
-const maxPrepend = 32
+// What an announcement may say at most; the speaker takes no more.
+const (
+	maxPrepend     = 32
+	maxCommunities = 256
+	maxLarge       = 100
+)
+
+// communities refuses more than an UPDATE is sure to have room for. Those of
+// the rung that it builds on count.
+func (b *builder) communities(path string, a bgp.Attributes) {
+	if n := len(a.Communities); n > maxCommunities {
+		b.refuse(path+".communities", "%d communities: at most %d", n, maxCommunities)
+	}
+	if n := len(a.LargeCommunities); n > maxLarge {
+		b.refuse(path+".large-communities", "%d large communities: at most %d", n, maxLarge)
+	}
+}
 
 func (b *builder) rung(path, name string, from Rung, r *rawAttributes, s *Service) Rung {
 	to := Rung{Name: name, Attributes: bgp.Attributes{
@@ -105,6 +121,10 @@ func (b *builder) rung(path, name string, from Rung, r *rawAttributes, s *Servic
 		}
 		seen[n.Neighbor] = true
 		to.Neighbors[n.Neighbor] = b.override(q, to.Neighbors[n.Neighbor], n, to, s)
+	}
+	b.communities(path, to.Attributes)
+	for a, o := range to.Neighbors {
+		b.communities(path+".neighbors["+a.String()+"]", o.Attributes)
 	}
 	if len(to.Neighbors) == 0 {
 		to.Neighbors = nil
