@@ -34,7 +34,14 @@ export function show(parent, ...children) {
   patchChildren(parent, [...wanted.childNodes]);
 }
 
+// keep stands for the child of that key that is shown, as it is: for what is
+// known not to have changed.
+export function keep(tag, key) {
+  return h(tag, { "data-key": key, "data-keep": true });
+}
+
 function patch(old, now) {
+  if (now.dataset?.keep !== undefined) return;
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== now.data) old.data = now.data;
     return;

@@ -11,7 +11,7 @@ export function top(feed) {
   const live = document.getElementById("feed");
   live.className = "feed " + (feed.live ? "good" : st ? "bad" : "off");
   if (feed.live) show(live, mark("good"), " live");
-  else if (st) show(live, mark("bad"), " no answer for ", h("span", { "data-gone": true }, span(Date.now() - feed.heard)));
+  else if (st) show(live, mark("bad"), " no answer", h("span", { "aria-hidden": "true" }, " for ", h("span", { "data-gone": true }, span(Date.now() - feed.heard))));
   else show(live, mark("off"), " catchmentd does not answer");
   document.body.classList.toggle("gone", Boolean(st) && !feed.live);
   if (!st) return;

@@ -26,14 +26,30 @@ const feed = new Feed((kind) => later(kind));
 const explain = new Explain(feed, rights);
 const plan = new Plan(feed);
 
-// later draws soon what an event of that kind concerns. A page in the
-// background draws less often.
+let cost = 0; // of the last drawing, in ms
+let ended = 0;
+
+// later draws soon what an event of that kind concerns: with the next frame,
+// but so that the page spends a fourth of the time on drawing at most. One in
+// the background draws less often.
 function later(kind) {
-  if (!dirty.size) document.hidden ? setTimeout(draw, 300) : requestAnimationFrame(draw);
+  if (!dirty.size) {
+    const wait = ended + Math.min(500, 3 * cost) - performance.now();
+    if (document.hidden) setTimeout(draw, 300);
+    else if (wait > 8) setTimeout(draw, wait);
+    else requestAnimationFrame(draw);
+  }
   dirty.add(kind);
 }
 
 function draw() {
+  const began = performance.now();
+  drawDirty();
+  ended = performance.now();
+  cost = ended - began;
+}
+
+function drawDirty() {
   const kinds = new Set(dirty);
   dirty.clear();
   const any = (...names) => names.some((n) => kinds.has(n));
@@ -140,7 +156,7 @@ function nextTheme() {
 }
 
 function nameTheme() {
-  document.getElementById("theme").textContent = "Theme: " + (document.documentElement.dataset.theme || "auto");
+  document.getElementById("theme-name").textContent = document.documentElement.dataset.theme || "auto";
 }
 
 function route() {

@@ -3,7 +3,7 @@
 // whether that is as it should be.
 
 import { s, show } from "./dom.js";
-import { took } from "./words.js";
+import { severity, took } from "./words.js";
 import { pops } from "./fleet.js";
 
 const width = 640, height = 300, edge = 26;
@@ -29,13 +29,19 @@ export function picture(st) {
   const view = placed.length ? projection(placed.map((p) => p.location)) : null;
   place(all, view);
   const most = Math.max(...all.map((p) => p.capacity));
-  for (const p of all) p.r = 7 + 5 * Math.sqrt(p.capacity / most);
+  const small = all.length > 8; // many: smaller, and words only where there is something to say
+  for (const p of all) p.r = (small ? 4 : 7) + (small ? 3.5 : 5) * Math.sqrt(p.capacity / most);
   apart(all);
-  label(all);
+  label(all, small);
   const here = all[0];
   const words = all.map((p) => `${p.name}: ${p.word}`).join("; ");
   show(document.getElementById("picture"), s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "The fleet as a picture. " + words },
-    behind(view), all.slice(1).map((p) => link(here, p)), all.map(node), all.map(caption)));
+    behind(view), all.slice(1).map((p) => link(here, p)), ...[node, caption].map((draw) => onTop(all).map(draw))));
+}
+
+// onTop puts what needs a look over what does not.
+function onTop(all) {
+  return all.toSorted((a, b) => severity[a.kind] - severity[b.kind]);
 }
 
 // projection maps degrees to the picture: the POPs with some of the world
@@ -45,7 +51,7 @@ function projection(places) {
   const [south, north, west, east] = [Math.min(...lats), Math.max(...lats), Math.min(...lons), Math.max(...lons)];
   const lat0 = (south + north) / 2, lon0 = (west + east) / 2;
   const k = Math.max(0.35, Math.cos((lat0 * Math.PI) / 180));
-  const scale = Math.min((width - 7 * edge) / Math.max(14, (east - west) * k), (height - 4 * edge) / Math.max(8, north - south));
+  const scale = Math.min((width - 7 * edge) / Math.max(14, (east - west) * k), (height - 3.4 * edge) / Math.max(8, north - south));
   return {
     lat0, lon0, k, scale,
     x: (lon) => width / 2 + (lon - lon0) * k * scale,
@@ -74,7 +80,7 @@ function apart(all) {
     for (const a of all) {
       for (const b of all) {
         if (a === b) continue;
-        const dx = b.x - a.x, dy = b.y - a.y, far = Math.hypot(dx, dy) || 0.01, want = a.r + b.r + 8;
+        const dx = b.x - a.x, dy = b.y - a.y, far = Math.hypot(dx, dy) || 0.01, want = a.r + b.r + 7;
         if (far >= want) continue;
         const push = (want - far) / 2;
         const [ux, uy] = far > 0.1 ? [dx / far, dy / far] : [1, 0];
@@ -90,14 +96,15 @@ function apart(all) {
 }
 
 // label puts each name on the side where it is least in the way.
-function label(all) {
+function label(all, small) {
   big = matchMedia("(max-width: 700px)").matches ? 1.5 : 1; // as in panels.css
   const taken = all.map((p) => [p.x - p.r - 3, p.y - p.r - 3, p.x + p.r + 3, p.y + p.r + 3]);
   const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
   for (const p of all) {
     p.text = [p.name, [p.of ? `${p.announced} of ${p.of}` : "", p.peer ? took(p.peer.rtt) : "here"].filter(Boolean).join(" · ")];
     if (p.kind !== "good") p.text[1] = p.word;
-    const w = (Math.max(p.text[0].length * 8.4, p.text[1].length * 5.8) + 4) * big, tall = 29 * big, gap = p.r + 6;
+    else if (small) p.text[1] = "";
+    const w = (Math.max(p.text[0].length * 8.4, p.text[1].length * 5.8) + 4) * big, tall = (p.text[1] ? 29 : 15) * big, gap = p.r + 6;
     const sides = [
       { anchor: "start", box: [p.x + gap, p.y - tall / 2] }, { anchor: "end", box: [p.x - gap - w, p.y - tall / 2] },
       { anchor: "middle", box: [p.x - w / 2, p.y + gap - 2] }, { anchor: "middle", box: [p.x - w / 2, p.y - gap - tall + 2] },
@@ -106,7 +113,7 @@ function label(all) {
       const [x, y] = side.box;
       side.rect = [x, y, x + w, y + tall];
       const inside = overlap(side.rect, [4, 4, width - 4, height - 4]);
-      side.cost = taken.reduce((sum, t) => sum + overlap(side.rect, t), 0) + 3 * (w * tall - inside);
+      side.cost = Math.round(taken.reduce((sum, t) => sum + overlap(side.rect, t), 0) + 3 * (w * tall - inside));
     }
     const best = sides.reduce((a, b) => (b.cost < a.cost ? b : a));
     taken.push(best.rect);

@@ -11,9 +11,9 @@ export function problems(st) {
     ...whole(st),
     ...nowhere(st),
     ...overload(st),
-    ...st.services.flatMap((svc) => service(svc, st)),
+    ...st.services.flatMap((svc) => remember(svc, () => service(svc, st)).map((p) => ({ ...p, lines: [...p.lines] }))),
     ...st.neighbors.flatMap(session),
-    ...(st.fleet || []).flatMap((p) => peer(p, st)),
+    ...(st.fleet || []).flatMap((p) => remember(p, () => peer(p, st))),
   ];
   for (const a of st.alarms || []) {
     const known = a.slice && found.find((p) => p.slices?.includes(a.slice) && severity[p.kind] === severity.bad);
@@ -22,6 +22,15 @@ export function problems(st) {
   }
   for (const p of found) p.lines = [...new Set(p.lines)];
   return found.sort((a, b) => severity[b.kind] - severity[a.kind]);
+}
+
+// What was said of an object of the status holds as long as the object: the
+// feed puts a new one where something changed.
+const said = new WeakMap();
+
+function remember(object, say) {
+  if (!said.has(object)) said.set(object, say());
+  return said.get(object);
 }
 
 function whole(st) {

@@ -1,7 +1,7 @@
 // Services and their slices: for each slice what every POP does with it, and
 // why. Of a thousand services only a page is drawn.
 
-import { h, show, mark, cell, gauge } from "./dom.js";
+import { h, show, keep, mark, cell, gauge } from "./dom.js";
 import { serviceLoad } from "./load.js";
 import { age, count, percent, peerKind, reason, severity, sliceKind, stance, verdictKind, worst } from "./words.js";
 
@@ -28,29 +28,43 @@ export class Choice {
   }
 }
 
+// What is found out about an object of the status holds as long as the object:
+// the feed puts a new one where something changed.
+const searched = new WeakMap();
+const bySlice = new WeakMap();
+
 function names(svc) {
-  return [svc.id, ...svc.slices.map((sl) => sl.slice), ...(svc.checks || []).map((c) => c.id)].join(" ").toLowerCase();
+  if (!searched.has(svc)) searched.set(svc, [svc.id, ...svc.slices.map((sl) => sl.slice), ...(svc.checks || []).map((c) => c.id)].join(" ").toLowerCase());
+  return searched.get(svc);
+}
+
+function slicesOf(peer) {
+  if (!bySlice.has(peer)) bySlice.set(peer, new Map((peer.slices || []).map((sl) => [sl.slice, sl])));
+  return bySlice.get(peer);
 }
 
 function needsLook(svc, st) {
   if (!svc.always && severity[verdictKind[svc.health.verdict]] > 0) return true;
   if (svc.slices.some((sl) => severity[sliceKind(sl)])) return true;
-  const mine = new Set(svc.slices.map((sl) => sl.slice));
-  return (st.fleet || []).some((p) => (p.slices || []).some((sl) => mine.has(sl.slice) && severity[peerKind(sl, p)]));
+  return (st.fleet || []).some((p) => svc.slices.some(({ slice }) => slicesOf(p).has(slice) && severity[peerKind(slicesOf(p).get(slice), p)]));
 }
+
+let drawn = { of: new Map() }; // what is shown, and what it was drawn from
 
 export function services(st, choice) {
   const { all, list } = choice.shown(st);
-  const peers = (st.fleet || []).map((p) => ({ ...p, of: new Map((p.slices || []).map((sl) => [sl.slice, sl])) }));
+  const peers = (st.fleet || []).map((p) => ({ ...p, of: slicesOf(p) }));
   const heads = ["Slice", st.pop + ", here", ...peers.map((p) => p.pop)];
   const wide = heads.length + 1;
+  const same = drawn.fleet === st.fleet && drawn.pop === st.pop;
   show(document.getElementById("slices"),
     h("table", { role: "table", class: "matrix", "data-key": "table" },
       h("caption", { class: "hidden" }, "Slices by service, with the stance of each POP and its reason"),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
         heads.map((t) => h("th", { scope: "col", role: "columnheader" }, t)), h("th", { scope: "col", role: "columnheader", class: "num" }, "For"))),
-      list.map((svc) => h("tbody", { role: "rowgroup", "data-key": svc.id }, head(svc, wide), svc.slices.map((sl) => row(sl, st, peers))))),
+      list.map((svc) => same && drawn.of.get(svc.id) === svc ? keep("tbody", svc.id) : h("tbody", { role: "rowgroup", "data-key": svc.id }, head(svc, wide), svc.slices.map((sl) => row(sl, st, peers))))),
     list.length ? null : h("p", { class: "empty" }, st.services.length ? "Nothing matches: all services are as they should be, or the filter is too narrow." : "No service is configured."));
+  drawn = { fleet: st.fleet, pop: st.pop, of: new Map(list.map((svc) => [svc.id, svc])) };
   pager(all.length, choice, st);
   return list;
 }

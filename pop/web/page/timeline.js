@@ -51,13 +51,14 @@ export function entryKind(e) {
   switch (e.kind) {
     case "decision":
       if (e.data?.reason?.code === "guarded") return "warn";
-      if (!after) return "off";
+      if (!after || e.data.reason?.code === "starting") return "off";
+      if (["hold-down", "damped"].includes(e.data.reason?.code)) return "warn";
       if (after.action === "withdraw") return e.data.reason?.code === "operator" ? "notice" : "bad";
       return after.action === "drain" ? "notice" : after.rung ? "warn" : "good";
     case "alarm": return "bad";
     case "guard": case "gap": return "warn";
     case "intent": case "config": return "notice";
-    case "peer": return /-> (established|up)\b/i.test(e.text) ? "good" : "warn";
+    case "peer": return /-> (established|up)\b/i.test(e.text) ? "good" : /(established|up) ->/i.test(e.text) ? "bad" : "off";
   }
   return "off";
 }
