@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
 	"google.golang.org/grpc"
@@ -18,6 +19,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/catchment/catchment/bgp/bgptest"
 	"github.com/catchment/catchment/bgp/gobgp"
 )
 
@@ -111,6 +113,8 @@ func TestReadersChangeNothing(t *testing.T) {
 					}
 					return errors.New("ann may not " + call)
 				}})
+			for deadline := time.Now().Add(bgptest.Timeout); len(s.Peers()) == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			} // they come after Ready
 			c := operator(t, socket)
 			stream, err := c.ListPeer(t.Context(), &api.ListPeerRequest{})
 			if err != nil {

@@ -150,9 +150,10 @@ func TestBGPListenFailureIsAnError(t *testing.T) {
 
 func TestLearnedRoutesDoNotLeave(t *testing.T) {
 	t.Parallel()
-	us4, peerA, peerB, _ := loopback4(18)
-	for name, transit := range map[string]bool{"leaf": false, "transit": true} {
+	for name, n := range map[string]int{"leaf": 18, "transit": 41} {
 		t.Run(name, func(t *testing.T) {
+			us4, peerA, peerB, _ := loopback4(n)
+			transit := name == "transit"
 			a := bgptest.StartNeighbor(t, bgptest.Config{AS: asA, Address: peerA, Own: []netip.Prefix{alien4, web4},
 				Peers: []map[string]any{session(peerA, us4, ourAS, passive)}})
 			b := bgptest.StartNeighbor(t, bgptest.Config{AS: asB, Address: peerB,
