@@ -87,5 +87,9 @@ func prefixed(x float64, gap, unit string) string {
 	if prefix != "" && gap == "" && unit == "" {
 		gap = " "
 	}
-	return strings.TrimSpace(fmt.Sprintf("%.3g%s%s%s", x, gap, prefix, unit))
+	format := "%.3g%s%s%s"
+	if unit == "" && prefix == "" {
+		format = "%.0f%s%s%s" // no half connections
+	}
+	return strings.TrimSpace(fmt.Sprintf(format, x, gap, prefix, unit))
 }

@@ -15,7 +15,7 @@ func TestQuantity(t *testing.T) {
 		want string
 	}{
 		{"out", 0, "0 bit/s"}, {"in", 999, "999 bit/s"}, {"out", 999.7, "1 kbit/s"}, {"out", 1.2345e9, "1.23 Gbit/s"}, {"out", 4e13, "40 Tbit/s"},
-		{"requests", 12.34, "12.3/s"}, {"requests", 45678, "45.7k/s"}, {"connections", 4, "4"}, {"connections", 123456, "123 k"},
+		{"requests", 12.34, "12.3/s"}, {"requests", 45678, "45.7k/s"}, {"connections", 4.01, "4"}, {"connections", 123456, "123 k"},
 		{"cpu", 0.4567, "45.7 %"}, {"pressure-io", 0.0001, "0.01 %"},
 	} {
 		if got := quantity(c.unit, c.x); got != c.want {

@@ -58,7 +58,7 @@ func loadPlan(cfg *config.Config) (load.Plan, error) {
 // connections is the source that counts the connections of the service
 // addresses on this host: those of the services, too, where it is the only one.
 func connections(cfg *config.Config) []load.Source {
-	s := load.Source{Name: "host:connections", Units: []load.Unit{load.Connections}, Split: map[string]policy.ServiceID{}}
+	s := load.Source{Name: "host:connections", Fallback: true, Units: []load.Unit{load.Connections}, Split: map[string]policy.ServiceID{}}
 	var addrs []netip.Addr
 	for i := range cfg.Services {
 		for _, a := range cfg.Services[i].VIPs.Addresses {
@@ -80,7 +80,7 @@ func loadStats(s load.Snapshot) metrics.Load {
 	var out metrics.Load
 	add := func(of string, subject *load.Subject) {
 		for u := range load.Units {
-			if v := subject.Load[u]; subject.Measured[u] || subject.Capacity[u] > 0 {
+			if v := subject.Load[u]; subject.Measured[u] {
 				out.Values = append(out.Values, metrics.LoadValue{
 					Of: of, Name: subject.Name, Unit: u.String(), Value: v.Value, Known: v.Known, Capacity: subject.Capacity[u], At: v.At,
 				})

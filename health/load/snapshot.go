@@ -53,24 +53,14 @@ func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
 	for id, c := range p.Services {
 		services[string(id)] = &Subject{Name: string(id), Capacity: c}
 	}
-	for i, s := range p.Sources {
-		at := &out.POP
-		switch {
-		case s.Scope.POP:
-		case s.Scope.Service != "":
-			at = subject(services, string(s.Scope.Service))
-		default:
-			at = subject(hosts, s.Scope.host())
-			at.limits(&states[i], s.Units)
+	for _, fallback := range []bool{false, true} {
+		var told map[*Subject][Units]bool // what others have said
+		if fallback {
+			told = measured(&out.POP, hosts, services)
 		}
-		for _, u := range s.Units {
-			if !states[i].Absent || !states[i].Load[u].At.IsZero() { // else there is nothing to measure
-				at.add(u, states[i].Load[u])
-			}
-		}
-		for _, point := range states[i].Points {
-			if id, ok := s.Split[point.Name]; ok {
-				subject(services, string(id)).add(point.Unit, point.Value)
+		for i := range p.Sources {
+			if p.Sources[i].Fallback == fallback {
+				p.Sources[i].count(&states[i], &out.POP, hosts, services, told)
 			}
 		}
 	}
@@ -82,6 +72,44 @@ func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
 		}
 	}
 	return out
+}
+
+// measured tells what is measured of whom.
+func measured(pop *Subject, lists ...map[string]*Subject) map[*Subject][Units]bool {
+	all := map[*Subject][Units]bool{pop: pop.Measured}
+	for _, list := range lists {
+		for _, s := range list {
+			all[s] = s.Measured
+		}
+	}
+	return all
+}
+
+// count adds what a source says to those it is about, but for what others have
+// told already.
+func (s *Source) count(st *SourceState, pop *Subject, hosts, services map[string]*Subject, told map[*Subject][Units]bool) {
+	at := pop
+	switch {
+	case s.Scope.POP:
+	case s.Scope.Service != "":
+		at = subject(services, string(s.Scope.Service))
+	default:
+		at = subject(hosts, s.Scope.host())
+	}
+	for _, u := range s.Units {
+		if told[at][u] || st.Absent && st.Load[u].At.IsZero() { // absent: there is nothing to measure
+			continue
+		}
+		at.add(u, st.Load[u])
+		at.limit(u, st.Limit(u))
+	}
+	for _, p := range st.Points {
+		if id, ok := s.Split[p.Name]; ok {
+			if to := subject(services, string(id)); !told[to][p.Unit] {
+				to.add(p.Unit, p.Value)
+			}
+		}
+	}
 }
 
 func subject(m map[string]*Subject, name string) *Subject {
@@ -106,16 +134,14 @@ func (s *Subject) add(u Unit, v Value) {
 	s.Load[u], s.Measured[u] = v, true
 }
 
-// limits adds what a source says it can carry itself to the host's own limit,
-// which is not known as soon as one of them is not: -1 until capacities.
-func (s *Subject) limits(st *SourceState, units []Unit) {
-	for _, u := range units {
-		if limit := st.Limit(u); limit > 0 && s.Own[u] >= 0 {
-			s.Own[u] += limit
-		} else {
-			s.Own[u] = -1
-		}
+// limit adds what a source says it can carry itself to the own limit, which is
+// not known as soon as one of them is not: -1 until capacities.
+func (s *Subject) limit(u Unit, limit float64) {
+	if limit <= 0 || s.Own[u] < 0 {
+		s.Own[u] = -1
+		return
 	}
+	s.Own[u] += limit
 }
 
 // capacities fills in the capacities of hosts and POP.

@@ -127,6 +127,43 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// What a server says of its connections is not added to what the kernel says.
+func TestFallback(t *testing.T) {
+	kernel := Source{Units: []Unit{Connections}, Fallback: true, Split: map[string]policy.ServiceID{"a": "web", "b": "dns"}}
+	web := Source{Units: []Unit{Connections}, Scope: Scope{Service: "web"}}
+	host := Source{Units: []Unit{Connections, Requests}}
+	state := func(values ...float64) (st SourceState) {
+		total := 0.0
+		for i, x := range values {
+			st.Points = append(st.Points, PointState{Name: string(rune('a' + i)), Unit: Connections, Value: known(x, 1)})
+			total += x
+		}
+		st.Load[Connections] = known(total, 1)
+		return st
+	}
+	for _, c := range []struct {
+		name          string
+		sources       []Source
+		states        []SourceState
+		pop, web, dns float64
+	}{
+		{"alone", []Source{kernel}, []SourceState{state(5, 7)}, 12, 5, 7},
+		{"the service says", []Source{kernel, web}, []SourceState{state(5, 7), state(4)}, 12, 4, 7},
+		{"the host says", []Source{host, kernel}, []SourceState{state(20), state(5, 7)}, 20, 5, 7},
+	} {
+		s := (&Plan{Sources: c.sources}).sum(c.states, at(5))
+		got := [3]float64{s.POP.Load[Connections].Value, s.Services[1].Load[Connections].Value, s.Services[0].Load[Connections].Value}
+		if got != [3]float64{c.pop, c.web, c.dns} {
+			t.Errorf("%s: POP, web, dns are %v", c.name, got)
+		}
+	}
+	// A server that has stopped saying it leaves it unknown.
+	s := (&Plan{Sources: []Source{kernel, web}}).sum([]SourceState{state(5, 7), {}}, at(5))
+	if s.Services[1].Load[Connections].Known || !s.Services[0].Load[Connections].Known {
+		t.Errorf("%+v", s.Services)
+	}
+}
+
 // What this host does not have is not measured, rather than unknown.
 func TestAbsent(t *testing.T) {
 	p := Plan{Sources: []Source{{Units: []Unit{PressureCPU, PressureIO}}}}

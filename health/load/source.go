@@ -52,6 +52,10 @@ type Source struct {
 	Sampler Sampler
 	// Split names points that are a service's: they count for it too.
 	Split map[string]policy.ServiceID
+	// Fallback counts only for whom no other source gives the unit: what the
+	// kernel says of a server's connections is not added to what the server
+	// itself says.
+	Fallback bool
 	// Key tells two configurations of the sampler apart: Set keeps one with
 	// an equal key, name and scope running, with what it knows.
 	Key string

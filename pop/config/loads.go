@@ -187,6 +187,9 @@ func (b *builder) sources() {
 			}
 			s.Page.Unit = u
 		}
+		if s.Scope == (load.Scope{}) && len(b.raw.Load.Links) > 0 && r.Format != load.StubStatus && (s.Page.Unit == load.In || s.Page.Unit == load.Out) {
+			b.warnf(path+".unit", "load.links measure the same of this host: the two are added; with of: service it counts for a service instead")
+		}
 		if _, _, err := load.NewPage(s.Page); err != nil {
 			key, msg, _ := strings.Cut(err.Error(), ": ")
 			b.refuse(path+"."+key, "%s", msg)
