@@ -206,9 +206,9 @@ func (c Config) checkHTTP() error {
 		}
 	}
 	for key, headers := range map[string][]string{"headers": c.Headers, "request-headers": c.RequestHeaders} {
-		for _, h := range headers {
+		for i, h := range headers { // what it says may be a secret
 			if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" {
-				return fmt.Errorf(`%s: %q is not "Name: value"`, key, h)
+				return fmt.Errorf(`%s[%d]: it is not "Name: value"`, key, i)
 			}
 		}
 	}
@@ -274,9 +274,9 @@ func (c Config) checkExec() error {
 	if c.Type == Exec && c.Command[0] == "" {
 		return errors.New("command: the program is empty")
 	}
-	for _, e := range c.Env {
+	for i, e := range c.Env { // what it says may be a secret
 		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
-			return fmt.Errorf("env: %q is not NAME=value", e)
+			return fmt.Errorf("env[%d]: it is not NAME=value", i)
 		}
 	}
 	return nil

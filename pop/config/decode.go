@@ -131,7 +131,11 @@ func (p *problems) typeError(root reflect.Type, settings any, e *mapstructure.De
 	case *valueError:
 		p.unreadable(e.Name(), "%s", inner.msg)
 	default:
-		p.unreadable(e.Name(), "want %s, got %s", want(typeAt(root, e.Name())), got(valueAt(settings, e.Name())))
+		have := got(valueAt(settings, e.Name()))
+		if isSecret(e.Name()) {
+			have = "something else"
+		}
+		p.unreadable(e.Name(), "want %s, got %s", want(typeAt(root, e.Name())), have)
 	}
 }
 

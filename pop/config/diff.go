@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -10,7 +11,7 @@ import (
 )
 
 // Diff says what a reload from old to new would change, a line a key, sorted
-// by key path; entries of lists go by their name, not their place. Passwords
+// by key path; entries of lists go by their name, not their place. Secrets
 // are not shown.
 func Diff(old, new *Config) []string {
 	var out []string
@@ -138,12 +139,25 @@ func label(list []any, i int) string {
 	return strconv.Itoa(i)
 }
 
+// secrets are keys whose values are not shown: what is shown is journaled, and
+// answered to whoever may ask for a plan.
+var secrets = []string{"request-headers", "send", "env"}
+
+func isSecret(path string) bool {
+	key, _, _ := strings.Cut(path[strings.LastIndexByte(path, '.')+1:], "[")
+	return strings.Contains(path, "password") || slices.Contains(secrets, key)
+}
+
 func show(path string, v any) string {
-	if strings.Contains(path, "password") {
+	s, ok := v.(string)
+	switch {
+	case isSecret(path):
 		return "(hidden)"
+	case !ok:
+		return fmt.Sprint(v)
 	}
-	if s, ok := v.(string); ok {
-		return s
+	if u, err := url.Parse(s); err == nil && strings.HasSuffix(path, ".url") {
+		return u.Redacted()
 	}
-	return fmt.Sprint(v)
+	return s
 }
