@@ -58,9 +58,7 @@ func (a *app) watch(ctx context.Context, c *api.Client, name string, args []stri
 		if cancel(); listening {
 			<-ended
 		}
-		if w.drawn && !a.json && a.screen().clear {
-			fmt.Fprintln(a.out) // whatever comes next stands below the picture
-		}
+		w.end()
 	}()
 	listen()
 	resized := make(chan os.Signal, 1)
@@ -107,6 +105,13 @@ func (a *app) watch(ctx context.Context, c *api.Client, name string, args []stri
 		if err := w.draw(ctx); err != nil {
 			return err
 		}
+	}
+}
+
+// end puts whatever comes next below the picture.
+func (w *watcher) end() {
+	if w.drawn && !w.app.json && w.app.screen().clear {
+		fmt.Fprintln(w.app.out)
 	}
 }
 
