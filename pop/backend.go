@@ -47,12 +47,17 @@ func (c *Controller) Intent(ctx context.Context, in policy.Intent) (api.Result, 
 
 // Release ends the intents named.
 func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, error) {
+	return c.release(ctx, r, func(in policy.Intent) bool { return released(in, r) })
+}
+
+// release ends those of all intents that r is about.
+func (c *Controller) release(ctx context.Context, r api.Released, those func(policy.Intent) bool) (api.Result, error) {
 	var res api.Result
 	var fail error
 	err := c.call(ctx, func() {
 		var ended []policy.Intent
 		c.intents = slices.DeleteFunc(c.intents, func(in policy.Intent) bool {
-			if !released(in, r) {
+			if !those(in) {
 				return false
 			}
 			ended = append(ended, in)

@@ -31,20 +31,22 @@ func (c *Controller) ForceRoute(ctx context.Context, r RouteChange) (string, err
 	var svc policy.ServiceID
 	var added bool
 	var fail error
+	// Whatever service the slice was of at that time.
+	addition := func(in policy.Intent) bool {
+		return in.Slice == r.Slice && in.Route != nil && in.Stance.Announced()
+	}
 	err := c.call(ctx, func() {
 		if svc, fail = c.serviceOf(r.Slice); fail != nil {
 			return
 		}
-		added = slices.ContainsFunc(c.intents, func(in policy.Intent) bool {
-			return in.Slice == r.Slice && in.Route != nil && in.Stance.Announced()
-		})
+		added = slices.ContainsFunc(c.intents, addition)
 	})
 	if err = firstError(err, fail); err != nil {
 		return "", err
 	}
 	var res api.Result
 	if r.Withdraw && added {
-		res, err = c.Release(ctx, api.Released{Kinds: []policy.IntentKind{policy.IntentPin}, Service: svc, Slice: r.Slice, By: r.By, Why: r.Why})
+		res, err = c.release(ctx, api.Released{Slice: r.Slice, By: r.By, Why: r.Why}, addition)
 		return c.routeNote(res, "the route added by force is released, the controller decides again", ""), err
 	}
 	in := policy.Intent{

@@ -2,6 +2,7 @@ package pop_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/journal"
 )
 
@@ -160,6 +162,40 @@ func TestForcedRouteOfNothing(t *testing.T) {
 		other := policy.SliceID(netip.MustParsePrefix("198.51.100.0/24"))
 		if note, err := w.c.ForceRoute(t.Context(), pop.RouteChange{Slice: other}); err == nil || !strings.Contains(err.Error(), "no service has the slice 198.51.100.0/24") {
 			t.Errorf("%s, %v", note, err)
+		}
+	})
+}
+
+// TestForcedRouteIsTakenBack: what a deletion ends is the route that was added,
+// even where a reload has moved its slice to another service, and nothing else:
+// a pin to withdraw beside it counts again.
+func TestForcedRouteIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir())
+		w.reload = func(old *config.Config) (*config.Config, []string, error) {
+			next := *old
+			next.Services = slices.Clone(old.Services)
+			next.Services[0].ID = "www"
+			return &next, nil, nil
+		}
+		w.start()
+		defer w.stop()
+		w.verdict(policy.Up)
+		pin := policy.Intent{Kind: policy.IntentPin, Slice: web, By: "eng", Why: "line card"}
+		if _, err := w.c.Intent(t.Context(), pin); err != nil {
+			t.Fatal(err)
+		}
+		w.force(pop.RouteChange{}, "announced by force")
+		if _, err := w.c.Reload(t.Context(), "eng"); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Second)
+		if e := w.explanation(); !e.Slice.Stance.Announced() || e.Slice.Rung != "forced" {
+			t.Errorf("moved to another service: %+v", e.Slice)
+		}
+		w.force(pop.RouteChange{Withdraw: true}, "is released", "withdraw, operator: pinned by eng: line card")
+		if st, err := w.c.Status(t.Context()); err != nil || len(st.Intents) != 1 || st.Intents[0].Route != nil {
+			t.Errorf("intents %+v, %v", st.Intents, err)
 		}
 	})
 }
