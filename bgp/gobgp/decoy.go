@@ -126,8 +126,8 @@ func (d *decoy) try(ctx context.Context, to netip.AddrPort, as uint32) error {
 		packet.NewCapGracefulRestart(false, false, 1, []*packet.CapGracefulRestartTuple{
 			packet.NewCapGracefulRestartTuple(packet.RF_IPv4_UC, false)}),
 	})
-	// No hold time: this session ends with its socket.
-	open := packet.NewBGPOpenMessage(short, 0, decoyAddr.String(), []packet.OptionParameterInterface{caps})
+	// It ends long before a KEEPALIVE would be due.
+	open := packet.NewBGPOpenMessage(short, 90, decoyAddr.String(), []packet.OptionParameterInterface{caps})
 	if err := errors.Join(d.send(open), d.send(packet.NewBGPKeepAliveMessage())); err != nil {
 		return err
 	}

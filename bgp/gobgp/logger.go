@@ -78,6 +78,9 @@ func (l *logger) GetLevel() log.LogLevel { return log.DebugLevel }
 
 func (l *logger) print(level slog.Level, msg string, f log.Fields) {
 	ctx := context.Background()
+	if f["Key"] == decoyAddr.String() {
+		level = slog.LevelDebug
+	}
 	if !l.out.Enabled(ctx, level) {
 		return
 	}
