@@ -465,6 +465,10 @@ func TestPlanWords(t *testing.T) {
 				t.Errorf("%s: %v", tc.want, err)
 				continue
 			}
+			lacking := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.HasPrefix(n, "Without FRA too few other POPs announce 192.0.2.0/24: ") })
+			if lacking != strings.Contains(tc.want, "POP FRA") {
+				t.Errorf("%s: notes %q", tc.want, p.Notes)
+			}
 			if got := inWords(p); got != tc.want || !p.Settled {
 				t.Errorf("planned (settled %v)\n%s\nwant\n%s", p.Settled, got, tc.want)
 			}

@@ -53,7 +53,7 @@ func planned(is, would *situation, without, with future) []api.PlanSlice {
 	return out
 }
 
-// mostPrevented bounds how many slices a note lists.
+// mostPrevented bounds how many slices notes list.
 const mostPrevented = 8
 
 // prevented says what would happen otherwise, and would not then.

@@ -150,9 +150,12 @@ func (s *situation) supposePOP(what api.Supposition) error {
 		return api.Errorf(api.NotFound, "no other POP %q; there are: %s", what.POP, strings.Join(names, ", "))
 	}
 	p := &s.in.Fleet.Peers[i]
+	before, counted := *p, !s.quiet[p.POP]
+	if counted && what.Is != api.IsUp {
+		defer s.lacking(before)
+	}
 	if what.Is == api.IsSilent {
 		s.silence(p.POP)
-		s.lacking(what.POP)
 		return nil
 	}
 	delete(s.quiet, p.POP)
@@ -180,18 +183,20 @@ func (s *situation) supposePOP(what api.Supposition) error {
 				p.Slices[id] = policy.PeerSlice{Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Up}
 			}
 		}
-		return nil
 	}
-	s.lacking(what.POP)
 	return nil
 }
 
-// lacking notes for which slices this POP would be one of the last.
-func (s *situation) lacking(lost policy.POPID) {
+// lacking notes for which slices this POP would be one of the last, once
+// another does not announce them any more.
+func (s *situation) lacking(lost policy.Peer) {
 	var last []string
 	for i := range s.cfg.Services {
 		svc := &s.cfg.Services[i]
 		for _, id := range svc.Slices {
+			if guard.WhyNot(lost, id) != "" {
+				continue // it did not count before
+			}
 			n := 0
 			for _, p := range s.in.Fleet.Peers {
 				if !s.quiet[p.POP] && guard.WhyNot(p, id) == "" {
@@ -203,9 +208,12 @@ func (s *situation) lacking(lost policy.POPID) {
 			}
 		}
 	}
+	if more := len(last) - mostPrevented; more > 0 {
+		last = append(last[:mostPrevented], fmt.Sprintf("%d more", more))
+	}
 	if len(last) > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("Without %s too few other POPs announce %s: it stays announced here even if its checks say down, and no drain withdraws it without --force (guard last-pop).",
-			lost, strings.Join(last, ", ")))
+		s.notes = append(s.notes, fmt.Sprintf("Without %s too few other POPs announce %s: what is announced here stays even if its checks say down, and no drain withdraws it without --force (guard last-pop).",
+			lost.POP, strings.Join(last, ", ")))
 	}
 }
 

@@ -110,7 +110,11 @@ func after(d api.Duration) string {
 // becomes says what a slice becomes: its stance, or how else it is announced.
 func becomes(was, is api.PlanStance) string {
 	if was.Stance != is.Stance || is.Announced == nil || was.Announced == nil {
-		return arrow + stanceName(is)
+		to := stanceName(is)
+		if was.Stance.Action == is.Stance.Action && is.Rung != "" {
+			to = is.Rung
+		}
+		return arrow + to
 	}
 	if a := attributes(*is.Announced); a != attributes(*was.Announced) {
 		return arrow + stanceName(is) + ", " + a

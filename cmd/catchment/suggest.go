@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/agext/levenshtein"
 )
@@ -13,7 +14,7 @@ func didYouMean(what string, names map[string]bool) string {
 	best, least := "", len(what)/2+2
 	all := slices.Sorted(maps.Keys(names))
 	for _, n := range all {
-		if d := levenshtein.Distance(what, n, nil); d < least {
+		if d := levenshtein.Distance(strings.ToLower(what), strings.ToLower(n), nil); d < least {
 			best, least = n, d
 		}
 	}

@@ -180,7 +180,7 @@ func TestOneLine(t *testing.T) {
 func TestDidYouMean(t *testing.T) {
 	names := map[string]bool{"web": true, "resolver": true}
 	for what, want := range map[string]string{
-		"wbe": `; did you mean "web"?`, "resolvr": `; did you mean "resolver"?`, "zzzzzzzz": `; there are ["resolver" "web"]`,
+		"wbe": `; did you mean "web"?`, "RESOLVER": `; did you mean "resolver"?`, "resolvr": `; did you mean "resolver"?`, "zzzzzzzz": `; there are ["resolver" "web"]`,
 	} {
 		if got := didYouMean(what, names); got != want {
 			t.Errorf("%s: %q, want %q", what, got, want)
