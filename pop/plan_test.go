@@ -465,7 +465,9 @@ func TestPlanWords(t *testing.T) {
 				t.Errorf("%s: %v", tc.want, err)
 				continue
 			}
-			lacking := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.HasPrefix(n, "Without FRA too few other POPs announce 192.0.2.0/24: ") })
+			lacking := slices.ContainsFunc(p.Notes, func(n string) bool {
+				return strings.HasPrefix(n, "Without FRA too few other POPs announce 192.0.2.0/24: ")
+			})
 			if lacking != strings.Contains(tc.want, "POP FRA") {
 				t.Errorf("%s: notes %q", tc.want, p.Notes)
 			}
