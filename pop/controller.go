@@ -129,7 +129,7 @@ func (c *Controller) adopt(cfg *config.Config) {
 	}
 	c.looked = time.Time{}
 	c.steady = false
-	c.index = index(cfg, c.index)
+	c.index = index(cfg, c.index.forced(c.last))
 }
 
 // OnVerdict is for health.Options: a verdict changed.

@@ -135,6 +135,20 @@ func attributesOf(r *policy.Route) (bgp.Attributes, error) {
 	return a, nil
 }
 
+// forced is the index with the routes that the operator forced in the place of
+// the services' own, for slices that a configuration is about to lose.
+func (a announcements) forced(last policy.Decision) announcements {
+	out := maps.Clone(a)
+	for _, d := range last.Slices {
+		if _, rung, ok := a.decided(d); ok && d.Route() != nil {
+			r := a[d.Slice]
+			r.rungs, r.drain = []config.Rung{rung}, rung
+			out[d.Slice] = r
+		}
+	}
+	return out
+}
+
 // forcedRung is the name of the rung on which a forced route is announced.
 const forcedRung = "forced"
 

@@ -199,3 +199,38 @@ func TestForcedRouteIsTakenBack(t *testing.T) {
 		}
 	})
 }
+
+// TestForcedRouteOfARemovedService: what guards still keep on the air goes on
+// as it was announced, not as the service would have been.
+func TestForcedRouteOfARemovedService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir())
+		w.cfg.Limits.BlastSlices, w.cfg.Limits.BlastInterval = 1, 10*time.Second
+		first, last := prefix("2001:db8::/32"), prefix("2001:db9::/32")
+		second := w.cfg.Services[0]
+		second.ID, second.Slices, second.Always, second.Checks = "dns", []policy.SliceID{first, last}, true, nil
+		w.cfg.Services = append(w.cfg.Services, second)
+		w.reload = func(old *config.Config) (*config.Config, []string, error) {
+			next := *old
+			next.Services = old.Services[:1]
+			return &next, nil, nil
+		}
+		w.start()
+		defer w.stop()
+		quiet := bgp.Attributes{Communities: []bgp.Community{bgp.NoExport}}
+		if _, err := w.c.ForceRoute(t.Context(), pop.RouteChange{Slice: last, Attributes: quiet, By: "eng"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.c.Reload(t.Context(), "eng"); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(2 * time.Second)
+		if len(w.set) != 1 || w.set[0].Prefix != last.Prefix() || !w.set[0].Attributes.Equal(quiet) {
+			t.Errorf("kept by blast: %+v", w.set)
+		}
+		w.pass(12 * time.Second)
+		if len(w.set) != 0 {
+			t.Errorf("then: %+v", w.set)
+		}
+	})
+}

@@ -250,7 +250,7 @@ func (s *situation) supposeConfig(what api.Supposition, try Try) (refused string
 		return err.Error(), nil
 	}
 	s.cfg, s.changes = cfg, append(s.changes, changes...)
-	s.index = index(cfg, s.index)
+	s.index = index(cfg, s.index.forced(s.view.Decision))
 	s.links = linksOf(cfg)
 	s.in.Limits, s.in.Services = cfg.Limits, make([]policy.Service, len(cfg.Services))
 	old := s.checks
