@@ -169,7 +169,7 @@ func TestExplain(t *testing.T) {
 	b := atNight()
 	d := start(t, b, "", false)
 	u := visits(t, d, wide, high, "light")
-	u.do(chromedp.Click(chromedp.CSS(`#entries button[data-slice="2001:db8:5353::/48"][data-seq="5"]`)))
+	u.do(chromedp.Click(chromedp.CSS(`#entries li.warn button[data-slice="2001:db8:5353::/48"]`)))
 	u.until(`document.querySelector("#explain .now")?.innerText.includes("announce, backup")`)
 	said := eval[string](u, `document.getElementById("explain").innerText`)
 	for _, want := range []string{
@@ -188,6 +188,25 @@ func TestExplain(t *testing.T) {
 
 	u.visit(d.url() + "#/explain/192.0.2.0/24")
 	u.until(`document.querySelector("#explain[open] .now")?.innerText.includes("announce")`)
+}
+
+// TestLanes: what became of the slices that changed in the last hour, and a
+// filter that concerns the timeline too.
+func TestLanes(t *testing.T) {
+	u := visits(t, start(t, atNight(), "", false), wide, high, "light")
+	u.until(`document.querySelectorAll("#lanes .lane").length === 4`)
+	if got := eval[string](u, `document.querySelector('#lanes .lane[data-key="192.0.2.0/24"] svg').getAttribute("aria-label")`); got !=
+		"192.0.2.0/24: announce before; 2030-03-01 02:25:40 drain; 2030-03-01 02:28:40 withdraw; 2030-03-01 02:39:40 announce" {
+		t.Errorf("web: %s", got)
+	}
+	if got := eval[string](u, `[...document.querySelectorAll('#lanes .lane[data-key="192.0.2.0/24"] rect')].map((e) => e.getAttribute("class")).join(" ")`); got != "good notice bad good" {
+		t.Errorf("web: %s", got)
+	}
+	u.slash()
+	u.press("video")
+	u.until(`document.querySelectorAll("#lanes .lane").length === 2`)
+	u.do(chromedp.Click(chromedp.CSS(`#lanes button[data-slice="198.51.100.0/24"]`)))
+	u.until(`document.querySelector("#explain .then")?.innerText.includes("03:11:52")`)
 }
 
 // TestChange: where it is allowed, with a reason, and the answer is shown.
@@ -296,7 +315,7 @@ func TestContrast(t *testing.T) {
 	d := start(t, atNight(), "", true)
 	for _, scheme := range []string{"light", "dark"} {
 		u := visits(t, d, wide, high, scheme)
-		u.do(chromedp.Click(chromedp.CSS(`#entries button[data-slice="2001:db8:5353::/48"][data-seq="5"]`)))
+		u.do(chromedp.Click(chromedp.CSS(`#entries li.warn button[data-slice="2001:db8:5353::/48"]`)))
 		u.until(`document.querySelector("#change-form")`)
 		for _, bad := range eval[[]string](u, contrast) {
 			t.Errorf("%s: %s", scheme, bad)

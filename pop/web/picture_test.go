@@ -46,6 +46,10 @@ var pictures = []struct {
 	{"page-light", 1280, 1340, "light", nil},
 	{"page-dark", 1280, 1340, "dark", nil},
 	{"page-phone", 360, 780, "light", nil},
+	{"timeline-light", 1280, 640, "light", func(u *tab) {
+		u.until(`document.querySelector("#lanes .lane")`)
+		eval[bool](u, `(document.getElementById("timeline").scrollIntoView(), true)`)
+	}},
 	{"explain-dark", 1280, 900, "dark", func(u *tab) {
 		u.do(chromedp.Click(chromedp.CSS(`#slices button[data-slice="2001:db8:5353::/48"]`)))
 		u.until(`document.querySelector('#explain section[data-key="Journal"]')`)

@@ -169,7 +169,13 @@ func entries() []api.JournalEntry {
 	}
 	note(12*24*time.Hour, "start", "", "", "catchmentd v0.3.0 started; 7 slices and 0 intents remembered", nil)
 	decide(31*time.Hour, "web", "192.0.2.0/24", withdraw, announce, because(policy.Healthy, ""))
+	for i, st := range []policy.Stance{withdraw, announce, withdraw, announce} { // flaps, and is damped in the end
+		decide(time.Duration(56-2*i)*time.Minute, "video", "198.51.100.0/24", []policy.Stance{announce, withdraw}[i%2], st, []policy.Reason{because(policy.CheckDown, "http-v4: HTTP 503"), because(policy.Healthy, "")}[i%2])
+	}
+	decide(47*time.Minute, "web", "192.0.2.0/24", announce, drain, because(policy.Operator, "draining for uid 1000 (ann): new disks"))
+	decide(44*time.Minute, "web", "192.0.2.0/24", drain, withdraw, because(policy.Operator, "drained for uid 1000 (ann), its 3m0s are over"))
 	note(40*time.Minute, "intent", "mail", "", "hold of mail noted: migration, ticket 4711", map[string]any{"by": "uid 1000 (ann)"})
+	decide(33*time.Minute, "web", "192.0.2.0/24", withdraw, announce, because(policy.Healthy, ""))
 	note(19*time.Minute, "peer", "", "", "neighbor 2001:db8:f1::1 (AS 64602): established -> idle: hold timer expired", nil)
 	decide(4*time.Minute, "resolver", "2001:db8:5353::/48", announce, policy.Stance{Action: policy.Announce, Rung: 1},
 		policy.Reason{Code: policy.Guarded, Guard: "last-pop", Detail: "2 other POPs needed, 1 announces it"},

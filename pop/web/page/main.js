@@ -171,6 +171,7 @@ async function start() {
     tick();
     tickGone(feed);
   }, 1000);
+  setInterval(() => feed.live && later("journal"), 20000); // the lanes move on
   feed.start();
   try {
     Object.assign(rights, await call("GET", "rights"));

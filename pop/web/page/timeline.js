@@ -1,6 +1,7 @@
 // What was decided and what happened, newest first.
 
 import { h, show, mark } from "./dom.js";
+import { lanes } from "./lanes.js";
 import { at, day, hour, reason, stance } from "./words.js";
 
 export const step = 40;
@@ -15,6 +16,7 @@ export function timeline(journal, { kind, text, many }) {
     if (!days.has(d)) days.set(d, []);
     days.get(d).push(e);
   }
+  show(document.getElementById("lanes"), lanes(chosen.toReversed()));
   show(document.getElementById("entries"),
     [...days].map(([d, list]) => h("div", { "data-key": d }, h("h3", { class: "day" }, d), h("ol", { class: "entries" }, list.map(entry)))),
     chosen.length ? null : h("p", { class: "empty" }, "Nothing is in the journal that matches."),
