@@ -12,7 +12,7 @@ import (
 func Collide(runs int, clients, networks, pops, k int) *Report {
 	rep := &Report{Name: "collide", Title: fmt.Sprintf("%d runs of an hour: %d client networks, %d POPs x %d slices, up to 5 overloaded at once, loads 10-60 s old, 20 %% of messages lost", runs, clients, pops, k),
 		Head: []string{"policy", "POP-s over", "caused", "own surge grows", "excess load*s", "moved, of optimum", "rounds", "turns/10 min", "settled s", "changes", "refused", "surprised"}}
-	rep.Chart = &Chart{Title: "Seconds above capacity, all POPs and runs", Y: "POP-seconds", Series: []string{"at POPs overloaded anyway", "caused"}}
+	rep.Chart = &Chart{Title: "Seconds above capacity, all POPs and runs", Y: "POP-seconds", Series: []string{"at POPs overloaded anyway", "caused"}, Stacked: true}
 	totals := map[string]Metrics{}
 	var order []string
 	for i := range runs {
@@ -36,7 +36,7 @@ func Collide(runs int, clients, networks, pops, k int) *Report {
 	ours := totals["ours"]
 	rep.Notes = append(rep.Notes,
 		"caused: seconds above capacity of POPs that would be below it if nobody did anything. moved: load away from home from five minutes into the surges.",
-		"rounds: most rounds in which one POP stepped back in one overload; turns: most changes of direction of one POP within ten minutes; settled: longest until no surging POP is above its capacity.",
+		"rounds: most rounds in which one POP stepped back for its own overload; turns: most changes of direction of one POP within ten minutes; settled: longest until no surging POP is above its capacity.",
 		"optimum: one planner with the true loads and responses of the moment, no margins; it may still be surprised by steps of several POPs on one slice.")
 	rep.Goals = append(rep.Goals,
 		Goal{Name: "collide-caused-pop-seconds", Value: ours.Caused, Limit: 0},

@@ -65,12 +65,12 @@ func (r *run) threshold(p int, l shed.Level, byLoad bool) {
 		for s := range r.level {
 			r.set(p, s, l)
 		}
-		r.turn(p, 1)
+		r.turn(p, 1, true)
 	case st.direction > 0 && (byLoad && load < cfg.Return || !byLoad && r.at-st.shed > cfg.Turn):
 		for s := range r.level {
 			r.set(p, s, 0)
 		}
-		r.turn(p, -1)
+		r.turn(p, -1, true)
 	}
 }
 
@@ -83,10 +83,10 @@ func (r *run) fastRoute(p int) {
 	switch {
 	case load > cfg.Trigger:
 		r.offload[p] = min(0.9, r.offload[p]+(load-cfg.Target)/load*(1-r.offload[p]))
-		r.turn(p, 1)
+		r.turn(p, 1, true)
 	case r.offload[p] > 0 && load < cfg.Return:
 		r.offload[p] = max(0, r.offload[p]-0.1)
-		r.turn(p, -1)
+		r.turn(p, -1, true)
 	}
 }
 
@@ -105,7 +105,7 @@ func (r *run) alone(p int, cfg shed.Config, matrix *shed.Matrix) {
 	for _, st := range d.Steps {
 		r.set(p, r.slice(st.Slice), st.To)
 	}
-	r.turn(p, way(d.Steps[0]))
+	r.turn(p, way(d.Steps[0]), d.Code != shed.Helping)
 }
 
 // way is +1 for a step back, -1 for one that takes back.
@@ -141,7 +141,7 @@ func (r *run) ours(p int) {
 	r.free(d.Free)
 	took := 0
 	for _, step := range d.Steps {
-		if r.r.Float64() < r.sc.Lost || cfg.Admit(v.POPs, r.core, step.Reserve, now) != nil {
+		if r.lost() || cfg.Admit(v.POPs, r.core, step.Reserve, now) != nil {
 			r.m.Refused++
 			r.log("%v %s refused, or lost: %v", r.at, v.Me, cfg.Admit(v.POPs, r.core, step.Reserve, now))
 			continue
@@ -158,8 +158,19 @@ func (r *run) ours(p int) {
 		took++
 	}
 	if took > 0 {
-		r.turn(p, way(d.Steps[0]))
+		r.turn(p, way(d.Steps[0]), d.Code != shed.Helping)
 	}
+}
+
+// lost says whether a transaction with the core fails for lost messages: it is
+// tried three times within a round.
+func (r *run) lost() bool {
+	for range 3 {
+		if r.r.Float64() >= r.sc.Lost {
+			return false
+		}
+	}
+	return true
 }
 
 // demandOf is what the POP would carry of a step's slice at normal: its mean

@@ -316,8 +316,9 @@ func (r *run) set(p, s int, l shed.Level) {
 	}
 }
 
-// turn notes that a POP steps back (+1) or takes back (-1).
-func (r *run) turn(p, direction int) {
+// turn notes that a POP steps back (+1) or takes back (-1), for its own load
+// or to help others.
+func (r *run) turn(p, direction int, own bool) {
 	st := &r.pops[p]
 	if st.direction == -direction {
 		st.turns = append(st.turns, r.at)
@@ -328,7 +329,7 @@ func (r *run) turn(p, direction int) {
 	st.direction, st.changed = direction, r.at
 	if direction > 0 {
 		st.shed = r.at
-		if r.home[p] > r.f.cap[p]*fleetConfig().Target { // not only to help others
+		if own {
 			st.rounds++
 			r.m.Rounds = max(r.m.Rounds, st.rounds)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/plan"
 	"github.com/catchment/catchment/policy/shed"
+	"golang.org/x/sys/unix"
 )
 
 // Size is one point of the scale experiment.
@@ -22,7 +23,7 @@ type Size struct{ POPs, Slices, Networks int }
 // before, as they do in a daemon.
 func Scale(largest Size, repeat int) (*Report, error) {
 	rep := &Report{Name: "scale", Title: "One planning round",
-		Head: []string{"POPs", "slices", "networks", "fold ms", "round ms", "together ms", "peak MiB", "overloaded", "overload left %"}}
+		Head: []string{"POPs", "slices", "networks", "fold ms", "round ms", "together ms", "CPU ms", "peak MiB", "overloaded", "overload left %"}}
 	sizes := []Size{
 		{largest.POPs / 4, largest.Slices, largest.Networks}, {largest.POPs / 2, largest.Slices, largest.Networks},
 		{largest.POPs, largest.Slices / 4, largest.Networks}, {largest.POPs, largest.Slices / 2, largest.Networks},
@@ -35,10 +36,10 @@ func Scale(largest Size, repeat int) (*Report, error) {
 		if last, err = w.measure(repeat); err != nil {
 			return nil, err
 		}
-		rep.Add(s.POPs, s.Slices, s.Networks, ms(last.fold), ms(last.round), ms(last.fold+last.round), float64(last.peak)/(1<<20), last.over, 100*last.left)
+		rep.Add(s.POPs, s.Slices, s.Networks, ms(last.fold), ms(last.round), ms(last.fold+last.round), ms(last.cpu), float64(last.peak)/(1<<20), last.over, 100*last.left)
 	}
-	rep.Notes = append(rep.Notes, fmt.Sprintf("Fastest of %d; GOMAXPROCS %d. The planner itself uses one core.", repeat, runtime.GOMAXPROCS(0)))
-	rep.Goals = append(rep.Goals, Goal{Name: "round-500-pops-ms", Value: ms(last.fold + last.round), Limit: 1000},
+	rep.Notes = append(rep.Notes, fmt.Sprintf("Fastest of %d; GOMAXPROCS %d. The planner uses one core, so CPU time is what it takes where nothing else runs; the goal is judged by it.", repeat, runtime.GOMAXPROCS(0)))
+	rep.Goals = append(rep.Goals, Goal{Name: "round-500-pops-cpu-ms", Value: ms(last.cpu), Limit: 1000},
 		Goal{Name: "round-500-pops-mib", Value: float64(last.peak) / (1 << 20), Limit: 1024})
 	return rep, nil
 }
@@ -47,6 +48,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 type measurement struct {
 	fold, round time.Duration
+	cpu         time.Duration // of the process, in all its threads
 	peak        uint64
 	over        int
 	left        float64 // part of the overload that the fleet's plan leaves
@@ -110,11 +112,11 @@ func (w *networks) measure(repeat int) (measurement, error) {
 		runtime.GC()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		start := time.Now()
+		start, cpu := time.Now(), spent()
 		f := plan.NewFold(w.size.POPs, w.weight, w.next)
-		fold := time.Since(start)
+		fold, cpu := time.Since(start), spent()-cpu
 		v := w.view(f)
-		start = time.Now()
+		start, cpu = time.Now(), spent()-cpu
 		cfg := shed.Defaults()
 		cfg.Deepest = 2
 		d, err := shed.Round(cfg, v, epoch.Add(time.Second))
@@ -122,9 +124,10 @@ func (w *networks) measure(repeat int) (measurement, error) {
 			return best, err
 		}
 		round := time.Since(start)
+		cpu = spent() - cpu
 		runtime.ReadMemStats(&after)
 		if fold+round < best.fold+best.round {
-			best.fold, best.round = fold, round
+			best.fold, best.round, best.cpu = fold, round, cpu
 		}
 		best.peak = max(best.peak, after.Sys)
 		before0, over := 0.0, 0
@@ -137,6 +140,15 @@ func (w *networks) measure(repeat int) (measurement, error) {
 		best.over, best.left = over, d.Overload/max(before0, 1e-12)
 	}
 	return best, nil
+}
+
+// spent is the CPU time of this process so far.
+func spent() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // view is what an overloaded POP of the fleet knows: each POP has responses

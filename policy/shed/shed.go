@@ -60,7 +60,8 @@ type Config struct {
 	// Receive leaves a POP that has shed room for what others send it.
 	Trigger, Target, Return float64
 	// Receive is the share of its capacity that a receiver may reach, at the
-	// upper bound of the forecast.
+	// upper bound of the forecast. It may be above Trigger: the load that is
+	// expected lies well below the bound.
 	Receive float64
 	// Z is how many standard deviations the upper bounds of reservations lie
 	// above the mean: 3 is 99.9 % where errors are normal.
@@ -93,7 +94,7 @@ type Config struct {
 // Defaults returns the configuration of the reference.
 func Defaults() Config {
 	return Config{
-		Trigger: 0.95, Target: 0.88, Return: 0.75, Receive: 0.92, Z: 3, Growth: 0.01, Noise: 0.005,
+		Trigger: 0.95, Target: 0.88, Return: 0.75, Receive: 0.97, Z: 3, Growth: 0.005, Noise: 0.005,
 		Settle: 60 * time.Second, Turn: 10 * time.Minute, Stale: 3 * time.Minute, Hold: 5 * time.Minute,
 		Deepest: 1, Keep: 1, Normal: 2, Step: 0.5, Tolerance: 0.01, Surprised: 0.05,
 	}
@@ -104,8 +105,8 @@ func (c Config) Check() error {
 	switch {
 	case !(0 < c.Return && c.Return < c.Target && c.Target <= c.Trigger):
 		return fmt.Errorf("shed: want 0 < return %g < target %g <= trigger %g", c.Return, c.Target, c.Trigger)
-	case c.Receive <= 0 || c.Receive > c.Trigger:
-		return fmt.Errorf("shed: want 0 < receive %g <= trigger %g", c.Receive, c.Trigger)
+	case c.Receive <= 0 || c.Receive > 1:
+		return fmt.Errorf("shed: want 0 < receive %g <= 1", c.Receive)
 	case c.Z < 0 || c.Growth < 0 || c.Noise < 0 || c.Tolerance < 0 || c.Step <= 0:
 		return fmt.Errorf("shed: z, growth, noise and tolerance must not be negative, step must be positive")
 	case c.Settle <= 0 || c.Turn < c.Settle || c.Hold < c.Settle || c.Stale <= 0:

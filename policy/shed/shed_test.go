@@ -248,7 +248,7 @@ func oversubscribed(cfg Config, p *POP, ledger []Reservation, now time.Time) flo
 // arrived in the receiver's own sample no longer takes any.
 func TestAdmit(t *testing.T) {
 	cfg, v := Defaults(), four(4)
-	cfg.Z = 0
+	cfg.Z, cfg.Receive = 0, 0.92
 	res := func(from policy.POPID, high float64) Reservation {
 		return Reservation{ReservationID: ReservationID{From: from, To: "B", Slice: sliceID(0)}, High: high, Mean: high, Taken: t0, Until: t0.Add(cfg.Hold)}
 	}
@@ -289,7 +289,7 @@ func TestConfig(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*Config){
 		"return above target": func(c *Config) { c.Return = 0.93 },
-		"receive too high":    func(c *Config) { c.Receive = 0.99 },
+		"receive too high":    func(c *Config) { c.Receive = 1.01 },
 		"negative z":          func(c *Config) { c.Z = -1 },
 		"turn below settle":   func(c *Config) { c.Turn = time.Second },
 		"nobody normal":       func(c *Config) { c.Normal = 0 },
