@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 
 	"google.golang.org/grpc/credentials"
@@ -74,7 +75,7 @@ func (c *certificates) holder(state tls.ConnectionState, from net.Addr) caller {
 		return stranger{}
 	}
 	leaf := state.PeerCertificates[0]
-	h := holder{changes: c.opt.Change, address: hostOf(from)}
+	h := holder{changes: c.opt.Change, address: hostOf(from), valid: func() error { return c.verify(state.PeerCertificates) }}
 	if leaf.Subject.CommonName != "" {
 		h.names = append(h.names, leaf.Subject.CommonName)
 	}
@@ -84,6 +85,18 @@ func (c *certificates) holder(state tls.ConnectionState, from net.Addr) caller {
 		h.names = append(h.names, u.String())
 	}
 	return h
+}
+
+// verify judges a chain by what is in force now.
+func (c *certificates) verify(chain []*x509.Certificate) error {
+	o := x509.VerifyOptions{
+		Roots: c.now().ClientCAs, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, cert := range chain[1:] {
+		o.Intermediates.AddCert(cert)
+	}
+	_, err := chain[0].Verify(o)
+	return err
 }
 
 func hostOf(a net.Addr) string {

@@ -229,6 +229,41 @@ func TestCertificatesReload(t *testing.T) {
 	}
 }
 
+// TestRotationReachesOpenConnections: who is connected when the files change
+// changes nothing more than who connects then would.
+func TestRotationReachesOpenConnections(t *testing.T) {
+	r := newRemote(t)
+	ann := r.ca.Client(t, r.ca, "ann")
+	tr := &http.Transport{TLSClientConfig: ann, ForceAttemptHTTP2: true}
+	defer tr.CloseIdleConnections()
+	c := r.dial(t, r.grpc, credentials.NewTLS(ann))
+	drain := func() (int, error) {
+		req, err := http.NewRequest("POST", "https://"+r.http+"/v1/drain", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		_, _ = io.Copy(io.Discard, res.Body)
+		_, err = c.Drain(t.Context(), &catchmentv1.Change{})
+		return res.StatusCode, err
+	}
+	if code, err := drain(); code != http.StatusOK || err != nil {
+		t.Fatalf("before: %d, %v", code, err)
+	}
+	r.renew(t, apitest.NewAuthority(t, "other"))
+	time.Sleep(1100 * time.Millisecond) // the files are looked at once a second
+	if code, err := drain(); code != http.StatusForbidden || status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "certificate ann (127.0.0.1)") {
+		t.Errorf("after: %d, %v", code, err)
+	}
+	if len(r.backend.Intents) != 2 {
+		t.Errorf("intents %+v", r.backend.Intents)
+	}
+}
+
 // TestGRPCLikeHTTP: both say the same, the failures too.
 func TestGRPCLikeHTTP(t *testing.T) {
 	r := newRemote(t)

@@ -114,6 +114,9 @@ type holder struct {
 	names   []string // of the certificate: common name, then subject alternative names
 	address string
 	changes []string // names that may change things; "*": every one
+	// valid says whether the certificate is good still: a connection may be
+	// older than the files. nil: it is.
+	valid func() error
 }
 
 // String is e.g. "certificate alice (192.0.2.7)".
@@ -126,6 +129,11 @@ func (h holder) String() string {
 }
 
 func (h holder) mayChange() error {
+	if h.valid != nil {
+		if err := h.valid(); err != nil {
+			return forbidden(h, "its certificate is not accepted any more: "+err.Error())
+		}
+	}
 	for _, n := range h.changes {
 		if n == "*" || slices.Contains(h.names, n) {
 			return nil
