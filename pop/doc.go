@@ -8,6 +8,10 @@
 // The controller owns the round and nothing else: checks run in health, BGP
 // in bgp/gobgp, other POPs are heard in pop/fleet, each a task of its own that
 // cmd/catchmentd starts and joins. It decides nothing that policy could.
+//
+// Plan is the same policy on copies of the state and the inputs, run forward
+// in virtual time on the caller's goroutine (plan.go, suppose.go, foresee.go,
+// planned.go): it answers what would happen if, and changes nothing.
 package pop
 
 import (

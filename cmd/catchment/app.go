@@ -97,8 +97,9 @@ func (a *app) hint(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
 		return "You may not open the socket: be root, or in the group that owns it."
 	}
-	return "Start it with `systemctl start catchmentd`, or `catchmentd --config FILE` by hand;\n" +
-		"if it listens elsewhere (api.socket in its config), say so with --socket or CATCHMENT_SOCKET."
+	return "Start it with `systemctl start catchmentd`, or by hand with\n" +
+		"`catchmentd --config FILE`. If it listens elsewhere (api.socket in its config),\n" +
+		"say so with --socket or CATCHMENT_SOCKET."
 }
 
 // usageError is a command line that parses and makes no sense.
@@ -113,9 +114,12 @@ func (a *app) root(socket string) *cobra.Command {
 		Long: `See and steer what this POP announces, and why.
 
 Exit statuses: 0 done; 1 it failed or was refused; 2 the command line is
-wrong; 3 no daemon answers. The commands of gobgp have gobgp's: 0 or 1.`,
+wrong; 3 no daemon answers ("catchment help exit-status" says more). The
+commands of gobgp have gobgp's: 0 or 1.`,
 		Example: `  catchment status
   catchment explain 192.0.2.0/24
+  catchment slice --watch
+  catchment plan drain web
   catchment drain web --wait --why "new disks"
   catchment journal -f`,
 		SilenceUsage: true, SilenceErrors: true,
