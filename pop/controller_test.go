@@ -39,6 +39,7 @@ type world struct {
 	fleet    policy.Fleet
 	changed  chan struct{}
 	poked    int
+	reports  []fleet.PeerReport
 	entries  []journal.Entry
 	missing  []pop.VIP
 	unnoted  error // of addresses that are in place
@@ -240,7 +241,7 @@ func (p peers) Poke(time.Time) {
 	p.w.mu.Unlock()
 }
 func (p peers) Changed() <-chan struct{}           { return p.w.changed }
-func (p peers) Peers(time.Time) []fleet.PeerReport { return nil }
+func (p peers) Peers(time.Time) []fleet.PeerReport { return p.w.reports }
 
 func (p peers) Disagreements() []fleet.Disagreement { return nil }
 

@@ -35,6 +35,10 @@
 // superseded is refused for good. No message carries a time: Heard, Asked and
 // DownSince are readings of our own monotonic clock.
 //
+// What depends on none of this is the reason of a claim: words for people.
+// They are told to a POP whose own message had a Catchment-Reasons header;
+// older ones refuse a field that they do not know.
+//
 // The caller owes three things: take View at the start of each decision, in
 // the goroutine that Local goes through, and never keep it; say in Local that
 // a slice is Leaving from the decision that wanted it on; and say Withdraw for
