@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -34,10 +35,12 @@ type certificates struct {
 	looked  time.Time
 }
 
-// stamp tells whether a file is another than it was.
+// stamp tells whether a file is another than it was. Tools that make whole
+// directories anew may give all files one time, and certificates one size.
 type stamp struct {
-	time time.Time
-	size int64
+	time  time.Time
+	size  int64
+	inode uint64
 }
 
 // loadCertificates reads the files; they must be usable at the start.
@@ -128,7 +131,10 @@ func (c *certificates) stamps() ([3]stamp, error) {
 			errs = append(errs, err)
 			continue
 		}
-		s[i] = stamp{info.ModTime(), info.Size()}
+		s[i] = stamp{time: info.ModTime(), size: info.Size()}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			s[i].inode = st.Ino
+		}
 	}
 	return s, errors.Join(errs...)
 }
