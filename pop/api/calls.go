@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/catchment/catchment/policy"
 )
@@ -89,8 +91,8 @@ func (c Change) validate() error {
 	if c.Wait < 0 || c.For < 0 {
 		return Errorf(Invalid, "wait and for are not negative")
 	}
-	if len(c.Why) > 1000 {
-		return Errorf(Invalid, "why: at most 1000 bytes")
+	if len(c.Why) > 1000 || strings.ContainsFunc(c.Why, unicode.IsControl) { // it becomes a part of journal lines
+		return Errorf(Invalid, "why: at most 1000 bytes of text on one line")
 	}
 	return nil
 }

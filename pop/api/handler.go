@@ -48,7 +48,7 @@ func (s *Server) Handler() http.Handler {
 	for verb := range changes {
 		s.handleChange(mux, verb, func(r *http.Request) (any, error) {
 			var c Change
-			if err := decode(r, &c); err != nil {
+			if err := decode(r, &c, maxRequest); err != nil {
 				return nil, err
 			}
 			return s.change(r.Context(), verb, c)
@@ -56,7 +56,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	s.handleChange(mux, "reload", func(r *http.Request) (any, error) {
 		var none struct{}
-		if err := decode(r, &none); err != nil {
+		if err := decode(r, &none, maxRequest); err != nil {
 			return nil, err
 		}
 		return s.reload(r.Context())
@@ -111,9 +111,10 @@ func (s Status) Slices() []SliceStatus {
 	return all
 }
 
-// decode reads one JSON object strictly; an empty body is an empty object.
-func decode(r *http.Request, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxRequest))
+// decode reads one JSON object of at most so many bytes strictly; an empty body
+// is an empty object.
+func decode(r *http.Request, into any, most int64) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, most))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if errors.Is(err, io.EOF) {

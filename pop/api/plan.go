@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/netip"
 	"time"
@@ -236,12 +235,12 @@ func (s *Server) plan(ctx context.Context, r PlanRequest) (Plan, error) {
 // planned is plan over HTTP.
 func (s *Server) planned(r *http.Request) (any, error) {
 	var req PlanRequest
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxPlan))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&req); err != nil {
-		return nil, Errorf(Invalid, "request: %v", err)
+	if err := decode(r, &req, maxPlan); err != nil {
+		return nil, err
 	}
-	return s.plan(r.Context(), req)
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	return s.plan(ctx, req)
 }
 
 // Plan asks what would happen if.

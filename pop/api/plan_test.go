@@ -34,7 +34,7 @@ func TestPlanIsARead(t *testing.T) {
 		t.Fatalf("%d %v %s, asked %+v", code, err, text, b.Plans)
 	}
 	for body, want := range map[string]string{
-		``:                                       "request",
+		``:                                       "nothing is supposed",
 		`{}`:                                     "nothing is supposed",
 		`{"suppose":[{"kind":"drain","srv":1}]}`: "unknown field",
 		`{"suppose":[{"kind":"dance"}]}`:         `no kind \"dance\"`,

@@ -163,6 +163,8 @@ func TestInvalid(t *testing.T) {
 		{"POST", "stop", `{"service":"web"}`, 400, "stop is for the whole daemon"},
 		{"POST", "undrain", `{"force":true}`, 400, "takes a service or a slice"},
 		{"POST", "reload", `{"service":"web"}`, 400, "unknown field"},
+		{"POST", "drain", `{"why":"one\nuid 0 (root): another"}`, 400, "on one line"},
+		{"POST", "plan", `{"suppose":[{"kind":"stop"}]} {"suppose":[]}`, 400, "something follows"},
 		{"POST", "drain", `{"why":"` + strings.Repeat("x", 70000) + `"}`, 400, "too large"},
 		{"GET", "explain/web", "", 400, `slice "web": want a prefix`},
 		{"GET", "explain/2001:db8:100::1/48", "", 400, "meant is 2001:db8:100::/48"},
