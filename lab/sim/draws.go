@@ -42,7 +42,7 @@ func Draws(m *Measured, n int, headroom, points float64) *Report {
 		rep.Add(a.name, sum.before, sum.acted, 100*(1-sum.left/sum.excess), caused[a.name], 100*sum.moved/float64(n))
 	}
 	rep.Notes = append(rep.Notes, fmt.Sprintf("ours keeps %.2g standard deviations of the noise free at each receiver (margin 2: two); a site whose load fits nowhere with that keeps it.", safe),
-		"Somebody is overloaded by it: above capacity after the actions and the noise, and not with the noise alone.")
+		"Somebody is overloaded by it: above capacity after the actions and the noise, and neither before nor with the noise alone.")
 	rep.Goals = append(rep.Goals, Goal{Name: "draws-overloaded-by-safe-actions", Value: float64(caused["ours"]), Limit: 0})
 	return rep
 }
@@ -113,7 +113,7 @@ func (d *draw) act(m *Measured, act func(*draw) []shed.Change) {
 		}
 		d.excess += max(0, d.demand[i]-d.capacity[i])
 		d.left += max(0, load[i]-d.capacity[i])
-		if load[i]+d.noise[i] > d.capacity[i] && d.demand[i]+d.noise[i] <= d.capacity[i] && load[i] > d.demand[i]+1e-12 {
+		if load[i]+d.noise[i] > d.capacity[i] && d.demand[i]+d.noise[i] <= d.capacity[i] && d.demand[i] <= d.capacity[i] && load[i] > d.demand[i]+1e-12 {
 			d.caused = true
 		}
 	}
@@ -192,7 +192,7 @@ func (m *Measured) rounds(matrix *shed.Matrix, set func(*shed.Config), reserve b
 				continue
 			}
 			for _, st := range dec.Steps {
-				if reserve && cfg.Admit(v.POPs, v.Reserved, st.Reserve, now) != nil {
+				if reserve && cfg.Admit(v, st, now) != nil {
 					continue
 				}
 				if reserve {

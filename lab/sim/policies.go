@@ -141,9 +141,9 @@ func (r *run) ours(p int) {
 	r.free(d.Free)
 	took := 0
 	for _, step := range d.Steps {
-		if r.lost() || cfg.Admit(v.POPs, r.core, step.Reserve, now) != nil {
+		if r.lost() || cfg.Admit(v, step, now) != nil {
 			r.m.Refused++
-			r.log("%v %s refused, or lost: %v", r.at, v.Me, cfg.Admit(v.POPs, r.core, step.Reserve, now))
+			r.log("%v %s refused, or lost: %v", r.at, v.Me, cfg.Admit(v, step, now))
 			continue
 		}
 		for _, res := range step.Reserve {
@@ -151,6 +151,8 @@ func (r *run) ours(p int) {
 			r.free([]shed.ReservationID{res.ReservationID})
 			r.core = append(r.core, res)
 		}
+		r.claim(v.Me, step)
+		v.Reserved, v.Claims = r.core, r.claims
 		s := r.slice(step.Slice)
 		r.set(p, s, step.To)
 		st.checks = append(st.checks, check{step: step, due: r.at + 2*time.Minute, before: slice(v, step.Slice), own: v.POPs[p].Total(),
@@ -159,6 +161,14 @@ func (r *run) ours(p int) {
 	}
 	if took > 0 {
 		r.turn(p, way(d.Steps[0]), d.Code != shed.Helping)
+	}
+}
+
+// claim writes a POP's claim for a slice, or removes it with a return.
+func (r *run) claim(p policy.POPID, st shed.Step) {
+	r.claims = slices.DeleteFunc(slices.Clone(r.claims), func(c shed.Claim) bool { return c.POP == p && c.Slice == st.Slice })
+	if st.To > 0 {
+		r.claims = append(r.claims, shed.Claim{POP: p, Slice: st.Slice, Level: st.To})
 	}
 }
 

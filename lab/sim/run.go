@@ -37,6 +37,7 @@ type run struct {
 	samples [][]sample // of each POP, oldest first
 	heard   [][]int    // newest sample of [pop] that [viewer] has
 	core    []shed.Reservation
+	claims  []shed.Claim
 	pops    []popState
 	offload []float64 // part of its clients that a POP's DNS sends to the next layer
 	m       Metrics
@@ -263,7 +264,7 @@ func (r *run) hear(viewer int) {
 func (r *run) view(viewer int) *shed.View {
 	r.hear(viewer)
 	st := &r.pops[viewer]
-	v := &shed.View{Me: r.f.names[viewer], Slices: r.f.slices, Matrix: r.matrix, Reserved: r.core,
+	v := &shed.View{Me: r.f.names[viewer], Slices: r.f.slices, Matrix: r.matrix, Reserved: r.core, Claims: r.claims,
 		Shed: r.time(st.shed), Returned: r.time(st.returned), Changed: r.time(st.changed), Surprised: st.surprised}
 	for q, id := range r.f.names {
 		sm := r.samples[q][r.heard[viewer][q]]

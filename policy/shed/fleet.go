@@ -71,6 +71,15 @@ func (f *fleet) announced() {
 		}
 		f.level, f.out = append(f.level, level), append(f.out, out)
 	}
+	for _, c := range f.v.Claims { // newer than samples of others
+		s, i := f.slice(c.Slice), -1
+		if n, ok := f.index[c.POP]; ok {
+			i = n
+		}
+		if s >= 0 && i >= 0 && i != f.me && !f.out[s][i] {
+			f.level[s][i] = max(f.level[s][i], min(c.Level, top))
+		}
+	}
 }
 
 // at returns what is known of a POP's level, looked up once.

@@ -109,35 +109,72 @@ func (c Config) Room(p *POP, reserved []Reservation, now time.Time) float64 {
 	return max(0, c.Receive*p.Capacity-high-pending)
 }
 
-// Admit says whether reservations may be taken together on top of those that
-// stand. It is the condition of the transaction in the core: the caller reads
-// all reservations at a revision, asks, and writes only if the revision still
-// holds. A reservation that replaces one of the same name counts once.
+// Claim says that a POP stands below normal on a slice. It is written with the
+// reservations of the step that begins it and removed by the return, so that
+// the core knows at every moment how many POPs are normal on a slice, however
+// old the samples of others are.
+type Claim struct {
+	POP   policy.POPID   `json:"pop"`
+	Slice policy.SliceID `json:"slice"`
+	Level Level          `json:"level"`
+}
+
+// Admit says whether a step may be made on top of what stands in the core. It
+// is the condition of the transaction there: the caller reads reservations and
+// claims at a revision into the view, asks, and writes the step's reservations
+// and its claim only if the revision still holds. A reservation that replaces
+// one of the same name counts once.
 //
 // A receiver that is above its trigger is not asked for room: the plan has
 // weighed what it gets against what others are spared, and the reservation
 // tells it how much more it must let go of. Two POPs that are overloaded and
 // feed each other a little could otherwise never begin.
-func (c Config) Admit(pops []POP, reserved, want []Reservation, now time.Time) error {
-	rest := slices.DeleteFunc(slices.Clone(reserved), func(r Reservation) bool {
-		return slices.ContainsFunc(want, func(w Reservation) bool { return w.ReservationID == r.ReservationID })
+func (c Config) Admit(v *View, st Step, now time.Time) error {
+	if err := c.lastPOP(v, st, now); err != nil {
+		return err
+	}
+	rest := slices.DeleteFunc(slices.Clone(v.Reserved), func(r Reservation) bool {
+		return slices.ContainsFunc(st.Reserve, func(w Reservation) bool { return w.ReservationID == r.ReservationID })
 	})
 	need := map[policy.POPID]float64{}
-	for _, w := range want {
+	for _, w := range st.Reserve {
 		need[w.To] += w.High
 	}
-	for _, w := range want {
-		i := slices.IndexFunc(pops, func(p POP) bool { return p.ID == w.To })
+	for _, w := range st.Reserve {
+		i := slices.IndexFunc(v.POPs, func(p POP) bool { return p.ID == w.To })
 		if i < 0 {
 			return fmt.Errorf("shed: reservation at %s: not a POP of the fleet", w.To)
 		}
-		if c.above(&pops[i], rest, now) {
+		p := &v.POPs[i]
+		if c.above(p, rest, now) {
 			continue
 		}
-		room := c.Room(&pops[i], rest, now)
-		if room == 0 || room < need[w.To]-1e-9*pops[i].Capacity {
+		room := c.Room(p, rest, now)
+		if room == 0 || room < need[w.To]-1e-9*p.Capacity {
 			return fmt.Errorf("shed: reservation at %s: room for %.4g, want %.4g", w.To, room, need[w.To])
 		}
+	}
+	return nil
+}
+
+// lastPOP refuses a step back after which fewer than Normal other POPs would
+// surely announce the slice normally.
+func (c Config) lastPOP(v *View, st Step, now time.Time) error {
+	if st.To == 0 || st.To < st.From {
+		return nil
+	}
+	normal := 0
+	for i := range v.POPs {
+		p := &v.POPs[i]
+		l, announced := p.Level[st.Slice]
+		_, fresh := c.High(p, now)
+		claimed := slices.ContainsFunc(v.Claims, func(o Claim) bool { return o.POP == p.ID && o.Slice == st.Slice && o.Level > 0 })
+		if p.ID != v.Me && announced && fresh && l == 0 && !claimed {
+			normal++
+		}
+	}
+	if normal < c.Normal {
+		return fmt.Errorf("shed: %s: %d other POPs announce it normally, want %d", st.Slice, normal, c.Normal)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@
 // The caller's steps, in order:
 //
 //  1. build a View and call Round;
-//  2. for each Step: take all its reservations in one transaction that holds
-//     only if Admit says so; where it does not, leave the step out;
+//  2. for each Step: write its reservations and its claim in one transaction
+//     that holds only if Admit says so; where it does not, leave the step out;
 //  3. announce the step's level and note the time in the reservations;
 //  4. when the change has settled, give Observe an Event and Surprise the
 //     forecast, and free the reservations that Round lists.
@@ -79,7 +79,7 @@ type Config struct {
 
 	Deepest Level // deepest level that load may choose; above the last rung is the withdraw
 	Keep    int   // floor: slices that every POP keeps at the normal announcement
-	Normal  int   // last-pop: POPs that stay at the normal announcement on each slice
+	Normal  int   // last-pop: other POPs that stay at the normal announcement on each slice
 	Knobs   int   // POPs that may step back on one slice at the same time; 0: any
 
 	Step      float64 // share of its load that a POP may let go of in one round
@@ -167,6 +167,8 @@ type View struct {
 	Matrix *Matrix
 	// Reserved are all reservations that stand in the core, of one revision.
 	Reserved []Reservation
+	// Claims are the claims in the core, of the same revision.
+	Claims []Claim
 	// Shed, Returned and Changed are when this POP last stepped back, last
 	// took back, and last changed any level for any reason; zero: never.
 	Shed, Returned, Changed time.Time

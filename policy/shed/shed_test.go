@@ -106,7 +106,7 @@ func TestRound(t *testing.T) {
 			t.Errorf("%s: %s (%s) with %d steps, want %s", name, d.Code, d.Detail, len(d.Steps), c.code)
 		}
 		for _, s := range d.Steps {
-			if err := cfg.Admit(v.POPs, v.Reserved, s.Reserve, now); err != nil {
+			if err := cfg.Admit(v, s, now); err != nil {
 				t.Errorf("%s: its own step is not admitted: %v", name, err)
 			}
 		}
@@ -153,7 +153,7 @@ func TestTakeBack(t *testing.T) {
 	if m := d.Steps[0].Moves; math.Abs(m+4) > 0.5 {
 		t.Errorf("takes back %.2f, want about 4", -m)
 	}
-	if err := cfg.Admit(v.POPs, nil, d.Steps[0].Reserve, now); err != nil {
+	if err := cfg.Admit(v, d.Steps[0], now); err != nil {
 		t.Errorf("its own room: %v", err)
 	}
 	v.Shed = now.Add(-9 * time.Minute)
@@ -198,7 +198,8 @@ func TestAdmitNeverOversubscribes(t *testing.T) {
 					want = append(want, Reservation{ReservationID: id, Mean: amount * 0.8, High: amount, Taken: now, Until: now.Add(cfg.Hold)})
 				}
 			}
-			if err := cfg.Admit(v.POPs, ledger, want, now); err != nil {
+			v.Reserved = ledger
+			if err := cfg.Admit(v, Step{Reserve: want}, now); err != nil {
 				refused++
 			} else {
 				admitted++
@@ -252,32 +253,36 @@ func TestAdmit(t *testing.T) {
 	res := func(from policy.POPID, high float64) Reservation {
 		return Reservation{ReservationID: ReservationID{From: from, To: "B", Slice: sliceID(0)}, High: high, Mean: high, Taken: t0, Until: t0.Add(cfg.Hold)}
 	}
-	if err := cfg.Admit(v.POPs, nil, []Reservation{res("A", 42)}, t0); err != nil {
+	admit := func(standing, want []Reservation, now time.Time) error {
+		v.Reserved = standing
+		return cfg.Admit(v, Step{Reserve: want}, now)
+	}
+	if err := admit(nil, []Reservation{res("A", 42)}, t0); err != nil {
 		t.Errorf("42 of 42: %v", err)
 	}
-	if err := cfg.Admit(v.POPs, nil, []Reservation{res("A", 22), res("C", 21)}, t0); err == nil {
+	if err := admit(nil, []Reservation{res("A", 22), res("C", 21)}, t0); err == nil {
 		t.Error("43 of 42 in two parts")
 	}
 	first := res("A", 30)
-	if err := cfg.Admit(v.POPs, []Reservation{first}, []Reservation{res("C", 20)}, t0); err == nil {
+	if err := admit([]Reservation{first}, []Reservation{res("C", 20)}, t0); err == nil {
 		t.Error("20 more than 30 of 42")
 	}
-	if err := cfg.Admit(v.POPs, []Reservation{first}, []Reservation{res("A", 40)}, t0); err != nil {
+	if err := admit([]Reservation{first}, []Reservation{res("A", 40)}, t0); err != nil {
 		t.Errorf("a reservation that replaces itself: %v", err)
 	}
 	first.Applied = t0
 	v.pop("B").At = t0.Add(cfg.Settle)
-	if err := cfg.Admit(v.POPs, []Reservation{first}, []Reservation{res("C", 20)}, t0.Add(cfg.Settle)); err != nil {
+	if err := admit([]Reservation{first}, []Reservation{res("C", 20)}, t0.Add(cfg.Settle)); err != nil {
 		t.Errorf("after the first has arrived: %v", err)
 	}
 	if free := cfg.Free("A", v.POPs, []Reservation{first}, t0.Add(cfg.Settle)); len(free) != 1 {
 		t.Errorf("%d to free", len(free))
 	}
 	v.pop("B").At = time.Time{}
-	if err := cfg.Admit(v.POPs, nil, []Reservation{res("A", 1)}, t0); err == nil {
+	if err := admit(nil, []Reservation{res("A", 1)}, t0); err == nil {
 		t.Error("a POP never heard has room")
 	}
-	if err := cfg.Admit(v.POPs, nil, []Reservation{{ReservationID: ReservationID{From: "A", To: "Q"}, High: 1}}, t0); err == nil {
+	if err := admit(nil, []Reservation{{ReservationID: ReservationID{From: "A", To: "Q"}, High: 1}}, t0); err == nil {
 		t.Error("a POP of no fleet has room")
 	}
 }
