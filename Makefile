@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto sim
 
 all: build
 
@@ -69,6 +69,11 @@ bench-cli: build
 # The stories of lab/testdata on every topology.
 lab: deps build
 	$(GO) test -count=1 -timeout 20m -v ./lab
+
+# The policy code in virtual time, beside other ways to shed load: tables, one
+# line a goal, and CSV and SVG in bin/sim. SIMFLAGS=-quick for a look.
+sim:
+	$(GO) run ./lab/sim/run -out $(BIN)/sim $(SIMFLAGS)
 
 # One topology under containerlab itself, where Docker can run.
 lab-containerlab: sbom
