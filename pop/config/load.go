@@ -168,6 +168,9 @@ func lines(text []byte) map[string]int {
 
 const envPrefix = "CATCHMENT_"
 
+// clientEnv are the variables of the catchment command, which are no keys.
+var clientEnv = []string{"CATCHMENT_SOCKET", "CATCHMENT_GOBGP_SOCKET", "CATCHMENT_ADDRESS"}
+
 // environment puts the CATCHMENT_ variables over the file. One that names no
 // key is a warning only: container platforms invent such names
 // (CATCHMENT_PORT for a service called catchment).
@@ -182,7 +185,7 @@ func (p *problems) environment(v *viper.Viper, env []string) {
 	slices.Sort(known)
 	for _, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, envPrefix) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(clientEnv, name) {
 			continue
 		}
 		path := paths[name]
