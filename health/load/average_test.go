@@ -81,6 +81,13 @@ func TestAverageBounds(t *testing.T) {
 }
 
 func TestAverageEdges(t *testing.T) {
+	mixed := Average{Constant: time.Second}
+	mixed.Mean(10, at(0))
+	mixed.Mean(20, at(1000))
+	mixed.Sample(20, at(1001))
+	if v, _ := mixed.Value(); math.Abs(v-20) > 1e-9 {
+		t.Errorf("a steady signal, told in two ways: %v", v)
+	}
 	none := Average{}
 	none.Sample(5, at(0))
 	none.Sample(7, at(1))

@@ -62,7 +62,9 @@ func TestPages(t *testing.T) {
 	}{
 		{"gauge", text(metricsPage), PageConfig{Format: Prometheus, Metric: "connections", Unit: Connections}, "=42 gauge", ""},
 		{"counter of matching labels", text(metricsPage), PageConfig{Format: Prometheus, Metric: `http_requests_total{code=~"2..", host="web"}`, Unit: Requests},
-			`code="200",host="web"=100 counter; code="204",host="web"=20 counter`, ""},
+			`code="200",host="web"=100 counter; code="204",host="web"=20 counter at 1700000000`, ""},
+		{"a part of the value is not it", text(metricsPage), PageConfig{Format: Prometheus, Metric: `http_requests_total{code=~"20|04"}`}, "", "no series matches"},
+		{"time in the line", text(metricsPage), PageConfig{Format: Prometheus, Metric: `http_requests_total{code="204"}`}, `code="204",host="web"=20 counter at 1700000000`, ""},
 		{"not equal", text(metricsPage), PageConfig{Format: Prometheus, Metric: `http_requests_total{code!~"2..",absent!="x"}`}, `code="500",host="web"=3 counter`, ""},
 		{"quotes", text(metricsPage), PageConfig{Format: Prometheus, Metric: `http_requests_total{host="a\"b"}`}, `code="200",host="a\"b"=1000 counter`, ""},
 		{"scale", text(metricsPage), PageConfig{Format: Prometheus, Metric: "connections", Scale: 8}, "=336 gauge", ""},
@@ -107,6 +109,9 @@ func TestPages(t *testing.T) {
 			var got []string
 			for _, p := range r {
 				got = append(got, fmt.Sprintf("%s=%v %v", p.Name, p.Value, p.Kind))
+				if !p.At.IsZero() {
+					got[len(got)-1] += fmt.Sprint(" at ", p.At.Unix())
+				}
 			}
 			if g := strings.Join(got, "; "); g != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s by %s: %s, %v; want %s, %q", c.name, address, g, err, c.want, c.err)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -103,7 +104,11 @@ func (c PageConfig) prometheus() (func(io.Reader) (Reading, error), error) {
 		var out Reading
 		for _, m := range series {
 			if matchAll(matchers, m) {
-				out = append(out, Point{Name: labels(m), Unit: c.Unit, Kind: kind, Value: m.GetUntyped().GetValue() * scale})
+				p := Point{Name: labels(m), Unit: c.Unit, Kind: kind, Value: m.GetUntyped().GetValue() * scale}
+				if m.TimestampMs != nil {
+					p.At = time.UnixMilli(m.GetTimestampMs())
+				}
+				out = append(out, p)
 			}
 		}
 		if len(out) == 0 {

@@ -248,6 +248,53 @@ func TestRunnerRate(t *testing.T) {
 	})
 }
 
+// What a source itself has measured long ago is old, however fresh its page;
+// one whose clock is ahead is believed for now.
+func TestOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		frozen := time.Now()
+		says := func(at func() time.Time) *fake {
+			return &fake{answer: func(context.Context) (Reading, error) {
+				x := at().Sub(frozen).Seconds()
+				return Reading{{Unit: Requests, Kind: Counter, Value: 10 * x, At: at()}, {Unit: Connections, Value: 7, At: at()}}, nil
+			}}
+		}
+		units := []Unit{Requests, Connections}
+		b := newBench(t,
+			Source{Name: "frozen", Units: units, Sampler: says(func() time.Time { return frozen })},
+			Source{Name: "late", Units: units, Sampler: says(func() time.Time { return time.Now().Add(-5 * time.Second).Truncate(10 * time.Second) })},
+			Source{Name: "ahead", Units: units, Sampler: says(func() time.Time { return time.Now().Add(time.Hour) })},
+			Source{Name: "half", Units: units, Sampler: &fake{answer: func(context.Context) (Reading, error) {
+				return Reading{
+					{Name: "a", Unit: Requests, Kind: Counter, Value: 10 * time.Since(frozen).Seconds()},
+					{Name: "b", Unit: Requests, Kind: Counter, Value: 10, At: frozen}, {Unit: Connections, Value: 7},
+				}, nil
+			}}},
+		)
+		want := func(s string) {
+			t.Helper()
+			var got []string
+			for _, s := range b.Snapshot().Sources {
+				for _, u := range units {
+					word := "?"
+					if v := s.Load[u]; v.Known {
+						word = fmt.Sprintf("%.3g", v.Value)
+					}
+					got = append(got, word)
+				}
+			}
+			if g := strings.Join(got, " "); g != s {
+				t.Errorf("got %s, want %s", g, s)
+			}
+		}
+		b.after(10 * time.Second)
+		want("? 7 ? 7 10 7 10 7")
+		b.after(20 * time.Second)
+		want("? ? 10 7 10 7 ? 7")
+		b.stop()
+	})
+}
+
 // A part of a source that is gone does not count, one that is new counts from
 // its first rate on, and one that lies makes the sum unknown.
 func TestPartsOfSource(t *testing.T) {

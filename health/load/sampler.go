@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 )
 
 // Sampler takes samples of one source. The Runner calls it from one goroutine,
@@ -40,6 +41,9 @@ type Point struct {
 	Unit  Unit
 	Kind  Kind
 	Value float64 // in the unit; of a counter the integral of it (bits, requests)
+	// At is when it was measured by the source's own word; zero: now. What is
+	// not measured again becomes too old, however often it is asked for.
+	At time.Time
 	// Epoch tells apart counters that began anew (the device was made again,
 	// the server restarted); with another one no rate is made across.
 	Epoch uint64

@@ -8,6 +8,7 @@ import (
 
 // series makes one smoothed value of the points of one name.
 type series struct {
+	since time.Time // of its first point
 	limit float64
 	avg   Average
 	stale time.Duration // age at which a value is no longer known
@@ -42,7 +43,6 @@ func (s *series) add(p Point, at time.Time) error {
 		x, kind = rate, Mean
 	}
 	if err := plausible(p.Unit, x, s.limit); err != nil {
-		s.at = time.Time{}
 		return err
 	}
 	if p.Unit.share() {

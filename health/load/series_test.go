@@ -41,6 +41,12 @@ func TestCounter(t *testing.T) {
 		{"began anew near the end", 1e10, wrap, []reading{ // 2 Gbit/s would be possible, 20 are not
 			{0, wrap - 21e9, 0, unknown, ""}, {1, wrap - 20e9, 0, 1e9, ""}, {2, 1e9, 0, 1e9, ""}, {3, 3e9, 0, 2e9, ""},
 		}},
+		{"began anew in the last quarter", 1e9, wrap, []reading{ // 9.4 Gbit/s are not possible
+			{0, wrap - 5.5e9, 0, unknown, ""}, {1, wrap - 5e9, 0, 5e8, ""}, {2, 4.4e9, 0, 5e8, ""}, {3, 5e9, 0, 6e8, ""},
+		}},
+		{"began anew in the middle of a fast link", 1e11, wrap, []reading{
+			{0, wrap/2 - 1e9, 0, unknown, ""}, {1, wrap / 2, 0, 1e9, ""}, {2, 1e9, 0, 1e9, ""}, {3, 3e9, 0, 2e9, ""},
+		}},
 		{"began anew in the middle", 1e10, wrap, []reading{
 			{0, wrap/2 - 1e9, 0, unknown, ""}, {1, wrap / 2, 0, 1e9, ""}, {2, 0, 0, 1e9, ""}, {3, 2e9, 0, 2e9, ""},
 		}},
@@ -57,7 +63,7 @@ func TestCounter(t *testing.T) {
 			{8, 1e17, 0, 100, "beyond reason"}, {9, 900, 0, 100, ""}, {10, 1050, 0, 150, ""},
 		}},
 		{"more than the link can", 1e9, 0, []reading{
-			{0, 0, 0, unknown, ""}, {1, 1e9, 0, 1e9, ""}, {2, 6e9, 0, 1e9, "more than 4 times"}, {3, 7e9, 0, 1e9, ""}, {4, 7.5e9, 0, 5e8, ""},
+			{0, 0, 0, unknown, ""}, {1, 1e9, 0, 1e9, ""}, {2, 6e9, 0, 1e9, "more than 4 times"}, {3, 6.7e9, 0, 7e8, ""}, {4, 7.2e9, 0, 5e8, ""},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -206,10 +206,14 @@ func (t *task) take(r Reading, whole bool, now time.Time) error {
 		seen[k] = true
 		s := t.series[k]
 		if s == nil {
-			s = &series{avg: Average{Constant: t.Average}, stale: t.Stale, gap: t.Interval / 4}
+			s = &series{since: now, avg: Average{Constant: t.Average}, stale: t.Stale, gap: t.Interval / 4}
 			t.series[k] = s
 		}
-		if s.err = s.add(p, now); s.err != nil {
+		when := now
+		if !p.At.IsZero() && p.At.Before(now) {
+			when = p.At
+		}
+		if s.err = s.add(p, when); s.err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", cmp.Or(p.Name, t.Name), s.err))
 		}
 	}
@@ -263,7 +267,7 @@ func (t *task) state(now time.Time) SourceState {
 		s := t.series[k]
 		v := s.value(now)
 		st.Points = append(st.Points, PointState{Name: k.name, Unit: k.unit, Value: v, Limit: s.limit})
-		if v.At.IsZero() && s.err == nil {
+		if v.At.IsZero() && s.err == nil && now.Sub(s.since) <= t.Stale {
 			continue // it has appeared just now: counts from its first rate on
 		}
 		l := &st.Load[k.unit]
