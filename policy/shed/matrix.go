@@ -64,7 +64,7 @@ type Split map[policy.POPID]Estimate
 
 // Model are the constants of learning. The defaults were fitted to public
 // measurements of one testbed (six sites, 78 configurations): another level
-// of the same site sends 0.1 of what it moves elsewhere (Level), and shares
+// of the same site sends up to 0.07 of what it moves elsewhere (Level), and shares
 // drift by about 2 points of total traffic between two measurements (Drift).
 type Model struct {
 	// Level is the variance, per part·(1-part), between the splits of two
@@ -88,7 +88,7 @@ type Model struct {
 
 // DefaultModel returns the fitted constants.
 func DefaultModel() Model {
-	return Model{Level: 0.05, Drift: 0.02, Age: 0.002, Weak: 2, Hinted: 8, Measured: 30, Leave: 0.7, LeaveSD: 0.25}
+	return Model{Level: 0.02, Drift: 0.02, Age: 0.002, Weak: 2, Hinted: 8, Measured: 30, Leave: 0.7, LeaveSD: 0.25}
 }
 
 // NewMatrix returns a matrix that knows the POPs' shares of demand and the
