@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/vishvananda/netlink"
 
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/lab/serve"
@@ -28,11 +30,24 @@ func TestMain(m *testing.M) {
 	netlab.Main(cleaned{m}, append(serve.Tools(), seeing())...)
 }
 
+// loopback brings up what an ordinary user's own network namespace has down.
+func loopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil || lo.Attrs().Flags&net.FlagUp != 0 {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
+}
+
 // cleaned ends the browser after the tests.
 type cleaned struct{ m *testing.M }
 
 func (c cleaned) Run() int {
 	defer theBrowser.end()
+	if err := loopback(); err != nil {
+		fmt.Fprintln(os.Stderr, "loopback:", err)
+		return 1
+	}
 	return c.m.Run()
 }
 

@@ -67,9 +67,11 @@ const observe = `{
 	window.observer.observe(document.getElementById("slices"), { subtree: true, childList: true, attributes: true, characterData: true });
 }`
 
-// lookOn tells of one withdraw.
+// lookOn tells of one withdraw, once both POPs announce all and know it of one
+// another.
 func lookOn(ctx context.Context, out io.Writer) error {
-	ready := `Boolean(document.querySelector("#feed.good") && ` + own + `.length && ` + own + `.every((e) => e.dataset.action === "announce" && e.classList.contains("good")))`
+	const ready = `Boolean(document.querySelector("#feed.good") && document.querySelector("#verdict.good") && ` + own + `.length === 2 &&
+		[...document.querySelectorAll("#slices td.stance")].every((e) => e.dataset.action === "announce" && e.classList.contains("good")))`
 	if err := poll(ctx, ready); err != nil {
 		return fmt.Errorf("until all is announced: %w", err)
 	}
