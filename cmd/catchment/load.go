@@ -38,6 +38,32 @@ func writeLoad(w io.Writer, now time.Time, all []api.LoadStatus, sources []api.L
 	t.write(w)
 }
 
+// writeHosts prints what each host of the POP carries, and how much that is of
+// what it can.
+func writeHosts(w io.Writer, hosts []api.HostLoad) {
+	t := newTable("HOST", "IN", "OUT", "REQUESTS", "CONNECTIONS", "CPU")
+	for _, h := range hosts {
+		cells := []string{h.Host}
+		for _, unit := range []string{"in", "out", "requests", "connections", "cpu"} {
+			cell := "" // not measured
+			if i := slices.IndexFunc(h.Load, func(l api.LoadStatus) bool { return l.Unit == unit }); i >= 0 {
+				l := h.Load[i]
+				switch {
+				case l.Value == nil:
+					cell = "unknown"
+				case l.Capacity > 0:
+					cell = quantity(unit, *l.Value) + ", " + percent(*l.Value/l.Capacity)
+				default:
+					cell = quantity(unit, *l.Value)
+				}
+			}
+			cells = append(cells, cell)
+		}
+		t.row(cells...)
+	}
+	t.write(w)
+}
+
 // trouble is what is wrong with the sources of a unit.
 func trouble(unit string, sources []api.LoadSource) string {
 	var words []string

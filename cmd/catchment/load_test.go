@@ -24,6 +24,22 @@ func TestQuantity(t *testing.T) {
 	}
 }
 
+func TestWriteHosts(t *testing.T) {
+	rate, cpu := 4.2e9, 0.25
+	var out strings.Builder
+	writeHosts(&out, []api.HostLoad{
+		{Host: "cache1", Load: []api.LoadStatus{{Unit: "out", Value: &rate, Capacity: 5e9}, {Unit: "requests"}, {Unit: "pressure-io", Value: &cpu}}},
+		{Host: "local", Load: []api.LoadStatus{{Unit: "cpu", Value: &cpu}}},
+	})
+	want := `HOST    IN  OUT               REQUESTS  CONNECTIONS  CPU
+cache1  -   4.2 Gbit/s, 84 %  unknown   -            -
+local   -   -                 -         -            25 %
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestWriteLoad(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	rate, cpu := 4.2e9, 0.25

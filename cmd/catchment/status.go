@@ -53,6 +53,10 @@ func writeStatus(w io.Writer, st api.Status) {
 	if st.Load != nil {
 		fmt.Fprintln(w)
 		writeLoad(w, st.Now, st.Load.POP, st.Load.Sources)
+		if len(st.Load.Hosts) > 1 {
+			fmt.Fprintln(w)
+			writeHosts(w, st.Load.Hosts)
+		}
 	}
 	fmt.Fprintln(w)
 	writeNeighbors(w, st)
