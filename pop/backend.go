@@ -218,30 +218,36 @@ func (c *Controller) Claims(ctx context.Context) ([]fleet.Claim, error) {
 	return claims, err
 }
 
-// Journal gives the entries that match, oldest first.
+// Journal gives the entries that match, oldest first. Who follows gets every
+// one that is written from then on, whatever the clock does.
 func (c *Controller) Journal(ctx context.Context, f api.JournalFilter, yield func(api.JournalEntry) error) error {
 	filter := journal.Filter{Service: f.Service, Slice: f.Slice, Since: f.Since, Limit: f.Limit}
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
-	var last uint64
-	entries, err := c.opt.Journal.Read(filter)
-	if err != nil {
-		return err
-	}
 	for {
+		seen := filter.After
+		for _, e := range c.opt.Journal.Recent(journal.Filter{Limit: 1}) {
+			seen = max(seen, e.Seq)
+		}
+		entries, err := c.opt.Journal.Read(filter)
+		if err != nil {
+			return err
+		}
 		for _, e := range entries {
-			if e.Seq <= last {
+			if e.Seq <= filter.After {
 				continue
 			}
 			if err := yield(journalEntry(e)); err != nil {
 				return err
 			}
-			last, filter.Since = e.Seq, e.Time
+			seen = max(seen, e.Seq)
 		}
 		if !f.Follow {
 			return nil
 		}
-		filter.Limit = 0
+		if filter.Limit = 0; seen > 0 { // otherwise nothing has been written in this life
+			filter = journal.Filter{Service: f.Service, Slice: f.Slice, After: seen}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -249,7 +255,6 @@ func (c *Controller) Journal(ctx context.Context, f api.JournalFilter, yield fun
 			return nil
 		case <-ticker.C:
 		}
-		entries = c.opt.Journal.Recent(filter)
 	}
 }
 

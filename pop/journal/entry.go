@@ -100,7 +100,8 @@ type Filter struct {
 	Slice   policy.SliceID // entries of the slice, and those of its Service that name no slice
 	Kind    Kind
 	Since   time.Time
-	Limit   int // the newest so many; 0: all
+	After   uint64 // only entries with a greater number
+	Limit   int    // the newest so many; 0: all
 }
 
 func (f *Filter) match(e *Entry) bool {
@@ -108,7 +109,7 @@ func (f *Filter) match(e *Entry) bool {
 	return (f.Service == "" || e.Service == f.Service) &&
 		(f.Slice == none || e.Slice == f.Slice || e.Slice == none && f.Service != "" && e.Service == f.Service) &&
 		(f.Kind == "" || e.Kind == f.Kind) &&
-		(f.Since.IsZero() || !e.Time.Before(f.Since))
+		(f.Since.IsZero() || !e.Time.Before(f.Since)) && e.Seq > f.After
 }
 
 // last keeps the newest entries up to the limit.

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -257,27 +258,60 @@ func (j *Journal) Recent(f Filter) []Entry {
 	defer j.mu.Unlock()
 	var out []Entry
 	for i := range j.ring {
-		if e := &j.ring[(j.start+i)%len(j.ring)]; f.match(e) {
+		e := &j.ring[(j.start+len(j.ring)-1-i)%len(j.ring)]
+		if e.Seq <= f.After || f.Limit > 0 && len(out) == f.Limit {
+			break
+		}
+		if f.match(e) {
 			out = append(out, *e)
 		}
 	}
-	return f.last(out)
+	slices.Reverse(out)
+	return out
 }
 
-// Read returns what matches, oldest first, from the files and, where the disk
-// is behind, from memory.
+// Read returns what matches, oldest first: from memory where that is sure to
+// have all of it, otherwise from the files and, where the disk is behind, from
+// memory.
 func (j *Journal) Read(f Filter) ([]Entry, error) {
+	recent, whole := j.memory(f)
+	if whole {
+		return f.last(recent), nil
+	}
 	out, err := ReadDir(j.opt.Dir, f)
-	recent := j.Recent(Filter{Service: f.Service, Slice: f.Slice, Kind: f.Kind, Since: f.Since})
 	have := make(map[uint64]bool, len(out))
 	for i := range out {
 		have[out[i].Seq] = true
 	}
 	for _, e := range recent {
-		if !have[e.Seq] && (len(out) == 0 || f.Limit == 0 || e.Seq > out[0].Seq) {
+		if !have[e.Seq] {
 			out = append(out, e)
 		}
 	}
 	sortBySeq(out)
 	return f.last(out), err
+}
+
+// memory returns what matches of the newest entries and of those that wait for
+// the disk, and whether no older one can match.
+func (j *Journal) memory(f Filter) (out []Entry, whole bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	oldest := j.seq + 1 // of the newest entries, which have no gaps
+	if len(j.ring) > 0 {
+		e := &j.ring[j.start]
+		oldest = e.Seq
+		whole = !f.Since.IsZero() && e.Time.Before(f.Since)
+	}
+	for i := range j.queue {
+		if e := &j.queue[i]; e.Seq < oldest && f.match(e) {
+			out = append(out, *e)
+		}
+	}
+	for i := range j.ring {
+		if e := &j.ring[(j.start+i)%len(j.ring)]; f.match(e) {
+			out = append(out, *e)
+		}
+	}
+	return out, whole || oldest <= f.After+1
 }

@@ -142,6 +142,11 @@ func TestRotation(t *testing.T) {
 	if err != nil || numbers(across) != numbers(all[1:]) {
 		t.Errorf("limit across files: %s, %v", numbers(across), err)
 	}
+	for i, e := range all {
+		if after, err := ReadDir(dir, Filter{After: e.Seq}); err != nil || numbers(after) != numbers(all[i+1:]) {
+			t.Errorf("after %d: %s, %v", e.Seq, numbers(after), err)
+		}
+	}
 }
 
 func TestRecentIsARing(t *testing.T) {
@@ -155,6 +160,11 @@ func TestRecentIsARing(t *testing.T) {
 	}
 	if got := numbers(j.Recent(Filter{Limit: 1})); got != "8" {
 		t.Error(got)
+	}
+	for after, want := range map[uint64]string{2: "6 7 8", 6: "7 8", 8: "", 9: ""} {
+		if got := numbers(j.Recent(Filter{After: after})); got != want {
+			t.Errorf("after %d: %s", after, got)
+		}
 	}
 }
 

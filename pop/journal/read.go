@@ -26,7 +26,10 @@ func ReadDir(dir string, f Filter) ([]Entry, error) {
 	}
 	var newest [][]Entry // one a file, newest first
 	count := 0
-	for _, name := range slices.Backward(files) {
+	for i, name := range slices.Backward(files) {
+		if i+1 < len(files) && files[i+1].first <= f.After+1 {
+			break // all of it, and of those before, is older
+		}
 		entries, err := readFile(filepath.Join(dir, name.name), f)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err

@@ -49,3 +49,32 @@ func TestOtherLinesAreNotDecoded(t *testing.T) {
 		}
 	}
 }
+
+// TestReadSparesTheDisk: what is surely in memory is not looked for in the
+// files, which may hold half a gigabyte: a watcher asks for what comes next.
+func TestReadSparesTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	with(t, Options{Dir: dir}, func(j *Journal) {
+		for n := range 8 {
+			j.Append(entry(n))
+		}
+	})
+	j := with(t, Options{Dir: dir, Recent: 4}, func(j *Journal) {
+		for n := range 8 {
+			j.Append(entry(n))
+		}
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for want, f := range map[string]Filter{"13 14 15 16": {After: 12}, "15 16": {After: 12, Limit: 2}, "": {Since: time.Now().Add(time.Hour)}} {
+		if got, err := j.Read(f); err != nil || numbers(got) != want {
+			t.Errorf("%+v: %s, %v", f, numbers(got), err)
+		}
+	}
+	for _, f := range []Filter{{}, {After: 11}, {Since: time.Unix(0, 0)}} {
+		if _, err := j.Read(f); err == nil {
+			t.Errorf("%+v: not looked for on the disk", f)
+		}
+	}
+}
