@@ -35,8 +35,8 @@ func newFleet(cfg Config, v *View, now time.Time) (*fleet, error) {
 	}
 	for i := range v.POPs {
 		p := &v.POPs[i]
-		if _, twice := f.index[p.ID]; twice || p.Capacity <= 0 {
-			return nil, fmt.Errorf("shed: POP %s: named twice or without a capacity", p.ID)
+		if _, twice := f.index[p.ID]; twice {
+			return nil, fmt.Errorf("shed: POP %s is in the view twice", p.ID)
 		}
 		f.index[p.ID] = i
 		if p.ID == v.Me {

@@ -185,3 +185,34 @@ func TestForecast(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
+
+// TestFleet: POPs come and go; what was learned of the others stays.
+func TestFleet(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	m, err := NewMatrix(DefaultModel(), shares, 3).Observe(event(r, 1, 0.8, 0.001))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = m.Played(map[policy.POPID]Level{"D": 1}, map[policy.POPID]float64{"B": 1, "D": 1}, map[policy.POPID]float64{"D": 2}, t0)
+	got := m.Fleet(map[policy.POPID]float64{"A": 0.4, "B": 0.3, "C": 0.2, "E": 0.1}, 3)
+	k := got.Lookup("A", 1, t0)
+	sum := 0.0
+	for _, p := range k.To {
+		sum += p.Mean
+		if p.POP == "D" {
+			t.Error("D has left and still gets load")
+		}
+		if p.POP == "C" && p.Mean < 0.4 {
+			t.Errorf("C gets %.2f, 0.56 was learned", p.Mean)
+		}
+	}
+	if k.Events != 1 || math.Abs(sum-k.Leave.Mean) > 1e-9 || len(k.To) != 3 {
+		t.Errorf("%+v", k)
+	}
+	if e := got.Lookup("E", 1, t0); len(e.To) != 3 || e.Events != 0 {
+		t.Errorf("the new one: %+v", e)
+	}
+	if len(got.Plays) != 0 || len(m.Fleet(shares, 3).Plays) != 1 {
+		t.Error("plays of POPs that left stay, or others go")
+	}
+}

@@ -118,6 +118,51 @@ func NewMatrix(m Model, share map[policy.POPID]float64, levels int) *Matrix {
 	return out
 }
 
+// Fleet returns the matrix for the POPs given, by their shares of demand: what
+// was learned of those that stay is kept, those that left are forgotten, and
+// a new one gets from each other what it would by size until it is observed.
+func (m *Matrix) Fleet(share map[policy.POPID]float64, levels int) *Matrix {
+	out := NewMatrix(m.Model, share, levels)
+	for p, row := range out.Rows {
+		old := m.Rows[p]
+		if old == nil {
+			continue
+		}
+		for l := 1; l < levels && l < len(old.Levels); l++ {
+			row.Levels[l] = Response{Leave: old.Levels[l].Leave, Split: joined(old.Levels[l].Split, row.Split)}
+		}
+		row.Split = joined(old.Split, row.Split)
+	}
+	for _, y := range m.Plays {
+		known := true
+		for p := range y.Gain {
+			known = known && out.Rows[p] != nil
+		}
+		for p := range y.Leave {
+			known = known && out.Rows[p] != nil
+		}
+		if known {
+			out.Plays = append(out.Plays, y)
+		}
+	}
+	return out
+}
+
+// joined is a learned split for the POPs of a fleet; nil stays nil.
+func joined(learned, size Split) Split {
+	if len(learned) == 0 {
+		return nil
+	}
+	out := Split{}
+	for q, e := range size {
+		if l, ok := learned[q]; ok {
+			e = l
+		}
+		out[q] = e
+	}
+	return normal(out)
+}
+
 // prior is a part known as well as from that many events.
 func prior(part, events float64) Estimate {
 	return Estimate{Mean: part, Var: spread(part) / (events + 1)}

@@ -43,10 +43,10 @@ func (r *Reservation) pending(sample, now time.Time, settle time.Duration) bool 
 }
 
 // High returns the upper bound of a POP's own load now: its last sample,
-// grown for its age. Without a usable sample ok is false.
+// grown for its age. Without a usable sample or a capacity ok is false.
 func (c Config) High(p *POP, now time.Time) (high float64, ok bool) {
 	age := now.Sub(p.At)
-	if p.At.IsZero() || age > c.Stale {
+	if p.At.IsZero() || age > c.Stale || p.Capacity <= 0 {
 		return 0, false
 	}
 	return p.Total() + c.Z*c.sd(p, now), true

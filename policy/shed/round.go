@@ -31,12 +31,12 @@ func Round(cfg Config, v *View, now time.Time) (Decision, error) {
 func (f *fleet) decide() Decision {
 	v, cfg := f.v, f.cfg
 	_, load, _, over := f.loads(f.me)
-	used := load / v.POPs[f.me].Capacity
+	used := load / max(v.POPs[f.me].Capacity, 1e-300)
 	switch {
 	case v.Isolated:
 		return Decision{Code: Alone, Detail: "the control core is out of reach: load moves nothing"}
 	case !f.fresh[f.me]:
-		return Decision{Code: Blind, Detail: "our own load is not known"}
+		return Decision{Code: Blind, Detail: "our own load or capacity is not known"}
 	case f.since(v.Changed) < cfg.Settle:
 		return Decision{Code: Settling, Detail: fmt.Sprintf("the last change is %v old", f.since(v.Changed).Round(time.Second))}
 	case v.Surprised:

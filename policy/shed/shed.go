@@ -136,7 +136,7 @@ const (
 // POP is a POP as last heard.
 type POP struct {
 	ID       policy.POPID `json:"pop"`
-	Capacity float64      `json:"capacity"` // load units
+	Capacity float64      `json:"capacity"` // load units; 0: not known, it gets nothing
 	// Load is what it carried, by slice, at the time At (by our own clock,
 	// the age that it stated subtracted). Zero At: never heard.
 	Load map[policy.SliceID]float64 `json:"load"`
@@ -197,7 +197,7 @@ const (
 	NoRoom    Code = "no-room"      // overloaded, and nobody can safely take more: absorbed
 	Absorbing Code = "absorbing"    // overloaded, and configured to keep it
 	Stopped   Code = "surprised"    // the last forecast was wrong
-	Blind     Code = "stale"        // our own load is not known
+	Blind     Code = "stale"        // our own load or capacity is not known
 	Alone     Code = "isolated"     // the core is out of reach
 	Waiting   Code = "not-returned" // could take back, but not below the return limit
 )

@@ -81,6 +81,8 @@ func TestRound(t *testing.T) {
 		"below its trigger":        {func(v *View, _ *Config) { v.pop("A").Capacity = 106 }, Fine, 0},
 		"another is overloaded":    {func(v *View, _ *Config) { v.Me = "B" }, Fine, 0},
 		"core out of reach":        {func(v *View, _ *Config) { v.Isolated = true }, Alone, 0},
+		"own capacity unknown":     {func(v *View, _ *Config) { v.pop("A").Capacity = 0 }, Blind, 0},
+		"others' unknown":          {func(v *View, _ *Config) { full(v, 0) }, NoRoom, 0},
 		"own load too old":         {func(v *View, _ *Config) { v.pop("A").At = t0.Add(-time.Hour) }, Blind, 0},
 		"last change is fresh":     {func(v *View, _ *Config) { v.Changed = t0 }, Settling, 0},
 		"took back a minute ago":   {func(v *View, _ *Config) { v.Returned = t0.Add(-2 * time.Minute); v.pop("A").Capacity = 104 }, Turning, 0},
