@@ -9,5 +9,5 @@ func (d *parts) page() (task, error) {
 	if c.Listen == "" {
 		return nil, nil
 	}
-	return web.New(web.Options{Listen: c.Listen, Optional: c.Default, Change: c.Change, API: d.server.PageHandler(c.Change), Logger: d.log})
+	return web.New(web.Options{Listen: c.Listen, Optional: c.Default, API: d.server.PageHandler(c.Change), Logger: d.log})
 }

@@ -33,6 +33,7 @@ func pairs() []pair {
 		pairOf[Status](&catchmentv1.Status{}), pairOf[Explanation](&catchmentv1.Explanation{}),
 		pairOf[JournalEntry](&catchmentv1.JournalEntry{}), pairOf[Event](&catchmentv1.Event{}),
 		pairOf[Change](&catchmentv1.Change{}), pairOf[Result](&catchmentv1.Result{}), pairOf[Reloaded](&catchmentv1.Reloaded{}),
+		pairOf[Rights](&catchmentv1.RightsResponse{}),
 		pairOf[PlanRequest](&catchmentv1.PlanRequest{}), pairOf[Plan](&catchmentv1.Plan{}),
 	}
 }

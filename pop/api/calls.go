@@ -34,6 +34,14 @@ func (s *Server) MayChange(ctx context.Context, call string) error {
 // Caller is who makes the call of this context, as the `by` of an intent.
 func Caller(ctx context.Context) string { return callerOf(ctx).String() }
 
+// Rights are what the caller may do. Reading takes no more than to connect.
+type Rights struct {
+	By     string `json:"by"`     // who the caller is, as the `by` of an intent
+	Change bool   `json:"change"` // may change things
+}
+
+func rightsOf(ctx context.Context) Rights { return Rights{By: Caller(ctx), Change: Trusted(ctx)} }
+
 // Trusted reports whether who makes the call of this context may change things.
 func Trusted(ctx context.Context) bool { return callerOf(ctx).mayChange() == nil }
 

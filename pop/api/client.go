@@ -68,6 +68,11 @@ func newClient(where, base, network, address string, t *tls.Config) *Client {
 // Close drops the connection.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Rights asks what we may do.
+func (c *Client) Rights(ctx context.Context) (Rights, error) {
+	return get[Rights](ctx, c, "rights")
+}
+
 // Status asks how the POP is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "status")

@@ -11,6 +11,7 @@
 //
 // # Calls
 //
+//	GET  /v1/rights            Rights of the caller
 //	GET  /v1/status            Status
 //	GET  /v1/services          []ServiceStatus
 //	GET  /v1/slices            []SliceStatus, of all services

@@ -47,6 +47,10 @@ func answer[T any, M message[T]](v any, err error) (M, error) {
 	return m, statusOf(err)
 }
 
+func (v service) Rights(ctx context.Context, _ *catchmentv1.RightsRequest) (*catchmentv1.RightsResponse, error) {
+	return answer[catchmentv1.RightsResponse](rightsOf(ctx), nil)
+}
+
 func (v service) Status(ctx context.Context, _ *catchmentv1.StatusRequest) (*catchmentv1.Status, error) {
 	return answer[catchmentv1.Status](v.s.opt.Backend.Status(ctx))
 }

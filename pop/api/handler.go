@@ -35,6 +35,7 @@ func (s *Server) PageHandler(change bool) http.Handler {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, f := range map[string]call{
+		"GET /v1/rights":             s.rights,
 		"GET /v1/status":             s.status,
 		"GET /v1/services":           s.services,
 		"GET /v1/slices":             s.slices,
@@ -78,6 +79,8 @@ func (s *Server) handleChange(mux *http.ServeMux, verb string, f call) {
 		reply(w, r, f)
 	})
 }
+
+func (s *Server) rights(r *http.Request) (any, error) { return rightsOf(r.Context()), nil }
 
 func (s *Server) status(r *http.Request) (any, error) {
 	st, err := s.opt.Backend.Status(r.Context())

@@ -168,6 +168,13 @@ func TestRemoteRights(t *testing.T) {
 		if reads := err == nil && st.GetPop() == "LON"; reads != tc.reads {
 			t.Errorf("%s: status over gRPC: %v", tc.name, err)
 		}
+		mine, err := c.Rights(t.Context(), &catchmentv1.RightsRequest{})
+		if tc.reads && (err != nil || mine.GetChange() != tc.change || !strings.HasPrefix(mine.GetBy(), "certificate ")) {
+			t.Errorf("%s: rights over gRPC: %v, %v", tc.name, mine, err)
+		}
+		if code, text, err := r.do(tc.client, "GET", "/v1/rights", ""); tc.reads && (err != nil || code != 200 || strings.Contains(text, `"change":true`) != tc.change) {
+			t.Errorf("%s: rights over HTTPS: %d %s %v", tc.name, code, text, err)
+		}
 		_, err = c.Drain(t.Context(), &catchmentv1.Change{Service: "web"})
 		if changes := err == nil; changes != tc.change || tc.reads && !tc.change && status.Code(err) != codes.PermissionDenied {
 			t.Errorf("%s: drain over gRPC: %v", tc.name, err)

@@ -267,7 +267,7 @@ func start(t *testing.T, b api.Backend, addr string, change bool) *daemon {
 		addr = "127.0.0.1:0"
 	}
 	d := &daemon{t: t, api: control.PageHandler(change)}
-	s, err := New(Options{Listen: addr, Change: change, API: d, Logger: quiet})
+	s, err := New(Options{Listen: addr, API: d, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

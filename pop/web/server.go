@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +18,6 @@ type Options struct {
 	// Optional: a port that cannot be had is a warning, and there is no page.
 	// It is for an address that nobody asked for.
 	Optional bool
-	// Change tells the page that it may offer changes. Whether they are
-	// allowed is for API to say.
-	Change bool
 	API    http.Handler // answers what is under /v1/
 	Logger *slog.Logger
 }
@@ -68,7 +64,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.addr = l.Addr()
 	close(s.ready)
-	s.opt.Logger.Info("page", "url", "http://"+l.Addr().String()+"/", "change", s.opt.Change)
+	s.opt.Logger.Info("page", "url", "http://"+l.Addr().String()+"/")
 	return s.serve(ctx, l)
 }
 
@@ -108,10 +104,6 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", s.opt.API)
 	mux.Handle("/", Assets())
-	mux.HandleFunc("GET /rights", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(Rights{Change: s.opt.Change})
-	})
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		headers(w.Header())
@@ -121,12 +113,6 @@ func (s *Server) Handler() http.Handler {
 		}
 		origin.Handler(mux).ServeHTTP(w, r)
 	})
-}
-
-// Rights are what the page may do, at GET /rights. Where there is no such
-// call, the page offers what it can and shows what the API answers.
-type Rights struct {
-	Change bool `json:"change"`
 }
 
 // local reports whether a Host header can only be ours: a name might be one

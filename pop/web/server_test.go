@@ -18,7 +18,7 @@ func TestHeaders(t *testing.T) {
 	d := start(t, atNight(), "", false)
 	for path, kind := range map[string]string{
 		"/": "text/html; charset=utf-8", "/main.js": "text/javascript; charset=utf-8", "/style.css": "text/css; charset=utf-8",
-		"/icon.svg": "image/svg+xml", "/land.json": "application/json", "/rights": "application/json", "/v1/status": "application/json",
+		"/icon.svg": "image/svg+xml", "/land.json": "application/json", "/v1/rights": "application/json", "/v1/status": "application/json",
 	} {
 		res := d.get(path, nil)
 		if res.StatusCode != 200 || res.Header.Get("Content-Type") != kind {
@@ -82,7 +82,7 @@ func TestHosts(t *testing.T) {
 		"127.0.0.1": 200, "127.0.0.1:9797": 200, "localhost": 200, "LOCALHOST:8080": 200, "[::1]:9797": 200, "[::1]": 200, "192.0.2.1:80": 200,
 		"evil.example": 421, "localhost.evil.example:9797": 421, "127.0.0.1.evil.example": 421, "": 400,
 	} {
-		for _, path := range []string{"/", "/v1/status", "/rights"} {
+		for _, path := range []string{"/", "/v1/status", "/v1/rights"} {
 			res := d.get(path, func(r *http.Request) { r.Host = host })
 			if host == "" {
 				continue // the client would fill it in
@@ -130,8 +130,8 @@ func TestRights(t *testing.T) {
 				t.Errorf("%s, %d intents: %s", res.Status, len(b.Intents), said)
 			}
 			b.Unlock()
-			rights, _ := io.ReadAll(d.get("/rights", nil).Body)
-			if want := `{"change":false}`; strings.Contains(string(rights), want) == c.change {
+			rights, _ := io.ReadAll(d.get("/v1/rights", nil).Body)
+			if want := `"change":false`; strings.Contains(string(rights), want) == c.change {
 				t.Errorf("rights: %s", rights)
 			}
 		})

@@ -40,6 +40,94 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type RightsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RightsRequest) Reset() {
+	*x = RightsRequest{}
+	mi := &file_catchment_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RightsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RightsRequest) ProtoMessage() {}
+
+func (x *RightsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RightsRequest.ProtoReflect.Descriptor instead.
+func (*RightsRequest) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{0}
+}
+
+type RightsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            string                 `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`          // who the caller is
+	Change        bool                   `protobuf:"varint,2,opt,name=change,proto3" json:"change,omitempty"` // may change things
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RightsResponse) Reset() {
+	*x = RightsResponse{}
+	mi := &file_catchment_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RightsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RightsResponse) ProtoMessage() {}
+
+func (x *RightsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RightsResponse.ProtoReflect.Descriptor instead.
+func (*RightsResponse) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RightsResponse) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RightsResponse) GetChange() bool {
+	if x != nil {
+		return x.Change
+	}
+	return false
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -48,7 +136,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_catchment_proto_msgTypes[0]
+	mi := &file_catchment_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -60,7 +148,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[0]
+	mi := &file_catchment_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -73,7 +161,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{0}
+	return file_catchment_proto_rawDescGZIP(), []int{2}
 }
 
 type ServicesRequest struct {
@@ -84,7 +172,7 @@ type ServicesRequest struct {
 
 func (x *ServicesRequest) Reset() {
 	*x = ServicesRequest{}
-	mi := &file_catchment_proto_msgTypes[1]
+	mi := &file_catchment_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -96,7 +184,7 @@ func (x *ServicesRequest) String() string {
 func (*ServicesRequest) ProtoMessage() {}
 
 func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[1]
+	mi := &file_catchment_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -109,7 +197,7 @@ func (x *ServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesRequest.ProtoReflect.Descriptor instead.
 func (*ServicesRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{1}
+	return file_catchment_proto_rawDescGZIP(), []int{3}
 }
 
 type ServicesResponse struct {
@@ -121,7 +209,7 @@ type ServicesResponse struct {
 
 func (x *ServicesResponse) Reset() {
 	*x = ServicesResponse{}
-	mi := &file_catchment_proto_msgTypes[2]
+	mi := &file_catchment_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +221,7 @@ func (x *ServicesResponse) String() string {
 func (*ServicesResponse) ProtoMessage() {}
 
 func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[2]
+	mi := &file_catchment_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +234,7 @@ func (x *ServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicesResponse.ProtoReflect.Descriptor instead.
 func (*ServicesResponse) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{2}
+	return file_catchment_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ServicesResponse) GetServices() []*ServiceStatus {
@@ -164,7 +252,7 @@ type SlicesRequest struct {
 
 func (x *SlicesRequest) Reset() {
 	*x = SlicesRequest{}
-	mi := &file_catchment_proto_msgTypes[3]
+	mi := &file_catchment_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -176,7 +264,7 @@ func (x *SlicesRequest) String() string {
 func (*SlicesRequest) ProtoMessage() {}
 
 func (x *SlicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[3]
+	mi := &file_catchment_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -189,7 +277,7 @@ func (x *SlicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlicesRequest.ProtoReflect.Descriptor instead.
 func (*SlicesRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{3}
+	return file_catchment_proto_rawDescGZIP(), []int{5}
 }
 
 type SlicesResponse struct {
@@ -201,7 +289,7 @@ type SlicesResponse struct {
 
 func (x *SlicesResponse) Reset() {
 	*x = SlicesResponse{}
-	mi := &file_catchment_proto_msgTypes[4]
+	mi := &file_catchment_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +301,7 @@ func (x *SlicesResponse) String() string {
 func (*SlicesResponse) ProtoMessage() {}
 
 func (x *SlicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[4]
+	mi := &file_catchment_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +314,7 @@ func (x *SlicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlicesResponse.ProtoReflect.Descriptor instead.
 func (*SlicesResponse) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{4}
+	return file_catchment_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SlicesResponse) GetSlices() []*SliceStatus {
@@ -245,7 +333,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_catchment_proto_msgTypes[5]
+	mi := &file_catchment_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -257,7 +345,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[5]
+	mi := &file_catchment_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -270,7 +358,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{5}
+	return file_catchment_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExplainRequest) GetSlice() string {
@@ -288,7 +376,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_catchment_proto_msgTypes[6]
+	mi := &file_catchment_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +388,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[6]
+	mi := &file_catchment_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +401,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{6}
+	return file_catchment_proto_rawDescGZIP(), []int{8}
 }
 
 type ReloadRequest struct {
@@ -324,7 +412,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_catchment_proto_msgTypes[7]
+	mi := &file_catchment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +424,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[7]
+	mi := &file_catchment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +437,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{7}
+	return file_catchment_proto_rawDescGZIP(), []int{9}
 }
 
 type JournalRequest struct {
@@ -365,7 +453,7 @@ type JournalRequest struct {
 
 func (x *JournalRequest) Reset() {
 	*x = JournalRequest{}
-	mi := &file_catchment_proto_msgTypes[8]
+	mi := &file_catchment_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +465,7 @@ func (x *JournalRequest) String() string {
 func (*JournalRequest) ProtoMessage() {}
 
 func (x *JournalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[8]
+	mi := &file_catchment_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +478,7 @@ func (x *JournalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalRequest.ProtoReflect.Descriptor instead.
 func (*JournalRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{8}
+	return file_catchment_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JournalRequest) GetService() string {
@@ -445,7 +533,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_catchment_proto_msgTypes[9]
+	mi := &file_catchment_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +545,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[9]
+	mi := &file_catchment_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +558,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{9}
+	return file_catchment_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Change) GetService() string {
@@ -532,7 +620,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_catchment_proto_msgTypes[10]
+	mi := &file_catchment_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +632,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[10]
+	mi := &file_catchment_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +645,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{10}
+	return file_catchment_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Result) GetText() string {
@@ -583,7 +671,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_catchment_proto_msgTypes[11]
+	mi := &file_catchment_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +683,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[11]
+	mi := &file_catchment_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +696,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{11}
+	return file_catchment_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reloaded) GetChanges() []string {
@@ -640,7 +728,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_catchment_proto_msgTypes[12]
+	mi := &file_catchment_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +740,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[12]
+	mi := &file_catchment_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +753,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{12}
+	return file_catchment_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Status) GetPop() string {
@@ -777,7 +865,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_catchment_proto_msgTypes[13]
+	mi := &file_catchment_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +877,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[13]
+	mi := &file_catchment_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +890,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{13}
+	return file_catchment_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Location) GetLatitude() float64 {
@@ -834,7 +922,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_catchment_proto_msgTypes[14]
+	mi := &file_catchment_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +934,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[14]
+	mi := &file_catchment_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +947,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{14}
+	return file_catchment_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ServiceStatus) GetId() string {
@@ -924,7 +1012,7 @@ type LoadStatus struct {
 
 func (x *LoadStatus) Reset() {
 	*x = LoadStatus{}
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1024,7 @@ func (x *LoadStatus) String() string {
 func (*LoadStatus) ProtoMessage() {}
 
 func (x *LoadStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1037,7 @@ func (x *LoadStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadStatus.ProtoReflect.Descriptor instead.
 func (*LoadStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{15}
+	return file_catchment_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoadStatus) GetUnit() string {
@@ -992,7 +1080,7 @@ type LoadReport struct {
 
 func (x *LoadReport) Reset() {
 	*x = LoadReport{}
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1092,7 @@ func (x *LoadReport) String() string {
 func (*LoadReport) ProtoMessage() {}
 
 func (x *LoadReport) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1105,7 @@ func (x *LoadReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadReport.ProtoReflect.Descriptor instead.
 func (*LoadReport) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{16}
+	return file_catchment_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoadReport) GetPop() []*LoadStatus {
@@ -1051,7 +1139,7 @@ type HostLoad struct {
 
 func (x *HostLoad) Reset() {
 	*x = HostLoad{}
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1151,7 @@ func (x *HostLoad) String() string {
 func (*HostLoad) ProtoMessage() {}
 
 func (x *HostLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1164,7 @@ func (x *HostLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLoad.ProtoReflect.Descriptor instead.
 func (*HostLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{17}
+	return file_catchment_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HostLoad) GetHost() string {
@@ -1107,7 +1195,7 @@ type LoadSource struct {
 
 func (x *LoadSource) Reset() {
 	*x = LoadSource{}
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1207,7 @@ func (x *LoadSource) String() string {
 func (*LoadSource) ProtoMessage() {}
 
 func (x *LoadSource) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1220,7 @@ func (x *LoadSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSource.ProtoReflect.Descriptor instead.
 func (*LoadSource) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{18}
+	return file_catchment_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoadSource) GetName() string {
@@ -1195,7 +1283,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1295,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1308,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{19}
+	return file_catchment_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Health) GetVerdict() string {
@@ -1296,7 +1384,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1396,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1409,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{20}
+	return file_catchment_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Failure) GetCheck() string {
@@ -1359,7 +1447,7 @@ type CheckStatus struct {
 
 func (x *CheckStatus) Reset() {
 	*x = CheckStatus{}
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1459,7 @@ func (x *CheckStatus) String() string {
 func (*CheckStatus) ProtoMessage() {}
 
 func (x *CheckStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1472,7 @@ func (x *CheckStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatus.ProtoReflect.Descriptor instead.
 func (*CheckStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{21}
+	return file_catchment_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckStatus) GetId() string {
@@ -1489,7 +1577,7 @@ type Stance struct {
 
 func (x *Stance) Reset() {
 	*x = Stance{}
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1589,7 @@ func (x *Stance) String() string {
 func (*Stance) ProtoMessage() {}
 
 func (x *Stance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1602,7 @@ func (x *Stance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stance.ProtoReflect.Descriptor instead.
 func (*Stance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{22}
+	return file_catchment_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Stance) GetAction() string {
@@ -1543,7 +1631,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1643,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1656,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{23}
+	return file_catchment_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Reason) GetCode() string {
@@ -1615,7 +1703,7 @@ type SliceStatus struct {
 
 func (x *SliceStatus) Reset() {
 	*x = SliceStatus{}
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1715,7 @@ func (x *SliceStatus) String() string {
 func (*SliceStatus) ProtoMessage() {}
 
 func (x *SliceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1728,7 @@ func (x *SliceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SliceStatus.ProtoReflect.Descriptor instead.
 func (*SliceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{24}
+	return file_catchment_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SliceStatus) GetSlice() string {
@@ -1764,7 +1852,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1864,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1877,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{25}
+	return file_catchment_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Attributes) GetMed() uint32 {
@@ -1858,7 +1946,7 @@ type NeighborAttributes struct {
 
 func (x *NeighborAttributes) Reset() {
 	*x = NeighborAttributes{}
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +1958,7 @@ func (x *NeighborAttributes) String() string {
 func (*NeighborAttributes) ProtoMessage() {}
 
 func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +1971,7 @@ func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighborAttributes.ProtoReflect.Descriptor instead.
 func (*NeighborAttributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{26}
+	return file_catchment_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NeighborAttributes) GetNeighbor() string {
@@ -1955,7 +2043,7 @@ type GuardStatus struct {
 
 func (x *GuardStatus) Reset() {
 	*x = GuardStatus{}
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2055,7 @@ func (x *GuardStatus) String() string {
 func (*GuardStatus) ProtoMessage() {}
 
 func (x *GuardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2068,7 @@ func (x *GuardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
 func (*GuardStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{27}
+	return file_catchment_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GuardStatus) GetGuard() string {
@@ -2040,7 +2128,7 @@ type PeerState struct {
 
 func (x *PeerState) Reset() {
 	*x = PeerState{}
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2140,7 @@ func (x *PeerState) String() string {
 func (*PeerState) ProtoMessage() {}
 
 func (x *PeerState) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2153,7 @@ func (x *PeerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerState.ProtoReflect.Descriptor instead.
 func (*PeerState) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{28}
+	return file_catchment_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PeerState) GetAddress() string {
@@ -2179,7 +2267,7 @@ type FleetPeer struct {
 
 func (x *FleetPeer) Reset() {
 	*x = FleetPeer{}
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2279,7 @@ func (x *FleetPeer) String() string {
 func (*FleetPeer) ProtoMessage() {}
 
 func (x *FleetPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2292,7 @@ func (x *FleetPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetPeer.ProtoReflect.Descriptor instead.
 func (*FleetPeer) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{29}
+	return file_catchment_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FleetPeer) GetPop() string {
@@ -2300,7 +2388,7 @@ type FleetSlice struct {
 
 func (x *FleetSlice) Reset() {
 	*x = FleetSlice{}
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2312,7 +2400,7 @@ func (x *FleetSlice) String() string {
 func (*FleetSlice) ProtoMessage() {}
 
 func (x *FleetSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2325,7 +2413,7 @@ func (x *FleetSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetSlice.ProtoReflect.Descriptor instead.
 func (*FleetSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{30}
+	return file_catchment_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FleetSlice) GetSlice() string {
@@ -2394,7 +2482,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2494,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2507,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{31}
+	return file_catchment_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FleetView) GetPop() string {
@@ -2498,7 +2586,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2598,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2611,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{32}
+	return file_catchment_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Intent) GetKind() string {
@@ -2618,7 +2706,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2718,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2731,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{33}
+	return file_catchment_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Route) GetMed() uint32 {
@@ -2702,7 +2790,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2802,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2815,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{34}
+	return file_catchment_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Alarm) GetName() string {
@@ -2784,7 +2872,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2884,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2897,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{35}
+	return file_catchment_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Explanation) GetPop() string {
@@ -2904,7 +2992,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3004,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3017,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{36}
+	return file_catchment_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JournalEntry) GetSeq() uint64 {
@@ -2995,7 +3083,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3095,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3108,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{37}
+	return file_catchment_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Event) GetKind() string {
@@ -3070,7 +3158,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3170,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3183,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{38}
+	return file_catchment_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PlanRequest) GetSuppose() []*Supposition {
@@ -3135,7 +3223,7 @@ type Supposition struct {
 
 func (x *Supposition) Reset() {
 	*x = Supposition{}
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3147,7 +3235,7 @@ func (x *Supposition) String() string {
 func (*Supposition) ProtoMessage() {}
 
 func (x *Supposition) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3160,7 +3248,7 @@ func (x *Supposition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supposition.ProtoReflect.Descriptor instead.
 func (*Supposition) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{39}
+	return file_catchment_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Supposition) GetKind() string {
@@ -3279,7 +3367,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3379,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3392,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{40}
+	return file_catchment_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Plan) GetPop() string {
@@ -3386,7 +3474,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3486,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3499,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{41}
+	return file_catchment_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -3483,7 +3571,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3583,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3596,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{42}
+	return file_catchment_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -3562,7 +3650,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3574,7 +3662,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3587,7 +3675,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{43}
+	return file_catchment_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -3666,7 +3754,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +3766,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3779,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{44}
+	return file_catchment_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -3776,6 +3864,10 @@ var File_catchment_proto protoreflect.FileDescriptor
 const file_catchment_proto_rawDesc = "" +
 	"\n" +
 	"\x0fcatchment.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
+	"\rRightsRequest\"8\n" +
+	"\x0eRightsResponse\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\bR\x06change\"\x0f\n" +
 	"\rStatusRequest\"\x11\n" +
 	"\x0fServicesRequest\"K\n" +
 	"\x10ServicesResponse\x127\n" +
@@ -4115,8 +4207,9 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06anyway\x18\t \x01(\bR\x06anyway\x12\x12\n" +
 	"\x04rule\x18\n" +
 	" \x01(\tR\x04rule\x12\x16\n" +
-	"\x06limits\x18\v \x03(\tR\x06limits2\xd3\x06\n" +
-	"\tCatchment\x12;\n" +
+	"\x06limits\x18\v \x03(\tR\x06limits2\x98\a\n" +
+	"\tCatchment\x12C\n" +
+	"\x06Rights\x12\x1b.catchment.v1.RightsRequest\x1a\x1c.catchment.v1.RightsResponse\x12;\n" +
 	"\x06Status\x12\x1b.catchment.v1.StatusRequest\x1a\x14.catchment.v1.Status\x12I\n" +
 	"\bServices\x12\x1d.catchment.v1.ServicesRequest\x1a\x1e.catchment.v1.ServicesResponse\x12C\n" +
 	"\x06Slices\x12\x1b.catchment.v1.SlicesRequest\x1a\x1c.catchment.v1.SlicesResponse\x12B\n" +
@@ -4144,182 +4237,186 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_catchment_proto_goTypes = []any{
-	(*StatusRequest)(nil),         // 0: catchment.v1.StatusRequest
-	(*ServicesRequest)(nil),       // 1: catchment.v1.ServicesRequest
-	(*ServicesResponse)(nil),      // 2: catchment.v1.ServicesResponse
-	(*SlicesRequest)(nil),         // 3: catchment.v1.SlicesRequest
-	(*SlicesResponse)(nil),        // 4: catchment.v1.SlicesResponse
-	(*ExplainRequest)(nil),        // 5: catchment.v1.ExplainRequest
-	(*WatchRequest)(nil),          // 6: catchment.v1.WatchRequest
-	(*ReloadRequest)(nil),         // 7: catchment.v1.ReloadRequest
-	(*JournalRequest)(nil),        // 8: catchment.v1.JournalRequest
-	(*Change)(nil),                // 9: catchment.v1.Change
-	(*Result)(nil),                // 10: catchment.v1.Result
-	(*Reloaded)(nil),              // 11: catchment.v1.Reloaded
-	(*Status)(nil),                // 12: catchment.v1.Status
-	(*Location)(nil),              // 13: catchment.v1.Location
-	(*ServiceStatus)(nil),         // 14: catchment.v1.ServiceStatus
-	(*LoadStatus)(nil),            // 15: catchment.v1.LoadStatus
-	(*LoadReport)(nil),            // 16: catchment.v1.LoadReport
-	(*HostLoad)(nil),              // 17: catchment.v1.HostLoad
-	(*LoadSource)(nil),            // 18: catchment.v1.LoadSource
-	(*Health)(nil),                // 19: catchment.v1.Health
-	(*Failure)(nil),               // 20: catchment.v1.Failure
-	(*CheckStatus)(nil),           // 21: catchment.v1.CheckStatus
-	(*Stance)(nil),                // 22: catchment.v1.Stance
-	(*Reason)(nil),                // 23: catchment.v1.Reason
-	(*SliceStatus)(nil),           // 24: catchment.v1.SliceStatus
-	(*Attributes)(nil),            // 25: catchment.v1.Attributes
-	(*NeighborAttributes)(nil),    // 26: catchment.v1.NeighborAttributes
-	(*GuardStatus)(nil),           // 27: catchment.v1.GuardStatus
-	(*PeerState)(nil),             // 28: catchment.v1.PeerState
-	(*FleetPeer)(nil),             // 29: catchment.v1.FleetPeer
-	(*FleetSlice)(nil),            // 30: catchment.v1.FleetSlice
-	(*FleetView)(nil),             // 31: catchment.v1.FleetView
-	(*Intent)(nil),                // 32: catchment.v1.Intent
-	(*Route)(nil),                 // 33: catchment.v1.Route
-	(*Alarm)(nil),                 // 34: catchment.v1.Alarm
-	(*Explanation)(nil),           // 35: catchment.v1.Explanation
-	(*JournalEntry)(nil),          // 36: catchment.v1.JournalEntry
-	(*Event)(nil),                 // 37: catchment.v1.Event
-	(*PlanRequest)(nil),           // 38: catchment.v1.PlanRequest
-	(*Supposition)(nil),           // 39: catchment.v1.Supposition
-	(*Plan)(nil),                  // 40: catchment.v1.Plan
-	(*PlanSlice)(nil),             // 41: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 42: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 43: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 44: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 47: google.protobuf.Struct
+	(*RightsRequest)(nil),         // 0: catchment.v1.RightsRequest
+	(*RightsResponse)(nil),        // 1: catchment.v1.RightsResponse
+	(*StatusRequest)(nil),         // 2: catchment.v1.StatusRequest
+	(*ServicesRequest)(nil),       // 3: catchment.v1.ServicesRequest
+	(*ServicesResponse)(nil),      // 4: catchment.v1.ServicesResponse
+	(*SlicesRequest)(nil),         // 5: catchment.v1.SlicesRequest
+	(*SlicesResponse)(nil),        // 6: catchment.v1.SlicesResponse
+	(*ExplainRequest)(nil),        // 7: catchment.v1.ExplainRequest
+	(*WatchRequest)(nil),          // 8: catchment.v1.WatchRequest
+	(*ReloadRequest)(nil),         // 9: catchment.v1.ReloadRequest
+	(*JournalRequest)(nil),        // 10: catchment.v1.JournalRequest
+	(*Change)(nil),                // 11: catchment.v1.Change
+	(*Result)(nil),                // 12: catchment.v1.Result
+	(*Reloaded)(nil),              // 13: catchment.v1.Reloaded
+	(*Status)(nil),                // 14: catchment.v1.Status
+	(*Location)(nil),              // 15: catchment.v1.Location
+	(*ServiceStatus)(nil),         // 16: catchment.v1.ServiceStatus
+	(*LoadStatus)(nil),            // 17: catchment.v1.LoadStatus
+	(*LoadReport)(nil),            // 18: catchment.v1.LoadReport
+	(*HostLoad)(nil),              // 19: catchment.v1.HostLoad
+	(*LoadSource)(nil),            // 20: catchment.v1.LoadSource
+	(*Health)(nil),                // 21: catchment.v1.Health
+	(*Failure)(nil),               // 22: catchment.v1.Failure
+	(*CheckStatus)(nil),           // 23: catchment.v1.CheckStatus
+	(*Stance)(nil),                // 24: catchment.v1.Stance
+	(*Reason)(nil),                // 25: catchment.v1.Reason
+	(*SliceStatus)(nil),           // 26: catchment.v1.SliceStatus
+	(*Attributes)(nil),            // 27: catchment.v1.Attributes
+	(*NeighborAttributes)(nil),    // 28: catchment.v1.NeighborAttributes
+	(*GuardStatus)(nil),           // 29: catchment.v1.GuardStatus
+	(*PeerState)(nil),             // 30: catchment.v1.PeerState
+	(*FleetPeer)(nil),             // 31: catchment.v1.FleetPeer
+	(*FleetSlice)(nil),            // 32: catchment.v1.FleetSlice
+	(*FleetView)(nil),             // 33: catchment.v1.FleetView
+	(*Intent)(nil),                // 34: catchment.v1.Intent
+	(*Route)(nil),                 // 35: catchment.v1.Route
+	(*Alarm)(nil),                 // 36: catchment.v1.Alarm
+	(*Explanation)(nil),           // 37: catchment.v1.Explanation
+	(*JournalEntry)(nil),          // 38: catchment.v1.JournalEntry
+	(*Event)(nil),                 // 39: catchment.v1.Event
+	(*PlanRequest)(nil),           // 40: catchment.v1.PlanRequest
+	(*Supposition)(nil),           // 41: catchment.v1.Supposition
+	(*Plan)(nil),                  // 42: catchment.v1.Plan
+	(*PlanSlice)(nil),             // 43: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 44: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 45: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 46: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 49: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
-	14,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
-	24,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	45,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
-	22,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	46,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	46,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
-	24,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	45,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	45,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
-	14,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
-	28,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
-	29,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
-	32,  // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
-	27,  // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
-	34,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
-	13,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
-	16,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
-	19,  // 17: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	21,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	24,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	15,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	45,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	15,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	17,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	18,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	15,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	15,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	45,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	45,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	20,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	20,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	45,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	46,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	22,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	45,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	23,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	25,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	22,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	23,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	27,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	45,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	32,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	26,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	45,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	45,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	45,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	46,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	30,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	13,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	22,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	45,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	46,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	30,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	22,  // 53: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	45,  // 54: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	45,  // 55: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	33,  // 56: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	45,  // 57: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	45,  // 58: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	24,  // 59: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	19,  // 60: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	21,  // 61: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	32,  // 62: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	31,  // 63: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	36,  // 64: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	45,  // 65: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	47,  // 66: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	12,  // 67: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	14,  // 68: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	28,  // 69: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	36,  // 70: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	39,  // 71: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	46,  // 72: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	22,  // 73: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	46,  // 74: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	46,  // 75: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	45,  // 76: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	46,  // 77: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	41,  // 78: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	42,  // 79: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	42,  // 80: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	43,  // 81: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	44,  // 82: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	22,  // 83: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	23,  // 84: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	25,  // 85: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	46,  // 86: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	22,  // 87: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	23,  // 88: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	25,  // 89: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	46,  // 90: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	46,  // 91: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	22,  // 92: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	22,  // 93: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 94: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	1,   // 95: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	3,   // 96: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	5,   // 97: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	8,   // 98: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	6,   // 99: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	38,  // 100: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	9,   // 101: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	9,   // 102: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	9,   // 103: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	9,   // 104: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	9,   // 105: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	7,   // 106: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	9,   // 107: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	12,  // 108: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	2,   // 109: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	4,   // 110: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	35,  // 111: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	36,  // 112: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	37,  // 113: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	40,  // 114: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	10,  // 115: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	10,  // 116: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	10,  // 117: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	10,  // 118: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	10,  // 119: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	11,  // 120: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	10,  // 121: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	108, // [108:122] is the sub-list for method output_type
-	94,  // [94:108] is the sub-list for method input_type
+	16,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
+	26,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
+	47,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	24,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
+	48,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	48,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	26,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
+	47,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	47,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	16,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
+	30,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
+	31,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
+	34,  // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
+	29,  // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
+	36,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
+	15,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
+	18,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
+	21,  // 17: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	23,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	26,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	17,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	47,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	17,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	19,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	20,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	17,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	17,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	47,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	47,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	22,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	22,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	47,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	48,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	24,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	47,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	25,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	27,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	24,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	25,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	29,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	47,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	34,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	28,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	47,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	47,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	47,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	48,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	32,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	15,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	24,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	47,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	48,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	32,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	24,  // 53: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	47,  // 54: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	47,  // 55: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	35,  // 56: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	47,  // 57: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	47,  // 58: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	26,  // 59: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	21,  // 60: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	23,  // 61: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	34,  // 62: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	33,  // 63: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	38,  // 64: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	47,  // 65: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	49,  // 66: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	14,  // 67: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	16,  // 68: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	30,  // 69: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	38,  // 70: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	41,  // 71: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	48,  // 72: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	24,  // 73: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	48,  // 74: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	48,  // 75: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	47,  // 76: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	48,  // 77: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	43,  // 78: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	44,  // 79: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	44,  // 80: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	45,  // 81: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	46,  // 82: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	24,  // 83: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	25,  // 84: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	27,  // 85: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	48,  // 86: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	24,  // 87: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	25,  // 88: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	27,  // 89: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	48,  // 90: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	48,  // 91: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	24,  // 92: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	24,  // 93: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 94: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 95: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 96: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 97: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 98: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	10,  // 99: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 100: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	40,  // 101: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	11,  // 102: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	11,  // 103: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	11,  // 104: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	11,  // 105: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	11,  // 106: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	9,   // 107: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	11,  // 108: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 109: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	14,  // 110: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 111: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 112: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	37,  // 113: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	38,  // 114: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	39,  // 115: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	42,  // 116: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	12,  // 117: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	12,  // 118: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	12,  // 119: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	12,  // 120: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	12,  // 121: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	13,  // 122: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	12,  // 123: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	109, // [109:124] is the sub-list for method output_type
+	94,  // [94:109] is the sub-list for method input_type
 	94,  // [94:94] is the sub-list for extension type_name
 	94,  // [94:94] is the sub-list for extension extendee
 	0,   // [0:94] is the sub-list for field type_name
@@ -4330,19 +4427,19 @@ func file_catchment_proto_init() {
 	if File_catchment_proto != nil {
 		return
 	}
-	file_catchment_proto_msgTypes[14].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[15].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[25].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[26].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[33].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[16].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[17].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[27].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[28].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[35].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	Catchment_Rights_FullMethodName   = "/catchment.v1.Catchment/Rights"
 	Catchment_Status_FullMethodName   = "/catchment.v1.Catchment/Status"
 	Catchment_Services_FullMethodName = "/catchment.v1.Catchment/Services"
 	Catchment_Slices_FullMethodName   = "/catchment.v1.Catchment/Slices"
@@ -55,6 +56,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type CatchmentClient interface {
+	// What the caller may do.
+	Rights(ctx context.Context, in *RightsRequest, opts ...grpc.CallOption) (*RightsResponse, error)
 	// The POP as it is now.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*Status, error)
 	// Its services alone.
@@ -89,6 +92,16 @@ type catchmentClient struct {
 
 func NewCatchmentClient(cc grpc.ClientConnInterface) CatchmentClient {
 	return &catchmentClient{cc}
+}
+
+func (c *catchmentClient) Rights(ctx context.Context, in *RightsRequest, opts ...grpc.CallOption) (*RightsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RightsResponse)
+	err := c.cc.Invoke(ctx, Catchment_Rights_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *catchmentClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*Status, error) {
@@ -253,6 +266,8 @@ func (c *catchmentClient) Stop(ctx context.Context, in *Change, opts ...grpc.Cal
 // All implementations must embed UnimplementedCatchmentServer
 // for forward compatibility.
 type CatchmentServer interface {
+	// What the caller may do.
+	Rights(context.Context, *RightsRequest) (*RightsResponse, error)
 	// The POP as it is now.
 	Status(context.Context, *StatusRequest) (*Status, error)
 	// Its services alone.
@@ -289,6 +304,9 @@ type CatchmentServer interface {
 // pointer dereference when methods are called.
 type UnimplementedCatchmentServer struct{}
 
+func (UnimplementedCatchmentServer) Rights(context.Context, *RightsRequest) (*RightsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rights not implemented")
+}
 func (UnimplementedCatchmentServer) Status(context.Context, *StatusRequest) (*Status, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
 }
@@ -350,6 +368,24 @@ func RegisterCatchmentServer(s grpc.ServiceRegistrar, srv CatchmentServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&Catchment_ServiceDesc, srv)
+}
+
+func _Catchment_Rights_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RightsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatchmentServer).Rights(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catchment_Rights_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatchmentServer).Rights(ctx, req.(*RightsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _Catchment_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -597,6 +633,10 @@ var Catchment_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "catchment.v1.Catchment",
 	HandlerType: (*CatchmentServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Rights",
+			Handler:    _Catchment_Rights_Handler,
+		},
 		{
 			MethodName: "Status",
 			Handler:    _Catchment_Status_Handler,

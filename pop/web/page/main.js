@@ -174,9 +174,9 @@ async function start() {
   setInterval(() => feed.live && later("journal"), 20000); // the lanes move on
   feed.start();
   try {
-    Object.assign(rights, await call("GET", "rights"));
-  } catch (e) {
-    rights.change = e.status === 404; // another listener: the API answers what may be done
+    Object.assign(rights, await call("GET", "v1/rights"));
+  } catch {
+    rights.change = false;
   }
   if (feed.status) later("status");
   loadLand(() => feed.status && later("pop"));
