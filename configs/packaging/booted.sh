@@ -75,7 +75,7 @@ sleep 0.3
 kill $tail
 wait $tail 2>/dev/null || true
 if [ $status -ne 0 ] || [ ! -e "$work/share/seen" ]; then
-	tail -n 150 "$work/share/journal" 2>/dev/null || true
+	grep -v 'web@' "$work/share/journal" 2>/dev/null | tail -n 300 || true
 	say "test-package: FAILED with status $status"
 	exit 1
 fi
