@@ -148,10 +148,11 @@ type Surge struct {
 
 // Scenario is what happens in one run.
 type Scenario struct {
-	Seed   uint64
-	Hour   float64 // of the day at which it begins
-	Length time.Duration
-	Surges []Surge
+	Seed     uint64
+	Hour     float64 // of the day at which it begins
+	Length   time.Duration
+	Surges   []Surge
+	Failures []Failure
 	// Age is the least and most age of what POPs hear of each other, and Lost
 	// the part of messages (samples, reservations) that are lost.
 	Age  [2]time.Duration

@@ -260,7 +260,7 @@ func (r *run) free(ids []shed.ReservationID) {
 // moment, no noise and no margin, and may change anything each round.
 func (r *run) optimum() {
 	f, cfg, n := r.f, fleetConfig(), len(r.f.names)
-	p := &plan.Problem{Now: r.level, Normal: cfg.Normal, Tolerance: cfg.Tolerance, Keep: make([]int, n)}
+	p := &plan.Problem{Normal: cfg.Normal, Tolerance: cfg.Tolerance, Keep: make([]int, n)}
 	needed := false
 	for q := range n {
 		load := sum(r.load[q])
@@ -271,9 +271,13 @@ func (r *run) optimum() {
 		p.Limit, p.Load, p.High, p.Keep[q] = append(p.Limit, limit), append(p.Load, load), append(p.High, load), cfg.Keep
 	}
 	for s := range r.level {
+		p.Now = append(p.Now, r.announced(r.level[s]))
 		demand, least, most := make([]float64, n), make([]shed.Level, n), make([]shed.Level, n)
 		for q := range n {
 			demand[q], most[q] = r.home[q]/float64(f.k), cfg.Deepest
+			if r.failed[q] {
+				least[q], most[q] = p.Now[s][q], p.Now[s][q]
+			}
 			needed = needed || r.level[s][q] > 0
 		}
 		p.Demand, p.Least, p.Most = append(p.Demand, demand), append(p.Least, least), append(p.Most, most)
@@ -290,7 +294,7 @@ func (r *run) optimum() {
 	}
 	for q := range n {
 		for s := range res.Level {
-			if res.Level[s][q] != r.level[s][q] {
+			if !r.failed[q] && res.Level[s][q] != r.level[s][q] {
 				r.set(q, s, res.Level[s][q])
 			}
 		}
@@ -301,11 +305,11 @@ func (r *run) optimum() {
 func (r *run) truth(p int) []plan.Response {
 	out := make([]plan.Response, 1, len(ladder))
 	for l := 1; l < len(ladder); l++ {
-		level := make([]shed.Level, len(r.f.names))
+		level := r.announced(make([]shed.Level, len(r.f.names)))
 		level[p] = shed.Level(l)
 		to, all := make([]float64, len(level)), max(r.home[p], 1e-12)
 		for i, q := range r.f.catchment(level) {
-			if r.f.base[i] == int16(p) && q != int16(p) {
+			if r.away[i] == int16(p) && q != int16(p) && q >= 0 {
 				to[q] += r.demand[i] / all
 			}
 		}

@@ -26,7 +26,9 @@ type run struct {
 	at     time.Duration
 	matrix *shed.Matrix // in the core, shared by all POPs
 
-	level  [][]shed.Level // [slice][pop]
+	level  [][]shed.Level // chosen for load, [slice][pop]
+	failed []bool         // [pop]
+	away   []int16        // where each network is served if nobody does anything
 	cur    [][]int16      // where each network is served, [slice][network]
 	next   [][]int16      // where it will be, from the time in when
 	when   [][]time.Duration
@@ -44,9 +46,10 @@ type run struct {
 }
 
 type sample struct {
-	at    time.Duration
-	load  []float64
-	level []shed.Level
+	at     time.Duration
+	load   []float64
+	level  []shed.Level
+	failed bool
 }
 
 // popState is what a POP remembers of itself.
@@ -89,7 +92,7 @@ type Metrics struct {
 func (f *Fleet) Play(sc *Scenario, pol Policy, matrix *shed.Matrix) Metrics {
 	n := len(f.names)
 	r := &run{f: f, sc: sc, policy: pol, r: rand.New(rand.NewPCG(sc.Seed, 51)), matrix: matrix,
-		demand: make([]float64, len(f.base)), home: make([]float64, n), samples: make([][]sample, n), heard: make([][]int, n), offload: make([]float64, n)}
+		failed: make([]bool, n), away: f.base, demand: make([]float64, len(f.base)), home: make([]float64, n), samples: make([][]sample, n), heard: make([][]int, n), offload: make([]float64, n)}
 	for range f.k {
 		r.level = append(r.level, make([]shed.Level, n))
 		r.cur, r.next = append(r.cur, slices.Clone(f.base)), append(r.next, slices.Clone(f.base))
@@ -101,6 +104,7 @@ func (f *Fleet) Play(sc *Scenario, pol Policy, matrix *shed.Matrix) Metrics {
 		r.pops = append(r.pops, popState{phase: time.Duration(r.r.Int64N(int64(every/tick))) * tick, shed: -1, returned: -1, changed: -1})
 	}
 	for ; r.at < sc.Length; r.at += tick {
+		r.fail()
 		r.serve()
 		r.measure()
 		if r.at%sampling == 0 {
@@ -129,7 +133,7 @@ func (r *run) serve() {
 		clear(r.load[p])
 	}
 	for i, d := range r.demand {
-		r.home[r.f.base[i]] += d
+		r.home[r.away[i]] += d
 	}
 	for s := range r.cur {
 		cur, next, when := r.cur[s], r.next[s], r.when[s]
@@ -176,7 +180,7 @@ func (r *run) measure() {
 	away, late := 0.0, r.surging(5*time.Minute)
 	for p := range r.load {
 		l, c := sum(r.load[p]), r.f.cap[p]
-		if l > c*(1+1e-9) {
+		if l > c*(1+1e-9) && !r.failed[p] {
 			r.m.Over += tick.Seconds()
 			r.m.Excess += (l - c) * tick.Seconds()
 			if r.home[p] <= c && r.crowded(p) {
@@ -200,7 +204,7 @@ func (r *run) measure() {
 	}
 	for s := range r.cur {
 		for i, d := range r.demand {
-			if r.cur[s][i] != r.f.base[i] {
+			if r.cur[s][i] != r.away[i] {
 				away += d / float64(r.f.k)
 			}
 		}
@@ -231,7 +235,7 @@ func (r *run) surging(d time.Duration) bool {
 // sample lets every POP sample its load.
 func (r *run) sample() {
 	for p := range r.load {
-		sm := sample{at: r.at, load: make([]float64, r.f.k), level: make([]shed.Level, r.f.k)}
+		sm := sample{at: r.at, failed: r.failed[p], load: make([]float64, r.f.k), level: make([]shed.Level, r.f.k)}
 		noise := 1 + r.sc.Noise*r.r.NormFloat64()
 		for s := range sm.load {
 			sm.load[s], sm.level[s] = r.load[p][s]*noise, r.level[s][p]
@@ -274,6 +278,9 @@ func (r *run) view(viewer int) *shed.View {
 			if q == viewer {
 				pop.Level[sl] = r.level[s][q]
 			}
+			if sm.failed {
+				delete(pop.Level, sl)
+			}
 		}
 		v.POPs = append(v.POPs, pop)
 	}
@@ -294,21 +301,26 @@ func (r *run) decide() {
 		r.policy.All(r)
 	}
 	for p := range r.pops {
-		if r.policy.One != nil && (r.at+r.pops[p].phase)%every == 0 {
+		if r.policy.One != nil && !r.failed[p] && (r.at+r.pops[p].phase)%every == 0 {
 			r.policy.One(r, p)
 		}
 	}
 }
 
-// set changes a POP's level on a slice: each network switches when BGP has
-// converged for it, 80 % within ten seconds, the last after fifty.
+// set changes a POP's level on a slice. Each network switches when BGP has
+// converged for it: 80 % within ten seconds, the last after fifty.
 func (r *run) set(p, s int, l shed.Level) {
 	if r.level[s][p] == l {
 		return
 	}
 	r.level[s][p] = l
 	r.m.Changes++
-	for i, q := range r.f.catchment(r.level[s]) {
+	r.converge(s)
+}
+
+// converge starts the way to what is announced of a slice now.
+func (r *run) converge(s int) {
+	for i, q := range r.f.catchment(r.announced(r.level[s])) {
 		if q != r.next[s][i] {
 			r.next[s][i] = q
 			delay := time.Duration(6 * r.r.ExpFloat64() * float64(time.Second))

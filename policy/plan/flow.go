@@ -104,8 +104,9 @@ func (p *Problem) bounce(from, via int, moved float64, level Level, f *flow) {
 			f.add(via, 0, on)
 			continue
 		}
-		f.add(via, -on, on/4) // composed, not measured
-		f.add(int(t.POP), on, moved*(t.High-t.Mean))
+		// Composed, not measured: half again may stay, twice as much may come.
+		f.add(via, -on, on/2)
+		f.add(int(t.POP), on, moved*(t.High-t.Mean)+on)
 		f.cost += on * t.Cost
 	}
 }

@@ -69,7 +69,7 @@ type Weights struct {
 
 // DefaultWeights let distance and bytes moved weigh alike where costs are
 // about 1, and the quadratic term decide between otherwise equal plans.
-func DefaultWeights() Weights { return Weights{Cost: 1, Move: 1, Jump: 0.25, Hops: 1, Step: 0.1} }
+func DefaultWeights() Weights { return Weights{Cost: 1, Move: 1, Jump: 0.25, Hops: 4, Step: 0.1} }
 
 // Problem is one question to the solver. All loads have one unit (bit/s or
 // requests/s, as the fleet measures it). Slices indexed [slice][pop].

@@ -80,21 +80,14 @@ func (c Config) Pending(p *POP, reserved []Reservation, now time.Time) (in, high
 	return in, high, out
 }
 
-// Expected returns a POP's load once everything that is on its way has
-// arrived and left, and whether that is known to be above its trigger.
+// Expected returns a POP's load without what is on its way from it, and
+// whether that is known to be above its trigger. What is on its way to it is
+// left out: a sample may show part of it, and it has been given room.
 func (c Config) Expected(p *POP, reserved []Reservation, now time.Time) (load float64, over bool) {
-	in, _, away := c.Pending(p, reserved, now)
-	load = max(0, p.Total()+in-away)
+	_, _, away := c.Pending(p, reserved, now)
+	load = max(0, p.Total()-away)
 	_, ok := c.High(p, now)
 	return load, ok && load > c.Trigger*p.Capacity
-}
-
-// above says whether a POP is known to be above its trigger by what it
-// carries already, less what is on its way from it.
-func (c Config) above(p *POP, reserved []Reservation, now time.Time) bool {
-	_, _, away := c.Pending(p, reserved, now)
-	_, ok := c.High(p, now)
-	return ok && p.Total()-away > c.Trigger*p.Capacity
 }
 
 // Room returns how much more load may be sent to a POP: up to Receive of its
@@ -126,9 +119,9 @@ type Claim struct {
 // one of the same name counts once.
 //
 // A receiver that is above its trigger is not asked for room: the plan has
-// weighed what it gets against what others are spared, and the reservation
-// tells it how much more it must let go of. Two POPs that are overloaded and
-// feed each other a little could otherwise never begin.
+// weighed what it gets against what others are spared, and it will let go of
+// more. Two POPs that are overloaded and feed each other a little could
+// otherwise never begin.
 func (c Config) Admit(v *View, st Step, now time.Time) error {
 	if err := c.lastPOP(v, st, now); err != nil {
 		return err
@@ -146,7 +139,7 @@ func (c Config) Admit(v *View, st Step, now time.Time) error {
 			return fmt.Errorf("shed: reservation at %s: not a POP of the fleet", w.To)
 		}
 		p := &v.POPs[i]
-		if c.above(p, rest, now) {
+		if _, over := c.Expected(p, rest, now); over {
 			continue
 		}
 		room := c.Room(p, rest, now)

@@ -163,7 +163,7 @@ func (w *world) apply(me int, v *View, st Step) error {
 	}
 	for _, r := range st.Reserve {
 		q := v.POPs[slices.IndexFunc(v.POPs, func(q POP) bool { return q.ID == r.To })]
-		if above := w.cfg.above(&q, w.core, w.now); above {
+		if _, over := w.cfg.Expected(&q, w.core, w.now); over {
 			continue
 		}
 		if over := oversubscribed(w.cfg, &q, w.core, w.now); over > 1e-6 {

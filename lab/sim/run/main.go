@@ -20,6 +20,7 @@ type options struct {
 	data, small, out string
 	only             string
 	runs, draws      int
+	seed             uint64
 	quick            bool
 }
 
@@ -28,8 +29,9 @@ func main() {
 	flag.StringVar(&o.data, "data", "../shared/data/tangled/catchments.csv", "measured catchments; without them the small fleet is used")
 	flag.StringVar(&o.small, "small", "lab/testdata/sim/six-sites.csv", "the small fleet")
 	flag.StringVar(&o.out, "out", "bin/sim", "folder for CSV and SVG files")
-	flag.StringVar(&o.only, "only", "", "experiments, with commas between: partial,predict,draws,collide,scale")
+	flag.StringVar(&o.only, "only", "", "experiments, with commas between: partial,predict,draws,collide,storm,scale")
 	flag.IntVar(&o.runs, "runs", 24, "runs of collide, an hour of virtual time each")
+	flag.Uint64Var(&o.seed, "seed", 1, "of the first run of collide and storm")
 	flag.IntVar(&o.draws, "draws", 10000, "random draws")
 	flag.BoolVar(&o.quick, "quick", false, "a few runs and draws of each, to try it")
 	flag.Parse()
@@ -54,7 +56,8 @@ func run(o options) error {
 		{"partial", func() (*sim.Report, error) { return sim.Partial(m, 8) }},
 		{"predict", func() (*sim.Report, error) { return sim.Predict(m) }},
 		{"draws", func() (*sim.Report, error) { return sim.Draws(m, o.draws, 1.3, 2), nil }},
-		{"collide", func() (*sim.Report, error) { return sim.Collide(o.runs, 100_000, 1000, 50, 8), nil }},
+		{"collide", func() (*sim.Report, error) { return sim.Collide(o.seed, o.runs, 100_000, 1000, 50, 8), nil }},
+		{"storm", func() (*sim.Report, error) { return sim.Storm(o.seed, max(1, o.runs/3), 100_000, 1000, 50, 8), nil }},
 		{"scale", func() (*sim.Report, error) { return sim.Scale(sim.Size{POPs: 500, Slices: 8, Networks: 100_000}, 3) }},
 	}
 	for _, e := range experiments {
