@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -45,12 +46,17 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	if sse {
 		w.Header().Set("Content-Type", "text/event-stream")
 	}
+	soon, stop := prompt(r.Context(), out)
+	defer stop()
+	_ = soon()
 	w.WriteHeader(http.StatusOK)
 	_ = out.Flush()
 	err := Watch(r.Context(), s.opt.Backend, func(e Event) error {
-		_ = out.SetWriteDeadline(time.Now().Add(streamWrite))
 		text, err := json.Marshal(e)
 		if err != nil {
+			return err
+		}
+		if err := soon(); err != nil {
 			return err
 		}
 		if sse {
@@ -66,6 +72,17 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	if err != nil && r.Context().Err() == nil {
 		panic(http.ErrAbortHandler) // so that an answer cut short does not look whole
 	}
+}
+
+// prompt returns what to call before each write of an answer that goes on: the
+// reader has its time to take it, but the end of the context ends a write that
+// is under way, so that nobody who has stopped reading keeps the daemon.
+func prompt(ctx context.Context, out *http.ResponseController) (soon func() error, stop func() bool) {
+	soon = func() error {
+		_ = out.SetWriteDeadline(time.Now().Add(streamWrite))
+		return ctx.Err()
+	}
+	return soon, context.AfterFunc(ctx, func() { _ = out.SetWriteDeadline(time.Now()) })
 }
 
 // journal streams entries. An error after the first entry cuts the connection,
@@ -85,7 +102,10 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/jsonl")
 		w.WriteHeader(http.StatusOK)
 	}
+	soon, stop := prompt(r.Context(), out)
+	defer stop()
 	if f.Follow {
+		_ = soon()
 		start()
 		_ = out.Flush() // the reader knows that it is connected
 	}
@@ -93,7 +113,9 @@ func (s *Server) journal(w http.ResponseWriter, r *http.Request) {
 		if !started {
 			start()
 		}
-		_ = out.SetWriteDeadline(time.Now().Add(streamWrite))
+		if err := soon(); err != nil {
+			return err
+		}
 		if err := enc.Encode(e); err != nil {
 			return err
 		}
