@@ -18,8 +18,8 @@ type Options struct {
 	// Optional: a port that cannot be had is a warning, and there is no page.
 	// It is for an address that nobody asked for.
 	Optional bool
-	API    http.Handler // answers what is under /v1/
-	Logger *slog.Logger
+	API      http.Handler // answers what is under /v1/
+	Logger   *slog.Logger
 }
 
 // Server serves the page at one address.
