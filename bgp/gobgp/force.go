@@ -60,7 +60,7 @@ func (s *Speaker) force(ctx context.Context, call string, request any) (any, err
 	}
 	switch r := request.(type) {
 	case *api.AddPathRequest:
-		p, table, answer = r.GetPath(), r.GetTableType(), &api.AddPathResponse{}
+		p, table, answer, f.Withdraw = r.GetPath(), r.GetTableType(), &api.AddPathResponse{}, r.GetPath().GetIsWithdraw()
 	case *api.DeletePathRequest:
 		p, table, answer, f.Withdraw = r.GetPath(), r.GetTableType(), &emptypb.Empty{}, true
 	default:

@@ -140,6 +140,14 @@ func TestForceIsOfOneGlobalRoute(t *testing.T) {
 		if (err == nil) != (on != nil) {
 			t.Errorf("%s: AddPath: %v", name, err)
 		}
+		gone := pathOf(t, web4)
+		gone.IsWithdraw = true // which AddPath takes for a deletion
+		if _, err := c.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: gone}); (err == nil) != (on != nil) {
+			t.Errorf("%s: AddPath of a withdrawal: %v", name, err)
+		}
+		if n := len(i.got); on != nil && (n == 0 || !i.got[n-1].Withdraw) {
+			t.Errorf("%s: a withdrawal is taken for %+v", name, i.got)
+		}
 		if _, err := c.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_VRF, VrfId: "red", Path: path}); err == nil {
 			t.Errorf("%s: a VRF's route is taken", name)
 		}
