@@ -77,13 +77,13 @@ func (s *Speaker) refuse(method string, request any) error {
 	case *api.DeleteDefinedSetRequest:
 		return refuseName(name, r.GetDefinedSet().GetName())
 	case *api.AddPeerRequest:
-		return refuseServer(name, r.GetPeer().GetRouteServer())
+		return s.refuseSession(name, r.GetPeer().GetRouteServer(), r.GetPeer().GetAfiSafis())
 	case *api.UpdatePeerRequest:
-		return refuseServer(name, r.GetPeer().GetRouteServer())
+		return s.refuseSession(name, r.GetPeer().GetRouteServer(), r.GetPeer().GetAfiSafis())
 	case *api.AddPeerGroupRequest:
-		return refuseServer(name, r.GetPeerGroup().GetRouteServer())
+		return s.refuseSession(name, r.GetPeerGroup().GetRouteServer(), r.GetPeerGroup().GetAfiSafis())
 	case *api.UpdatePeerGroupRequest:
-		return refuseServer(name, r.GetPeerGroup().GetRouteServer())
+		return s.refuseSession(name, r.GetPeerGroup().GetRouteServer(), r.GetPeerGroup().GetAfiSafis())
 	}
 	return nil
 }
@@ -118,9 +118,16 @@ func statementNames(p *api.Policy) []string {
 	return slices.Compact(out)
 }
 
-func refuseServer(call string, r *api.RouteServer) error {
+// refuseSession refuses of a neighbor or a peer group what the configuration
+// may not say either.
+func (s *Speaker) refuseSession(call string, r *api.RouteServer, families []*api.AfiSafi) error {
 	if r.GetRouteServerClient() {
 		return denied(call, "a route server's clients are past the own-prefix guard")
+	}
+	for _, f := range families {
+		if f.GetAddPaths().GetConfig().GetSendMax() > 0 && !s.opts.Transit {
+			return denied(call, "there is one path for each prefix, and v3 would not withdraw what is withheld from a neighbor with add-paths")
+		}
 	}
 	return nil
 }

@@ -13,9 +13,11 @@ import (
 	"github.com/catchment/catchment/bgp/gobgp"
 )
 
-// TestNoRouteServer: a route server's client has a table of its own that the
-// own-prefix guard does not see, however it is asked for.
-func TestNoRouteServer(t *testing.T) {
+// TestSessionsAsInTheConfig: a route server's client has a table of its own
+// that the own-prefix guard does not see, and v3 does not withdraw from a
+// neighbor with add-paths what is withheld from it: there are none, however
+// they are asked for.
+func TestSessionsAsInTheConfig(t *testing.T) {
 	t.Parallel()
 	us, peer, _, _ := loopback4(63)
 	socket := filepath.Join(t.TempDir(), "s")
@@ -36,8 +38,13 @@ func TestNoRouteServer(t *testing.T) {
 	served := &api.PeerGroup{Conf: group.Conf, RouteServer: rs}
 	more := &api.PeerGroup{Conf: &api.PeerGroupConf{PeerGroupName: "h", PeerAsn: asA}, RouteServer: rs}
 	other := &api.Peer{Conf: &api.PeerConf{NeighborAddress: "127.1.63.9", PeerAsn: asA}, RouteServer: rs}
+	many := &api.Peer{Conf: other.Conf, AfiSafis: []*api.AfiSafi{{
+		Config:   &api.AfiSafiConfig{Family: &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST}, Enabled: true},
+		AddPaths: &api.AddPaths{Config: &api.AddPathsConfig{SendMax: 2}},
+	}}}
 	for name, ask := range map[string]func() error{
-		"AddPeer": func() error { _, err := c.AddPeer(t.Context(), &api.AddPeerRequest{Peer: other}); return err },
+		"add-paths": func() error { _, err := c.AddPeer(t.Context(), &api.AddPeerRequest{Peer: many}); return err },
+		"AddPeer":   func() error { _, err := c.AddPeer(t.Context(), &api.AddPeerRequest{Peer: other}); return err },
 		"AddPeerGroup": func() error {
 			_, err := c.AddPeerGroup(t.Context(), &api.AddPeerGroupRequest{PeerGroup: more})
 			return err
