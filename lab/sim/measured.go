@@ -143,13 +143,15 @@ func (m *Measured) Shares() map[policy.POPID]float64 {
 	return out
 }
 
-// Matrix returns a response matrix that was seeded with every measured level.
+// Matrix returns a response matrix that was seeded with every measured level,
+// and with every row as a play: what it does to sites that did nothing too.
 func (m *Measured) Matrix() *shed.Matrix {
 	x := shed.NewMatrix(shed.DefaultModel(), m.Shares(), int(withdrawn)+1)
 	for i, p := range m.Sites {
 		for l := shed.Level(1); l <= withdrawn; l++ {
 			if leave, split := m.response(i, l); split != nil {
 				x = x.Measured(p, l, leave, split, epoch)
+				x = x.Played(map[policy.POPID]shed.Level{p: l}, m.named(m.Row(i, 0)), m.named(m.Row(i, l)), epoch)
 			}
 		}
 	}

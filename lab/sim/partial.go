@@ -59,22 +59,36 @@ func (m *Measured) letGo(site int, part float64, k, effort int, matrix *shed.Mat
 	// part let go counts as let go within a hundredth of the site's load, for
 	// the responses of uninvolved sites drift by more.
 	var best shed.Outcome
-	low, high := 1.0, 3.0
-	for high-low > 0.002 {
-		limit := (low + high) / 2
+	ask := func(limit float64) (bool, error) {
 		for i := range v.POPs {
 			v.POPs[i].Capacity = limit * m.Row(i, 0)[i]
 		}
 		v.POPs[site].Capacity = (1 - part + 0.01) * m.Row(site, 0)[site]
 		out, err := shed.Plan(cfg, v, epoch)
+		if err != nil || out.Overload > 1e-9 {
+			return false, err
+		}
+		best = out
+		return true, nil
+	}
+	low, high := 1.0, 3.0
+	for high-low > 0.004 {
+		limit := (low + high) / 2
+		ok, err := ask(limit)
 		if err != nil {
 			return nil, err
 		}
-		if out.Overload > 1e-9 {
+		if ok {
+			high = limit
+		} else {
 			low = limit
-			continue
 		}
-		high, best = limit, out
+	}
+	// A heuristic may find at a lower limit what it missed at a higher one.
+	for limit := high - 0.004; limit > high-0.02 && limit > 1; limit -= 0.004 {
+		if _, err := ask(limit); err != nil {
+			return nil, err
+		}
 	}
 	return m.Mix(k, best.Changes)
 }

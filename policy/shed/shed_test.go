@@ -79,6 +79,7 @@ func TestRound(t *testing.T) {
 	}{
 		"overloaded":               {func(*View, *Config) {}, Shedding, -1},
 		"below its trigger":        {func(v *View, _ *Config) { v.pop("A").Capacity = 106 }, Fine, 0},
+		"load is on its way to it": {func(v *View, _ *Config) { v.pop("A").Capacity = 106; reserveAt(v, "A", 20, t0) }, Fine, 0},
 		"another is overloaded":    {func(v *View, _ *Config) { v.Me = "B" }, Fine, 0},
 		"core out of reach":        {func(v *View, _ *Config) { v.Isolated = true }, Alone, 0},
 		"own capacity unknown":     {func(v *View, _ *Config) { v.pop("A").Capacity = 0 }, Blind, 0},
@@ -129,8 +130,12 @@ func unheard(v *View) {
 
 func reserve(v *View, load float64, now time.Time) {
 	for _, p := range []policy.POPID{"B", "C", "D"} {
-		v.Reserved = append(v.Reserved, Reservation{ReservationID: ReservationID{From: "X", To: p}, High: load, Mean: load, Taken: now, Until: now.Add(time.Minute)})
+		reserveAt(v, p, load, now)
 	}
+}
+
+func reserveAt(v *View, p policy.POPID, load float64, now time.Time) {
+	v.Reserved = append(v.Reserved, Reservation{ReservationID: ReservationID{From: "X", To: p}, High: load, Mean: load, Taken: now, Applied: now, Until: now.Add(time.Minute)})
 }
 
 // TestTakeBack: a POP returns when it surely has room, one slice a round, not
