@@ -120,8 +120,8 @@ func (f *Fleet) Matrix(seed uint64, noise float64) *shed.Matrix {
 		for i, p := range c {
 			out[f.names[p]] += f.weight[i]
 		}
-		for id, v := range out {
-			out[id] = v * (1 + noise*r.NormFloat64())
+		for _, id := range f.names {
+			out[id] *= 1 + noise*r.NormFloat64()
 		}
 		return out
 	}

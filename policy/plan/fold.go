@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // Choice is in which order a client network would reach POPs: the first
 // serves it now, the next ones would if those before stepped back. Known from
 // measurements of catchments, of paths, or from distance.
@@ -51,9 +53,14 @@ func NewFold(pops int, weight []float64, choice []Choice) *Fold {
 // parts of those of which the next POP is known: what responses are seeded
 // with where none was observed.
 func (f *Fold) Next(pop int) map[int]float64 {
-	sum := 0.0
+	var loads []float64
 	for _, p := range f.next[pop] {
-		sum += p.load
+		loads = append(loads, p.load)
+	}
+	slices.Sort(loads) // the same order of addition each time
+	sum := 0.0
+	for _, l := range loads {
+		sum += l
 	}
 	out := make(map[int]float64, len(f.next[pop]))
 	for q, p := range f.next[pop] {

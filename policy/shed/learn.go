@@ -66,12 +66,11 @@ func (m *Matrix) Observe(e Event) (*Matrix, error) {
 // observeSplit learns where the load went, for the level and for the POP.
 func (m *Matrix) observeSplit(row *Row, e Event, deep Level, drift, before, after float64) {
 	moved := e.Before[e.POP]/before - e.After[e.POP]/after
-	gain, sum := map[policy.POPID]float64{}, 0.0
+	gain := map[policy.POPID]float64{}
 	for q := range row.Split {
-		g := (e.After[q]/after - e.Before[q]/before) / moved
-		gain[q] = max(0, g)
-		sum += gain[q]
+		gain[q] = max(0, (e.After[q]/after-e.Before[q]/before)/moved)
 	}
+	sum := total(gain)
 	if moved == 0 || sum == 0 {
 		return
 	}
@@ -98,23 +97,21 @@ func (e Estimate) observe(value, noise float64, at time.Time) Estimate {
 	return Estimate{Mean: e.Mean + k*(value-e.Mean), Var: (1-k)*e.Var + 1e-6, Events: e.Events + 1, At: at}
 }
 
+// sum adds up the parts that are not negative.
+func (s Split) sum() float64 {
+	parts := make(map[policy.POPID]float64, len(s))
+	for q, e := range s {
+		parts[q] = max(0, e.Mean)
+	}
+	return total(parts)
+}
+
 // normal scales a split to add up to 1.
 func normal(s Split) Split {
-	sum := 0.0
-	for _, e := range s {
-		sum += max(0, e.Mean)
-	}
+	sum := s.sum()
 	for q, e := range s {
 		e.Mean = max(0, e.Mean) / max(sum, 1e-12)
 		s[q] = e
 	}
 	return s
-}
-
-func total(load map[policy.POPID]float64) float64 {
-	sum := 0.0
-	for _, l := range load {
-		sum += l
-	}
-	return sum
 }

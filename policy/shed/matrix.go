@@ -103,12 +103,7 @@ func NewMatrix(m Model, share map[policy.POPID]float64, levels int) *Matrix {
 		out.Rows[p] = row
 	}
 	for p, row := range out.Rows {
-		rest := 0.0
-		for q, s := range share {
-			if q != p {
-				rest += s
-			}
-		}
+		rest := total(share) - share[p]
 		for q, s := range share {
 			if q != p && rest > 0 {
 				row.Split[q] = prior(s/rest, m.Weak)
@@ -199,17 +194,16 @@ func (m *Matrix) Measured(p policy.POPID, level Level, leave float64, part map[p
 // and with the levels.
 func (m *Matrix) Played(level map[policy.POPID]Level, before, after map[policy.POPID]float64, at time.Time) *Matrix {
 	y := Play{Level: level, Leave: map[policy.POPID]float64{}, Gain: map[policy.POPID]Estimate{}}
-	gains := 0.0
+	gain := map[policy.POPID]float64{}
 	for p, b := range before {
 		if d := after[p] - b; d > 0 {
-			gains += d
+			gain[p] = d
 		} else if b > 0 {
 			y.Leave[p] = -d / b
 		}
 	}
-	for p, b := range before {
-		if d := after[p] - b; d > 0 && gains > 0 {
-			part := d / gains
+	for p, d := range gain {
+		if part := d / total(gain); part > 0 {
 			y.Gain[p] = Estimate{Mean: part, Var: spread(part) / (m.Model.Measured + 1), Events: 1, At: at}
 		}
 	}
@@ -219,12 +213,7 @@ func (m *Matrix) Played(level map[policy.POPID]Level, before, after map[policy.P
 
 func (m *Matrix) seed(p policy.POPID, part map[policy.POPID]float64, events, bySize float64) *Matrix {
 	out, row := m.with(p)
-	sum := 0.0
-	for q, v := range part {
-		if q != p {
-			sum += v
-		}
-	}
+	sum := total(part) - part[p]
 	if sum <= 0 {
 		return out
 	}
@@ -282,10 +271,7 @@ func (m *Matrix) Lookup(p policy.POPID, level Level, now time.Time) Known {
 	if len(split) == 0 {
 		split, between = row.Split, m.Model.Level
 	}
-	sum := 0.0
-	for _, e := range split {
-		sum += e.Mean
-	}
+	sum := split.sum()
 	for _, q := range slices.Sorted(maps.Keys(split)) {
 		e := m.aged(split[q], now)
 		part := e.Mean / max(sum, 1e-12)

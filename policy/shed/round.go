@@ -3,6 +3,7 @@ package shed
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -251,11 +252,11 @@ func (c Config) Surprise(me policy.POPID, st Step, before, after map[policy.POPI
 		}
 	}
 	sum, worst, most := 0.0, me, 0.0
-	for q, b := range before {
+	for _, q := range slices.Sorted(maps.Keys(before)) {
 		if st.Moves < 0 && q != me {
 			continue // a return is judged by what came back
 		}
-		d := after[q]/growth - b - want[q]
+		d := after[q]/growth - before[q] - want[q]
 		sum += max(d, -d) / 2
 		if max(d, -d) > most {
 			worst, most = q, max(d, -d)

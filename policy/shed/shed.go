@@ -24,6 +24,7 @@ package shed
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -150,10 +151,20 @@ type POP struct {
 }
 
 // Total returns the load over all slices.
-func (p *POP) Total() float64 {
+func (p *POP) Total() float64 { return total(p.Load) }
+
+// total adds up a map's values, always in the same order: POPs that see the
+// same must come to the same plan, to the last bit.
+func total[K comparable](m map[K]float64) float64 {
+	var few [16]float64
+	values := few[:0]
+	for _, v := range m {
+		values = append(values, v)
+	}
+	slices.Sort(values)
 	sum := 0.0
-	for _, l := range p.Load {
-		sum += l
+	for _, v := range values {
+		sum += v
 	}
 	return sum
 }
