@@ -104,9 +104,9 @@ func (p *Problem) bounce(from, via int, moved float64, level Level, f *flow) {
 			f.add(via, 0, on)
 			continue
 		}
-		// Composed, not measured: half again may stay, twice as much may come.
+		// Composed, not measured: half of it may stay, four times as much may come.
 		f.add(via, -on, on/2)
-		f.add(int(t.POP), on, moved*(t.High-t.Mean)+on)
+		f.add(int(t.POP), on, moved*(t.High-t.Mean)+3*on)
 		f.cost += on * t.Cost
 	}
 }
