@@ -75,8 +75,12 @@ func Run(ctx context.Context, o Options) error {
 	}
 	m, _ := Update(New(0, 0, 3*o.Interval+time.Second), first)
 	out := &output{File: o.Out}
+	// drop ends the program where it cannot be told to: what waits to be sent
+	// to it waits no longer.
+	running, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
 	p := tea.NewProgram(screen{m: m, calls: c, out: out},
-		tea.WithInput(o.In), tea.WithOutput(out), tea.WithEnvironment(o.Env), tea.WithFPS(framesPerSecond),
+		tea.WithContext(running), tea.WithInput(o.In), tea.WithOutput(out), tea.WithEnvironment(o.Env), tea.WithFPS(framesPerSecond),
 		tea.WithColorProfile(colorprofile.ANSI), tea.WithoutSignalHandler())
 	done := make(chan error, 1)
 	go func() {
@@ -87,6 +91,7 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { c.follow(p.Send) })
 	err = wait(ctx, p, done, restore)
 	cancel()
+	drop()
 	wg.Wait()
 	return err
 }

@@ -70,18 +70,35 @@ func TestSignals(t *testing.T) {
 // TestNoOutput: a terminal that takes no output (stopped by ^S, a link that is
 // gone) does not keep the command from ending, nor is it left in raw mode.
 func TestNoOutput(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "c.sock")
-	defer serve(t, socket, apitest.World())()
-	u := startTerminal(t, socket, nil)
-	u.sees("live")
-	if err := unix.IoctlSetInt(int(u.tty.Fd()), unix.TCXONC, unix.TCOOFF); err != nil {
-		t.Fatal(err)
+	for _, seen := range []string{"live", "CHECKS"} { // the second in the middle of the first screen
+		t.Run(seen, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "c.sock")
+			b := apitest.World()
+			b.More = make(chan api.JournalEntry)
+			over := make(chan struct{})
+			defer close(over)
+			go func() { // there is always something that waits to be shown
+				for seq := uint64(100); ; seq++ {
+					select {
+					case b.More <- api.JournalEntry{Seq: seq, Kind: "decision", Text: "again"}:
+					case <-over:
+						return
+					}
+				}
+			}()
+			defer serve(t, socket, b)()
+			u := startTerminal(t, socket, nil)
+			u.sees(seen)
+			if err := unix.IoctlSetInt(int(u.tty.Fd()), unix.TCXONC, unix.TCOOFF); err != nil {
+				t.Fatal(err)
+			}
+			u.press("?")
+			if err := u.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			u.exits(0)
+		})
 	}
-	u.press("?")
-	if err := u.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	u.exits(0)
 }
 
 // TestHangup: it ends when its terminal goes away.
