@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// TestPlay: one overloaded POP among twelve sheds to others within minutes,
+// TestPlay: one overloaded POP among sixteen sheds to others within minutes,
 // overloads nobody, and takes its slices back afterwards.
 func TestPlay(t *testing.T) {
-	f := NewFleet(3, 5000, 300, 12, 8, [2]float64{1.4, 1.6})
+	f := NewFleet(3, 5000, 300, 16, 8, [2]float64{1.5, 1.8})
 	sc := f.NewScenario(2, 1)
 	matrix := f.Matrix(1, 0.002)
 	got := map[string]Metrics{}
@@ -27,7 +27,7 @@ func TestPlay(t *testing.T) {
 	if ours.Changes == 0 || ours.Moved == 0 {
 		t.Errorf("ours did nothing: %+v", ours)
 	}
-	f = NewFleet(3, 5000, 300, 12, 8, [2]float64{1.4, 1.6})
+	f = NewFleet(3, 5000, 300, 16, 8, [2]float64{1.5, 1.8})
 	if again := f.Play(&sc, f.Policies()[7], f.Matrix(1, 0.002)); again != ours {
 		t.Errorf("not a function of its seed: %+v, %+v", again, ours)
 	}
