@@ -27,7 +27,7 @@ import (
 // single calls and its streams, and both are described there.
 func TestServicesBesideGoBGP(t *testing.T) {
 	t.Parallel()
-	us, _, _, _ := loopback4(61)
+	us, _, _, _ := loopback4(71)
 	socket := filepath.Join(t.TempDir(), "s")
 	checks := health.NewServer()
 	checks.SetServingStatus("web", healthv1.HealthCheckResponse_NOT_SERVING)
@@ -101,7 +101,7 @@ func listed(t *testing.T, conn *grpc.ClientConn) (names []string) {
 // neighbors' passwords.
 func TestReadersChangeNothing(t *testing.T) {
 	t.Parallel()
-	us, peer, _, _ := loopback4(62)
+	us, peer, _, _ := loopback4(72)
 	for name, trusted := range map[string]bool{"reader": false, "operator": true} {
 		t.Run(name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")
