@@ -67,6 +67,7 @@ func TestRestartTooLate(t *testing.T) {
 		kept := l.HandOver(t.Context())
 		l.stop()
 		r.expect(t, Down, true)
+		r.quiet(t, 10*ms) // until what it said before has arrived: heard up, it would be a failure
 		l = a.nodeResuming(t, left, kept, here)
 		defer l.stop()
 		l.expect(t, Down, false)
