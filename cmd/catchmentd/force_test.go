@@ -63,7 +63,7 @@ func TestForcedRoute(t *testing.T) {
 		t.Errorf("the other family's route went too: %q", lines)
 	}
 	w.waits("state.json", func(text string) bool { return strings.Contains(text, `"route":{}`) })
-	intents := w.entries(func(e journal.Entry) bool { return e.Kind == journal.Intent })
+	intents := w.journaled(3, func(e journal.Entry) bool { return e.Kind == journal.Intent })
 	texts := make([]string, len(intents))
 	for i, e := range intents {
 		texts[i] = e.Text

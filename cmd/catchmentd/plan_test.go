@@ -81,6 +81,7 @@ func TestPlanOfAReload(t *testing.T) {
 		}
 	}
 	// Two services do not wait for one another: the order is compared of each.
+	reloaded := w.journaled(1, func(e journal.Entry) bool { return strings.HasPrefix(e.Text, "reloaded: ") })[0]
 	for _, stance := range []string{"announce", "withdraw"} {
 		var want, got []string
 		for _, m := range planned {
@@ -88,12 +89,10 @@ func TestPlanOfAReload(t *testing.T) {
 				want = append(want, m.what)
 			}
 		}
-		reloaded := false
-		for _, e := range w.entries(func(journal.Entry) bool { return true }) {
-			reloaded = reloaded || strings.HasPrefix(e.Text, "reloaded: ")
-			if reloaded && e.Kind == journal.Decision && *e.Before != *e.After && e.After.String() == stance {
-				got = append(got, fmt.Sprintf("%v %v", e.Slice, *e.After))
-			}
+		for _, e := range w.journaled(len(want), func(e journal.Entry) bool {
+			return e.Time.After(reloaded.Time) && e.Kind == journal.Decision && *e.Before != *e.After && e.After.String() == stance
+		}) {
+			got = append(got, fmt.Sprintf("%v %v", e.Slice, *e.After))
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("happened %q, planned %q", got, want)

@@ -368,6 +368,19 @@ func (w *world) entries(ok func(journal.Entry) bool) []journal.Entry {
 	return slices.DeleteFunc(entries, func(e journal.Entry) bool { return !ok(e) })
 }
 
+// journaled waits until the journal of a daemon that runs, which writes after
+// it acts, has at least n entries that please ok.
+func (w *world) journaled(n int, ok func(journal.Entry) bool) []journal.Entry {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if got := w.entries(ok); len(got) >= n {
+			return got
+		} else if time.Now().After(deadline) {
+			w.t.Fatalf("the journal has %d entries of %d: %+v", len(got), n, got)
+		}
+	}
+}
+
 // scrape asks for the metrics.
 func (w *world) scrape() string {
 	w.t.Helper()
