@@ -1,0 +1,216 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+)
+
+// embedded runs an etcd member and starts it anew when it stops.
+type embedded struct {
+	etcd
+	cfg Embedded
+	log *slog.Logger
+	now atomic.Pointer[session]
+}
+
+// session is one life of the member.
+type session struct {
+	etcd    *embed.Etcd
+	cli     *clientv3.Client
+	mu      sync.Mutex
+	why     string
+	failure chan struct{} // closed when the engine broke
+}
+
+func (s *session) broke(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why == "" {
+		s.why = why
+		close(s.failure)
+	}
+}
+
+// failed is why the engine broke; empty: it did not.
+func (s *session) failed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+func (m *embedded) client() (*clientv3.Client, error) {
+	s := m.now.Load()
+	if s == nil {
+		return nil, errNotRunning("")
+	}
+	return s.cli, nil
+}
+
+// errForever marks failures that another try does not heal.
+var errForever = errors.New("for good")
+
+func (m *embedded) run(ctx context.Context, ready func()) error {
+	release, err := m.lockDir()
+	if err != nil {
+		return err
+	}
+	defer release()
+	pause := time.Second
+	var was atomic.Bool // ready at least once
+	for {
+		began := time.Now()
+		err := m.live(ctx, func() { was.Store(true); ready() })
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, errForever) || !was.Load() && m.cfg.Peers == nil {
+			return fail(Unavailable, "member %s: %w", m.cfg.Name, err)
+		}
+		if time.Since(began) > time.Minute {
+			pause = time.Second
+		}
+		m.log.Error("core: the member stopped and will be started again", "err", err, "in", pause)
+		sleep(ctx, pause)
+		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// lockDir keeps a second process out; the engine's own lock would wait.
+func (m *embedded) lockDir() (release func(), err error) {
+	if err := os.MkdirAll(m.cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(m.cfg.Dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fail(Unavailable, "%s is held by another process: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// closing bounds how long a member may take to stop.
+const closing = 15 * time.Second
+
+// live is one life of the member: start, serve, stop.
+func (m *embedded) live(ctx context.Context, ready func()) error {
+	s, err := m.start()
+	if err != nil {
+		return err
+	}
+	m.now.Store(s)
+	err = m.attend(ctx, s, ready)
+	if why := s.failed(); why != "" && ctx.Err() == nil {
+		// What broke may hold locks. Reads of what is in memory go on; only a
+		// new process can do more.
+		m.log.Error("core: the engine broke; reads are old from now on, writes fail until a restart", "why", why)
+		<-ctx.Done()
+	}
+	m.now.CompareAndSwap(s, nil)
+	if !s.close() {
+		return fmt.Errorf("%w: the engine does not stop (%s)", errForever, s.failed())
+	}
+	return err
+}
+
+// close stops the member, and reports whether it did stop.
+func (s *session) close() bool {
+	patience := closing
+	if s.failed() != "" {
+		patience = 2 * time.Second
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.cli.Close()
+		s.etcd.Close()
+	}()
+	select {
+	case <-stopped:
+		return true
+	case <-time.After(patience):
+		return false
+	}
+}
+
+// attend waits until the member is ready and looks after it until it ends.
+func (m *embedded) attend(ctx context.Context, s *session, ready func()) error {
+	srv := s.etcd.Server
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.failure:
+		return errors.New(s.failed())
+	case <-srv.StopNotify():
+		return m.ended(s)
+	case err := <-s.etcd.Err():
+		return err
+	case <-srv.ReadyNotify():
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { m.upkeep(ctx, s, ready) })
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.failure:
+		return errors.New(s.failed())
+	case <-srv.StopNotify():
+		return m.ended(s)
+	case err := <-s.etcd.Err():
+		return err
+	}
+}
+
+// ended says why a member stopped by itself.
+func (m *embedded) ended(s *session) error {
+	for _, gone := range s.etcd.Server.Cluster().Members() {
+		if gone.ID == s.etcd.Server.MemberID() {
+			return errors.New("the member stopped")
+		}
+	}
+	return fmt.Errorf("%w: the member was removed from the core", errForever)
+}
+
+// start makes a session. It has a goroutine of its own because what breaks in
+// it ends the goroutine.
+func (m *embedded) start() (*session, error) {
+	s := &session{failure: make(chan struct{})}
+	cfg, err := m.cfg.engineConfig(zapTo(m.log, s.broke))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errForever, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.etcd, err = embed.StartEtcd(cfg); err != nil {
+			return
+		}
+		s.cli = v3client.New(s.etcd.Server)
+	}()
+	<-done
+	switch {
+	case err != nil:
+		return nil, err
+	case s.etcd == nil || s.cli == nil:
+		return nil, fmt.Errorf("%w: %s", errForever, s.failed())
+	}
+	return s, nil
+}

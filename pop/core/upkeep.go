@@ -1,0 +1,128 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Upkeep is what a member does for itself. Zero fields take the defaults.
+type Upkeep struct {
+	Every time.Duration // default 1 min
+	// Defragment when the database is larger than DefragSize and less than
+	// DefragShare of it is in use; 64 MiB and 0.5. The member answers nobody
+	// while it does, so members take turns.
+	DefragSize  int64
+	DefragShare float64
+}
+
+func (u Upkeep) withDefaults() Upkeep {
+	u.Every = cmp.Or(u.Every, time.Minute)
+	u.DefragSize = cmp.Or(u.DefragSize, 64<<20)
+	u.DefragShare = cmp.Or(u.DefragShare, 0.5)
+	return u
+}
+
+// upkeep makes the member known under its address and a voter, calls ready,
+// and then keeps its database in order.
+func (m *embedded) upkeep(ctx context.Context, s *session, ready func()) {
+	for !m.settle(ctx, s) {
+		if !sleep(ctx, m.cfg.Heartbeat*2) {
+			return
+		}
+	}
+	ready()
+	for sleep(ctx, m.cfg.Upkeep.Every-rand.N(m.cfg.Upkeep.Every/4+1)) {
+		m.defragment(ctx, s)
+		m.disarm(ctx, s)
+	}
+}
+
+// settle corrects the address the others know (a member that was alone, or
+// moved), and asks to be a voter where it was admitted as a learner.
+func (m *embedded) settle(ctx context.Context, s *session) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	own := uint64(s.etcd.Server.MemberID())
+	list, err := m.members(ctx, s.cli)
+	if err != nil {
+		return false
+	}
+	for _, v := range list {
+		if v.ID != own {
+			continue
+		}
+		if want := []string{m.cfg.advertise()}; !slices.Equal(v.URLs, want) {
+			m.log.Info("core: the member's address changes", "from", v.URLs, "to", want)
+			if _, err := guard(ctx, m, func(ctx context.Context) (any, error) { return s.cli.MemberUpdate(ctx, own, want) }); err != nil {
+				m.log.Warn("core: address not changed", "err", err)
+				return false
+			}
+		}
+		if !v.Learner {
+			return true
+		}
+		if _, err := guard(ctx, m, func(ctx context.Context) (any, error) { return s.cli.MemberPromote(ctx, own) }); err != nil {
+			m.log.Debug("core: not a voter yet", "err", err)
+			return false
+		}
+		m.log.Info("core: the member votes from now on")
+		return true
+	}
+	return false
+}
+
+// turn is the object that lets one member defragment at a time.
+const turn = "upkeep/turn"
+
+func (m *embedded) defragment(ctx context.Context, s *session) {
+	b := s.etcd.Server.Backend()
+	size, used := b.Size(), b.SizeInUse()
+	if size < m.cfg.Upkeep.DefragSize || float64(used) > m.cfg.Upkeep.DefragShare*float64(size) {
+		return
+	}
+	if free, err := freeBytes(m.cfg.Dir); err == nil && free < used+m.cfg.MinFree/2 {
+		m.log.Warn("core: no room on the disk to defragment", "free", free, "in-use", used)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	id, _, err := m.grant(ctx, time.Minute)
+	if err != nil {
+		// With the quota used up nothing is granted; then that is why to do it.
+		m.log.Info("core: defragments without asking for a turn", "err", err)
+	} else {
+		defer m.revoke(context.WithoutCancel(ctx), id)
+		got, err := m.commit(ctx, []cond{{key: turn}}, []op{{key: turn, value: []byte(m.cfg.Name), lease: id}})
+		if err != nil || got.failed != nil {
+			return
+		}
+	}
+	began := time.Now()
+	_, err = guard(ctx, m, func(context.Context) (any, error) { return nil, s.etcd.Server.Defragment() })
+	m.log.Info("core: defragmented", "took", time.Since(began), "before", size, "after", b.Size(), "err", err)
+}
+
+// disarm takes the quota's alarm back once there is room again.
+func (m *embedded) disarm(ctx context.Context, s *session) {
+	b := s.etcd.Server.Backend()
+	for _, a := range s.etcd.Server.Alarms() {
+		if a.Alarm != etcdserverpb.AlarmType_NOSPACE || a.MemberID != uint64(s.etcd.Server.MemberID()) {
+			m.log.Error("core: alarm", "alarm", a.Alarm.String(), "of", a.MemberID)
+			continue
+		}
+		if b.Size() > m.cfg.Quota*8/10 {
+			m.log.Error("core: the quota is used up, writes fail", "size", b.Size(), "in-use", b.SizeInUse(), "quota", m.cfg.Quota)
+			continue
+		}
+		_, err := guard(ctx, m, func(ctx context.Context) (any, error) {
+			return s.cli.AlarmDisarm(ctx, (*clientv3.AlarmMember)(a))
+		})
+		m.log.Info("core: room again, the quota's alarm is taken back", "err", err)
+	}
+}

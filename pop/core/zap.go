@@ -1,0 +1,81 @@
+package core
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// zapTo makes etcd's logger write to ours. What etcd calls Info is our Debug:
+// it tells of its own inside. Where etcd would end the process (Fatal) or
+// panic, the goroutine ends instead and broken hears of it: an engine that
+// cannot go on must not take down a daemon that announces routes.
+func zapTo(log *slog.Logger, broken func(why string)) *zap.Logger {
+	hook := endGoroutine{broken}
+	return zap.New(slogCore{log: log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+}
+
+type endGoroutine struct{ broken func(string) }
+
+func (h endGoroutine) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	why := e.Message
+	for _, f := range fields {
+		if err, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
+			why += ": " + err.Error()
+		}
+	}
+	h.broken(why)
+	runtime.Goexit()
+}
+
+// slogCore is a zapcore.Core over a slog.Logger.
+type slogCore struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+func level(l zapcore.Level) slog.Level {
+	switch {
+	case l >= zapcore.ErrorLevel:
+		return slog.LevelError
+	case l >= zapcore.WarnLevel:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+func (c slogCore) Enabled(l zapcore.Level) bool {
+	return l >= zapcore.InfoLevel && c.log.Enabled(context.Background(), level(l))
+}
+
+func (c slogCore) With(f []zapcore.Field) zapcore.Core {
+	return slogCore{c.log, append(c.fields[:len(c.fields):len(c.fields)], f...)}
+}
+
+func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	m := zapcore.NewMapObjectEncoder()
+	for _, f := range c.fields {
+		f.AddTo(m)
+	}
+	for _, f := range fields {
+		f.AddTo(m)
+	}
+	attrs := make([]slog.Attr, 0, len(m.Fields))
+	for k, v := range m.Fields {
+		attrs = append(attrs, slog.Any(k, v))
+	}
+	c.log.LogAttrs(context.Background(), level(e.Level), "etcd: "+e.Message, attrs...)
+	return nil
+}
+
+func (slogCore) Sync() error { return nil }
