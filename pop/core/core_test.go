@@ -69,6 +69,7 @@ func alone(t *testing.T, dir string, o Options) *Core {
 
 // TestEngines holds every rule against the model and against the real thing.
 func TestEngines(t *testing.T) {
+	t.Parallel()
 	rules := []struct {
 		name string
 		test func(*testing.T, *Core)
@@ -415,7 +416,7 @@ func refusals(t *testing.T, c *Core) {
 		"nothing":     {Invalid, func() error { _, err := c.Txn(ctx, ann, nil, nil); return err }},
 		"not absent":  {Invalid, func() error { _, err := c.Delete(ctx, ann, intent("x"), Absent); return err }},
 		"short lease": {Invalid, func() error { _, err := c.Grant(ctx, time.Millisecond); return err }},
-		"future":      {Invalid, func() error { _, err := c.Get(ctx, intent("x"), At(1 << 40)); return err }},
+		"future":      {Invalid, func() error { _, err := c.Get(ctx, intent("x"), At(1<<40)); return err }},
 	} {
 		if err := r.do(); !errors.Is(err, r.code) {
 			t.Errorf("%s: %v, want %s", name, err, r.code)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -237,10 +238,12 @@ func translate(err error) error {
 	if out.Code == Unavailable {
 		// What was refused before it was proposed did not happen; of all else
 		// nobody knows.
-		out.Uncertain = !errors.Is(err, rpctypes.ErrNoLeader) && !errors.Is(err, rpctypes.ErrTooManyRequests)
+		out.Uncertain = !slices.ContainsFunc(refused, func(r error) bool { return errors.Is(err, r) })
 	}
 	return out
 }
+
+var refused = []error{rpctypes.ErrNoLeader, rpctypes.ErrTooManyRequests, rpctypes.ErrUnhealthy}
 
 // certain is for what changes nothing, or nothing that matters.
 func certain(err error) error {
@@ -266,6 +269,9 @@ var codes = []struct {
 	{rpctypes.ErrMemberNotFound, NotFound},
 	{rpctypes.ErrMemberExist, Conflict},
 	{rpctypes.ErrPeerURLExist, Conflict},
+	{rpctypes.ErrMemberNotEnoughStarted, Denied},
+	{rpctypes.ErrTooManyLearners, Conflict},
+	{rpctypes.ErrMemberLearnerNotReady, Conflict},
 	{rpctypes.ErrRequestTooLarge, TooLarge},
 	{rpctypes.ErrTooManyOps, TooLarge},
 	{rpctypes.ErrCorrupt, Corrupt},

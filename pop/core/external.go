@@ -47,7 +47,7 @@ func (x *external) run(ctx context.Context, ready func()) error {
 	cli, err := clientv3.New(clientv3.Config{
 		Endpoints: x.cfg.Endpoints, TLS: x.cfg.TLS, Username: x.cfg.User, Password: x.cfg.Password,
 		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
-		Logger:      zapTo(x.opt.Log, func(why string) { x.opt.Log.Error("core: the client broke", "why", why) }),
+		Logger: zapTo(x.opt.Log, func(why string) { x.opt.Log.Error("core: the client broke", "why", why) }),
 	})
 	if err != nil {
 		return err

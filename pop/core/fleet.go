@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -94,8 +96,18 @@ func (c *Core) voted(ctx context.Context, w Write, o Op) error {
 }
 
 // reconfigure runs a change of the members, inside the engine's guard where
-// there is one.
+// there is one. The engine wants to have seen every voter for five seconds
+// before it changes anything, so what it calls unhealthy is tried again.
 func (c *Core) reconfigure(ctx context.Context, f func(context.Context, *clientv3.Client) error) error {
+	for {
+		err := c.reconfigureOnce(ctx, f)
+		if !errors.Is(err, rpctypes.ErrUnhealthy) || !sleep(ctx, 250*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+func (c *Core) reconfigureOnce(ctx context.Context, f func(context.Context, *clientv3.Client) error) error {
 	_, cli, err := c.voters()
 	if err != nil {
 		return err

@@ -1,0 +1,352 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// trio is a core of real members on loopback, over mutual TLS.
+type trio struct {
+	t     *testing.T
+	ca    *CA
+	addr  map[string]string
+	first map[string]string
+	dirs  map[string]string
+	cores map[string]*Core
+	stops map[string]func()
+}
+
+func newTrio(t *testing.T) *trio {
+	ca, err := OpenCA(t.TempDir(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &trio{t: t, ca: ca, addr: map[string]string{}, first: map[string]string{}, dirs: map[string]string{},
+		cores: map[string]*Core{}, stops: map[string]func(){}}
+	for _, n := range []string{"a", "b", "c"} {
+		f.first[n] = f.address(n)
+	}
+	for n := range f.first {
+		f.up(n, f.first, false)
+	}
+	for n := range f.first {
+		waitReady(t, f.cores[n])
+	}
+	return f
+}
+
+// address finds a port that is free now.
+func (f *trio) address(name string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer l.Close()
+	f.addr[name] = l.Addr().String()
+	f.dirs[name] = f.t.TempDir()
+	f.identity(name)
+	return f.addr[name]
+}
+
+func (f *trio) files(name string) Files {
+	d := f.dirs[name]
+	return Files{Cert: filepath.Join(d, "crt.pem"), Key: filepath.Join(d, "key.pem"), CA: filepath.Join(d, "ca.pem"), CRL: filepath.Join(d, "crl")}
+}
+
+// identity gives a member a certificate.
+func (f *trio) identity(name string) {
+	key, text := someKey(f.t)
+	cert, err := f.ca.Issue(key.Public(), Subject{name, []string{"127.0.0.1"}}, 0)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	trust, err := f.ca.Trust()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	files := f.files(name)
+	for path, b := range map[string][]byte{files.Cert: cert, files.Key: text, files.CA: trust.Bundle, files.CRL: trust.CRL} {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func (f *trio) config(name string, first map[string]string, join bool) Embedded {
+	return Embedded{
+		Dir: filepath.Join(f.dirs[name], "core"), Name: name, noSync: true, MinFree: 1,
+		Peers: &Peers{Listen: f.addr[name], First: first, Join: join, TLS: f.files(name)},
+	}
+}
+
+// up starts a member.
+func (f *trio) up(name string, first map[string]string, join bool) *Core {
+	c, err := NewEmbedded(f.config(name, first, join), Options{Limits: wide, Timeout: 20 * time.Second})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	f.cores[name] = c
+	f.stops[name] = sync.OnceFunc(func() { cancel(); <-done })
+	f.t.Cleanup(f.stops[name])
+	return c
+}
+
+// leader waits until the given members agree on one.
+func (f *trio) leader(names ...string) string {
+	ctx := deadline(f.t)
+	for {
+		seen := map[string]bool{}
+		for _, n := range names {
+			if s, err := f.cores[n].Status(ctx); err == nil && s.Quorum {
+				seen[s.Leader] = true
+			} else {
+				seen[""] = true
+			}
+		}
+		if len(seen) == 1 && !seen[""] {
+			for l := range seen {
+				return l
+			}
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			f.t.Fatalf("no leader: %v", seen)
+		}
+	}
+}
+
+// write repeats a write until it passes: leaders are lost and found here.
+func (f *trio) write(name, key string) Object {
+	ctx := deadline(f.t)
+	for {
+		o, err := f.cores[name].Put(ctx, ann, intent(key), raw(`1`), Any)
+		if err == nil {
+			return o
+		}
+		if !errors.Is(err, Unavailable) {
+			f.t.Fatal(err)
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			f.t.Fatalf("write through %s: %v", name, err)
+		}
+	}
+}
+
+func others(list []string, not string) []string {
+	var out []string
+	for _, n := range list {
+		if n != not {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// TestThreeMembers: one story, because members take seconds to start.
+func TestThreeMembers(t *testing.T) {
+	t.Parallel()
+	f := newTrio(t)
+	all := []string{"a", "b", "c"}
+	ctx := deadline(t)
+	for _, n := range all {
+		f.write(n, "from "+n)
+	}
+	lead := f.leader(all...)
+	rest := others(all, lead)
+	h := listen(t, f.cores[rest[0]], All(KindIntent), 0)
+	if b := h.next(t); !b.Snapshot || len(b.Events) != 3 {
+		t.Fatalf("snapshot at a follower: %+v", b)
+	}
+
+	t.Log("the leader is lost: the others go on, and a watch does")
+	f.stops[lead]()
+	o := f.write(rest[1], "without "+lead)
+	if b := h.next(t); b.Snapshot || b.Revision != o.Revision {
+		t.Errorf("heard %+v, want revision %d", b, o.Revision)
+	}
+	f.noQuorum(rest)
+
+	t.Log("they come back, and know everything")
+	for _, n := range []string{lead, rest[1]} {
+		waitReady(t, f.up(n, f.first, false))
+	}
+	f.leader(all...)
+	f.write(lead, "again")
+	for _, n := range all {
+		if s, err := f.cores[n].List(ctx, All(KindIntent)); err != nil || len(s.Objects) != 5 {
+			t.Errorf("%s knows %d objects: %v", n, len(s.Objects), err)
+		}
+	}
+	if b := h.next(t); len(b.Events) != 1 || b.Events[0].Key != intent("again") {
+		t.Errorf("heard %+v", b)
+	}
+	f.replace(lead, rest)
+}
+
+// noQuorum stops one of two that are left: old reads go on, writes fail.
+func (f *trio) noQuorum(two []string) {
+	t, c := f.t, f.cores[two[0]]
+	f.stops[two[1]]()
+	ctx, cancel := context.WithTimeout(deadline(t), 3*time.Second)
+	defer cancel()
+	var e *Error
+	if _, err := c.Put(ctx, ann, intent("lost"), raw(`1`), Absent); !errors.Is(err, Unavailable) || !errors.As(err, &e) || !e.Uncertain {
+		t.Errorf("write without a quorum: %v", err)
+	}
+	if s, err := c.List(deadline(t), All(KindIntent), Stale()); err != nil || len(s.Objects) != 4 {
+		t.Errorf("old read without a quorum: %d, %v", len(s.Objects), err)
+	}
+	if s, err := c.Status(deadline(t)); err != nil || len(s.Members) != 3 {
+		t.Errorf("status without a quorum: %+v, %v", s, err)
+	}
+}
+
+// replace removes a dead member and admits another, then lets one leave.
+func (f *trio) replace(dead string, rest []string) {
+	t, ctx, c := f.t, deadline(f.t), f.cores[rest[0]]
+	t.Log("a member dies for good and is replaced")
+	f.stops[dead]()
+	f.leader(rest...)
+	f.write(rest[0], "before the replacement")
+	if err := c.Remove(ctx, ann, dead); err != nil {
+		t.Fatal(err)
+	}
+	addr := f.address("d")
+	first, err := c.Admit(ctx, ann, "d", addr)
+	if err != nil || len(first) != 3 || first["d"] != addr {
+		t.Fatalf("admitted with %v: %v", first, err)
+	}
+	if again, err := c.Admit(ctx, ann, "d", addr); err != nil || len(again) != 3 {
+		t.Errorf("admitted twice: %v, %v", again, err)
+	}
+	waitReady(t, f.up("d", first, true))
+	if s, err := f.cores["d"].Status(ctx); err != nil || s.Learner || len(s.Members) != 3 {
+		t.Errorf("the new member: %+v, %v", s, err)
+	}
+	if s, err := f.cores["d"].List(ctx, All(KindIntent), Stale()); err != nil || len(s.Objects) < 6 {
+		t.Errorf("the new member knows %d objects: %v", len(s.Objects), err)
+	}
+
+	t.Log("a member leaves")
+	if err := f.cores["d"].Leave(ctx, ann); err != nil {
+		t.Fatal(err)
+	}
+	f.write(rest[1], "after it left")
+	if list, err := c.Voters(ctx); err != nil || len(list) != 2 {
+		t.Errorf("left are %v, %v", list, err)
+	}
+}
+
+// TestStranger: a certificate of another authority, or a revoked one, opens
+// no connection to a member.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	f := &trio{t: t, addr: map[string]string{}, dirs: map[string]string{}, cores: map[string]*Core{}, stops: map[string]func(){}}
+	var err error
+	if f.ca, err = OpenCA(t.TempDir(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	f.first = map[string]string{"a": f.address("a")}
+	waitReady(t, f.up("a", f.first, false))
+	try := func(name string) error {
+		cfg, err := peerTLS(f.files(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return knock(deadline(t), f.addr["a"], cfg)
+	}
+	f.address("friend")
+	if err := try("friend"); err != nil {
+		t.Errorf("a certificate of ours: %v", err)
+	}
+	f.address("revoked")
+	list, err := certificates(mustRead(t, f.files("revoked").Cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.ca.Revoke(ann, list[0].SerialNumber); err != nil {
+		t.Fatal(err)
+	}
+	trust, err := f.ca.Trust()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trust.write(f.files("a")); err != nil { // no restart
+		t.Fatal(err)
+	}
+	if err := try("revoked"); err == nil {
+		t.Error("a revoked certificate was let in")
+	}
+	if err := try("friend"); err != nil {
+		t.Errorf("the others suffer: %v", err)
+	}
+	ours := f.ca
+	if f.ca, err = OpenCA(t.TempDir(), "evil"); err != nil {
+		t.Fatal(err)
+	}
+	f.address("evil")
+	bundle, err := ours.Trust()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.files("evil").CA, bundle.Bundle, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := try("evil"); err == nil {
+		t.Error("a certificate of another authority was let in")
+	}
+}
+
+// TestGrowFromOne: a core that began alone becomes one of three, with what it knows.
+func TestGrowFromOne(t *testing.T) {
+	t.Parallel()
+	f := &trio{t: t, addr: map[string]string{}, dirs: map[string]string{}, cores: map[string]*Core{}, stops: map[string]func(){}}
+	var err error
+	if f.ca, err = OpenCA(t.TempDir(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	ctx := deadline(t)
+	f.address("a")
+	cfg := f.config("a", nil, false)
+	cfg.Peers = nil
+	c, err := NewEmbedded(cfg, Options{Limits: wide, Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := start(t, c)
+	waitReady(t, c)
+	if _, err := c.Put(ctx, ann, intent("old"), raw(`1`), Absent); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Admit(ctx, ann, "b", "127.0.0.1:1"); !errors.Is(err, Invalid) || !strings.Contains(err.Error(), "listens nowhere") {
+		t.Errorf("admit to one that listens nowhere: %v", err)
+	}
+	stop()
+	waitReady(t, f.up("a", nil, false))
+	for _, n := range []string{"b", "c"} {
+		first, err := f.cores["a"].Admit(ctx, ann, n, f.address(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitReady(t, f.up(n, first, true))
+	}
+	for _, n := range []string{"a", "b", "c"} {
+		if o, err := f.cores[n].Get(ctx, intent("old")); err != nil || o.Write != ann {
+			t.Errorf("%s: %v", n, err)
+		}
+	}
+	list, err := f.cores["c"].Voters(ctx)
+	if err != nil || len(list) != 3 || fmt.Sprint(list[0].Learner, list[1].Learner, list[2].Learner) != "false false false" {
+		t.Errorf("members %+v, %v", list, err)
+	}
+}
