@@ -148,20 +148,9 @@ func (s *session) close() bool {
 	}
 }
 
-// attend waits until the member is ready and looks after it until it ends.
+// attend looks after a member until it ends.
 func (m *embedded) attend(ctx context.Context, s *session, ready func()) error {
 	srv := s.etcd.Server
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.failure:
-		return errors.New(s.failed())
-	case <-srv.StopNotify():
-		return m.ended(s)
-	case err := <-s.etcd.Err():
-		return err
-	case <-srv.ReadyNotify():
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()

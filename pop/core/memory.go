@@ -47,7 +47,8 @@ type memory struct {
 	changed  chan struct{}   // closed at each change
 	leases   map[LeaseID]*memoryLease
 	last     LeaseID
-	down     error // set: every operation fails with it
+	audit    func(before map[string]pair, ch changes) // tests: sees each revision before it is
+	down     error                                    // set: every operation fails with it
 }
 
 type memoryLease struct {
@@ -177,6 +178,9 @@ func (m *memory) change(o op, revision int64) (change, bool) {
 func (m *memory) apply(next changes) {
 	if len(next.list) == 0 {
 		return
+	}
+	if m.audit != nil {
+		m.audit(m.now, next)
 	}
 	for _, c := range next.list {
 		if l := m.leases[m.now[c.key].lease]; l != nil {

@@ -46,8 +46,13 @@ func (m *embedded) upkeep(ctx context.Context, s *session, ready func()) {
 // settle corrects the address the others know (a member that was alone, or
 // moved), and asks to be a voter where it was admitted as a learner.
 func (m *embedded) settle(ctx context.Context, s *session) bool {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	// A read that all agree to: the engine's own word of being ready can come
+	// seconds later, when its first try met no leader.
+	if _, err := m.read(ctx, query{from: turn, limit: 1}); err != nil {
+		return false
+	}
 	own := uint64(s.etcd.Server.MemberID())
 	list, err := m.members(ctx, s.cli)
 	if err != nil {
@@ -65,7 +70,7 @@ func (m *embedded) settle(ctx context.Context, s *session) bool {
 			}
 		}
 		if !v.Learner {
-			return true
+			return v.Name != ""
 		}
 		if _, err := guard(ctx, m, func(ctx context.Context) (any, error) { return s.cli.MemberPromote(ctx, own) }); err != nil {
 			m.log.Debug("core: not a voter yet", "err", err)
