@@ -55,7 +55,7 @@ func waitReady(t *testing.T, c *Core) {
 
 // logTo shows warnings of the engine with the test's own output.
 func logTo(t *testing.T) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 }
 
 func alone(t *testing.T, dir string, o Options) *Core {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -18,7 +19,7 @@ func guard[T any](ctx context.Context, m *embedded, f func(context.Context) (T, 
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		out := outcome{err: &Error{Code: Unavailable, Uncertain: true, Err: fmt.Errorf("the engine broke")}}
+		out := outcome{err: &Error{Code: Unavailable, Uncertain: true, Err: errors.New("the engine broke")}}
 		defer func() {
 			if r := recover(); r != nil {
 				out.err = &Error{Code: Unavailable, Uncertain: true, Err: fmt.Errorf("the engine broke: %v", r)}
@@ -28,28 +29,41 @@ func guard[T any](ctx context.Context, m *embedded, f func(context.Context) (T, 
 		}()
 		out.v, out.err = f(ctx)
 	}()
+	var failure chan struct{}
+	if s := m.now.Load(); s != nil {
+		failure = s.failure
+	}
+	why := errors.New("the engine broke meanwhile")
 	select {
 	case o := <-done:
 		return o.v, o.err
+	case <-failure:
 	case <-ctx.Done():
+		why = ctx.Err()
 	}
-	select { // most of f ends with ctx; prefer what it says
+	select { // what f says itself is better, if it comes
 	case o := <-done:
 		return o.v, o.err
 	case <-time.After(50 * time.Millisecond):
 		var none T
-		return none, &Error{Code: Unavailable, Uncertain: true, Err: ctx.Err()}
+		return none, &Error{Code: Unavailable, Uncertain: true, Err: why}
 	}
+}
+
+// whole refuses what a broken engine would keep waiting.
+func (m *embedded) whole() error {
+	if s := m.now.Load(); s == nil {
+		return errNotRunning("")
+	} else if why := s.failed(); why != "" {
+		return errNotRunning(": " + why)
+	}
+	return nil
 }
 
 // writable refuses writes that the engine would break over.
 func (m *embedded) writable() error {
-	s := m.now.Load()
-	if s == nil {
-		return errNotRunning("")
-	}
-	if why := s.failed(); why != "" {
-		return errNotRunning(": " + why)
+	if err := m.whole(); err != nil {
+		return err
 	}
 	if free, err := freeBytes(m.cfg.Dir); err == nil && free < m.cfg.MinFree {
 		return fail(Full, "%d MiB free on the disk of %s, %d are kept free", free>>20, m.cfg.Dir, m.cfg.MinFree>>20)
@@ -66,8 +80,8 @@ func freeBytes(dir string) (int64, error) {
 }
 
 func (m *embedded) read(ctx context.Context, q query) (page, error) {
-	if s := m.now.Load(); s != nil && s.failed() != "" && !q.stale {
-		return page{}, errNotRunning(": " + s.failed())
+	if err := m.whole(); err != nil {
+		return page{}, err
 	}
 	return guard(ctx, m, func(ctx context.Context) (page, error) { return m.etcd.read(ctx, q) })
 }

@@ -32,6 +32,7 @@ type session struct {
 	mu      sync.Mutex
 	why     string
 	failure chan struct{} // closed when the engine broke
+	cleaned int64         // upkeep's: the oldest revision at the last defragmentation
 }
 
 func (s *session) broke(why string) {
@@ -83,6 +84,11 @@ func (m *embedded) run(ctx context.Context, ready func()) error {
 		}
 		m.log.Error("core: the member stopped and will be started again", "err", err, "in", pause)
 		sleep(ctx, pause)
+		for free, err := freeBytes(m.cfg.Dir); err == nil && free < m.cfg.MinFree; free, err = freeBytes(m.cfg.Dir) {
+			if !sleep(ctx, time.Second) {
+				return nil // the disk it broke over is still full
+			}
+		}
 		pause = min(2*pause, 30*time.Second)
 	}
 }
@@ -115,15 +121,10 @@ func (m *embedded) live(ctx context.Context, ready func()) error {
 	}
 	m.now.Store(s)
 	err = m.attend(ctx, s, ready)
-	if why := s.failed(); why != "" && ctx.Err() == nil {
-		// What broke may hold locks. Reads of what is in memory go on; only a
-		// new process can do more.
-		m.log.Error("core: the engine broke; reads are old from now on, writes fail until a restart", "why", why)
-		<-ctx.Done()
-	}
 	m.now.CompareAndSwap(s, nil)
 	if !s.close() {
-		return fmt.Errorf("%w: the engine does not stop (%s)", errForever, s.failed())
+		// It holds locks and files that only the end of this process frees.
+		return fmt.Errorf("%w: the engine broke and does not stop: %w", errForever, err)
 	}
 	return err
 }
@@ -193,10 +194,16 @@ func (m *embedded) start() (*session, error) {
 			return
 		}
 		s.cli = v3client.New(s.etcd.Server)
+		if m.cfg.Socket != "" {
+			err = os.Chmod(m.cfg.Socket, 0o600)
+		}
 	}()
 	<-done
 	switch {
 	case err != nil:
+		if s.cli != nil {
+			s.close()
+		}
 		return nil, err
 	case s.etcd == nil || s.cli == nil:
 		return nil, fmt.Errorf("%w: %s", errForever, s.failed())

@@ -88,7 +88,10 @@ const turn = "upkeep/turn"
 func (m *embedded) defragment(ctx context.Context, s *session) {
 	b := s.etcd.Server.Backend()
 	size, used := b.Size(), b.SizeInUse()
-	if size < m.cfg.Upkeep.DefragSize || float64(used) > m.cfg.Upkeep.DefragShare*float64(size) {
+	// While writes fail for the quota, what a compaction freed does not show
+	// in the numbers: no transaction comes to count it.
+	full := s.alarmed() && s.etcd.Server.KV().FirstRev() != s.cleaned
+	if !full && (size < m.cfg.Upkeep.DefragSize || float64(used) > m.cfg.Upkeep.DefragShare*float64(size)) {
 		return
 	}
 	if free, err := freeBytes(m.cfg.Dir); err == nil && free < used+m.cfg.MinFree/2 {
@@ -109,8 +112,19 @@ func (m *embedded) defragment(ctx context.Context, s *session) {
 		}
 	}
 	began := time.Now()
+	s.cleaned = s.etcd.Server.KV().FirstRev()
 	_, err = guard(ctx, m, func(context.Context) (any, error) { return nil, s.etcd.Server.Defragment() })
 	m.log.Info("core: defragmented", "took", time.Since(began), "before", size, "after", b.Size(), "err", err)
+}
+
+// alarmed: this member has no room for writes.
+func (s *session) alarmed() bool {
+	for _, a := range s.etcd.Server.Alarms() {
+		if a.Alarm == etcdserverpb.AlarmType_NOSPACE && a.MemberID == uint64(s.etcd.Server.MemberID()) {
+			return true
+		}
+	}
+	return false
 }
 
 // disarm takes the quota's alarm back once there is room again.
