@@ -1,6 +1,7 @@
 package core
 
 import (
+	"os"
 	"testing"
 
 	"github.com/catchment/catchment/lab/sandbox"
@@ -8,4 +9,9 @@ import (
 
 // The tests mount small disks and use loopback addresses: in namespaces of
 // their own.
-func TestMain(m *testing.M) { sandbox.Main(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(memberEnv); dir != "" {
+		os.Exit(memberMain(dir))
+	}
+	sandbox.Main(m)
+}
