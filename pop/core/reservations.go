@@ -2,7 +2,10 @@ package core
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -19,8 +22,8 @@ func roomKey(pop string) Key { return Key{KindRoom, pop} }
 func ledgerKey(pop string) Key { return Key{KindReservation, pop} }
 
 // Book reads what a POP offers and what is reserved of it, at one revision.
-func (c *Core) Book(ctx context.Context, to string) (Book, error) {
-	s, err := c.List(ctx, Under(KindReservation, to))
+func (c *Core) Book(ctx context.Context, to string, reads ...Read) (Book, error) {
+	s, err := c.List(ctx, Under(KindReservation, to), reads...)
 	if err != nil {
 		return Book{}, about(err, "book", to)
 	}
@@ -69,70 +72,166 @@ func (c *Core) at(ctx context.Context, k Key, revision int64, v any) (int64, err
 	return o.Revision, o.Into(v)
 }
 
-// Reserve takes room at another POP for at most ttl, or says Denied. Do not
-// act on it after Lease.Until; Extend makes it last. If the error is
-// Uncertain nothing is held that would not end with ttl.
-func (c *Core) Reserve(ctx context.Context, w Write, r Reservation, ttl time.Duration) (Held, error) {
-	if err := r.check(); err != nil {
-		return Held{}, about(err, "reserve", r.Name())
+// Step is what one POP takes at once: all of it at one revision, or nothing.
+type Step struct {
+	Want []Reservation // toward one or several POPs
+	TTL  time.Duration // of all of them; Extend makes it last
+	// Also are writes made with them, a claim for example; under no lease
+	// unless they name one.
+	Also []Op
+	// Scope are objects that each step of the same scope writes: between
+	// Admit and the write no other of that scope has been made. (The
+	// receivers of Want are such scopes by themselves.)
+	Scope []Key
+	// Admit is the caller's own rule, asked once for each attempt with the
+	// revision at which to look at the core; nil: none.
+	Admit func(ctx context.Context, revision int64) error
+	// Unoffered: do not hold Want against the rooms that receivers offer;
+	// Admit alone knows what room there is.
+	Unoffered bool
+}
+
+// Take takes a step, or says Denied. Do not act on what is held after its
+// Lease.Until. If the error is Uncertain nothing is held that would not end
+// with the time, but what is in Also may have been written.
+func (c *Core) Take(ctx context.Context, w Write, s Step) ([]Held, error) {
+	for _, r := range s.Want {
+		if err := r.check(); err != nil {
+			return nil, about(err, "take", r.Name())
+		}
 	}
-	if ttl > MaxReservation {
-		return Held{}, about(fail(Invalid, "%v, at most %v", ttl, MaxReservation), "reserve", r.Name())
+	if len(s.Want) == 0 || s.TTL > MaxReservation {
+		return nil, about(fail(Invalid, "%d reservations for %v: want some, for at most %v", len(s.Want), s.TTL, MaxReservation), "take", "")
 	}
-	l, err := c.Grant(ctx, ttl)
+	l, err := c.Grant(ctx, s.TTL)
 	if err != nil {
-		return Held{}, about(err, "reserve", r.Name())
+		return nil, about(err, "take", s.Want[0].Name())
 	}
 	var rev int64
 	for range attempts {
-		if rev, err = c.reserve(ctx, w, r, l); !errors.Is(err, Conflict) {
+		if rev, err = c.take(ctx, w, s, l); !errors.Is(err, Conflict) {
 			break
 		}
 	}
 	if err != nil {
 		c.letGo(context.WithoutCancel(ctx), l)
+		return nil, about(err, "take", s.Want[0].Name())
+	}
+	var out []Held
+	for _, r := range s.Want {
+		out = append(out, Held{Reservation: r, Revision: rev, Lease: l})
+	}
+	return out, nil
+}
+
+// take is one compare and set.
+func (c *Core) take(ctx context.Context, w Write, s Step, l Lease) (int64, error) {
+	to := map[string][]Reservation{}
+	for _, r := range s.Want {
+		to[r.To] = append(to[r.To], r)
+	}
+	var reads []Read // all books at the revision of the first
+	var revision int64
+	var conds []Cond
+	ops := append([]Op(nil), s.Also...)
+	for _, pop := range slices.Sorted(maps.Keys(to)) {
+		b, err := c.Book(ctx, pop, reads...)
+		if err != nil {
+			return 0, err
+		}
+		revision, reads = b.Revision, []Read{At(b.Revision)}
+		if !s.Unoffered {
+			if err := b.Grant(to[pop]...); err != nil {
+				return 0, err
+			}
+		}
+		conds = append(conds, Cond{roomKey(pop), If(b.room)}, Cond{ledgerKey(pop), If(b.ledger)})
+		ops = append(ops, Op{Key: ledgerKey(pop), Value: mustJSON(map[string]string{"last": to[pop][0].Name()})})
+		for _, r := range to[pop] {
+			conds = append(conds, Cond{r.key(), If(b.own(r))})
+			ops = append(ops, Op{Key: r.key(), Value: mustJSON(r), Lease: l.ID})
+		}
+	}
+	for _, k := range s.Scope {
+		rev, err := c.at(ctx, k, revision, nil)
+		if err != nil {
+			return 0, err
+		}
+		conds = append(conds, Cond{k, If(rev)})
+		ops = append(ops, Op{Key: k, Value: mustJSON(map[string]string{"last": s.Want[0].Name()})})
+	}
+	if s.Admit != nil {
+		if err := s.Admit(ctx, revision); err != nil {
+			return 0, &Error{Code: Denied, Err: err}
+		}
+	}
+	return c.Txn(ctx, w, conds, ops)
+}
+
+// Reserve takes one reservation of the room that its receiver offers.
+func (c *Core) Reserve(ctx context.Context, w Write, r Reservation, ttl time.Duration) (Held, error) {
+	held, err := c.Take(ctx, w, Step{Want: []Reservation{r}, TTL: ttl})
+	if err != nil {
 		return Held{}, about(err, "reserve", r.Name())
 	}
-	return Held{Reservation: r, Revision: rev, Lease: l}, nil
+	return held[0], nil
 }
 
-// reserve is one compare and set.
-func (c *Core) reserve(ctx context.Context, w Write, r Reservation, l Lease) (int64, error) {
-	b, err := c.Book(ctx, r.To)
-	if err != nil {
-		return 0, err
-	}
-	if err := b.Grant(r); err != nil {
-		return 0, err
-	}
-	return c.Txn(ctx, w,
-		[]Cond{{roomKey(r.To), If(b.room)}, {ledgerKey(r.To), If(b.ledger)}, {r.key(), If(b.own(r))}},
-		[]Op{
-			{Key: ledgerKey(r.To), Value: mustJSON(map[string]string{"last": r.Name()})},
-			{Key: r.key(), Value: mustJSON(r), Lease: l.ID},
-		})
-}
-
-// Extend makes a reservation last its time again. NotFound: it is over, the
-// room may be another's.
+// Extend makes a reservation, and all that were taken with it, last their time
+// again. NotFound: it is over, settled or replaced; the room may be another's.
 func (c *Core) Extend(ctx context.Context, h Held) (Held, error) {
 	l, err := c.Renew(ctx, h.Lease)
-	h.Lease = l
-	return h, about(err, "extend", h.Name())
+	if err != nil {
+		return h, about(err, "extend", h.Name())
+	}
+	o, err := c.Get(ctx, h.key())
+	if err == nil && o.Lease != l.ID {
+		err = &Error{Code: NotFound, Err: errors.New("it was replaced")}
+	}
+	if err != nil {
+		return h, about(err, "extend", h.Name())
+	}
+	h.Lease, h.Revision = l, o.Revision
+	return h, nil
 }
 
-// Release gives a reservation back that is not needed any more, because
-// nothing was moved or it has been moved back. When the load has arrived it
-// is the receiver that ends it, by Offer.
-func (c *Core) Release(ctx context.Context, w Write, h Held) error {
-	_, err := c.Txn(ctx, w, []Cond{{h.key(), If(h.Revision)}}, []Op{{Key: h.key(), Delete: true}})
-	if errors.Is(err, Conflict) {
-		err = nil // over, or replaced by a later one
+// Note changes the detail of what is held, and nothing else.
+func (c *Core) Note(ctx context.Context, w Write, h Held, detail json.RawMessage) (Held, error) {
+	next := h
+	next.Detail = detail
+	if err := next.check(); err != nil {
+		return h, about(err, "note", h.Name())
 	}
-	if err == nil {
-		c.letGo(context.WithoutCancel(ctx), h.Lease)
+	rev, err := c.Txn(ctx, w, []Cond{{h.key(), If(h.Revision)}}, []Op{{Key: h.key(), Value: mustJSON(next.Reservation), Lease: h.Lease.ID}})
+	if err != nil {
+		return h, about(err, "note", h.Name())
 	}
-	return about(err, "release", h.Name())
+	next.Revision = rev
+	return next, nil
+}
+
+// Release gives reservations back that are not needed any more, because
+// nothing was moved or it has been moved back, together with other writes
+// (the end of a claim). When the load has arrived it is the receiver that ends
+// them, by Offer. What is over or replaced by now is no error.
+func (c *Core) Release(ctx context.Context, w Write, held []Held, also ...Op) error {
+	for {
+		var conds []Cond
+		ops := append([]Op(nil), also...)
+		for _, h := range held {
+			conds = append(conds, Cond{h.key(), If(h.Revision)})
+			ops = append(ops, Op{Key: h.key(), Delete: true})
+		}
+		if len(ops) == 0 {
+			return nil
+		}
+		_, err := c.Txn(ctx, w, conds, ops)
+		var e *Error
+		if !errors.As(err, &e) || e.Code != Conflict {
+			return about(err, "release", "")
+		}
+		held = slices.DeleteFunc(slices.Clone(held), func(h Held) bool { return h.key().String() == e.Key })
+	}
 }
 
 // Offer is how a receiver says what room it has, under a lease of its own: a

@@ -1,7 +1,10 @@
 package core
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +31,17 @@ type Amount struct {
 	Bits     int64 `json:"bits,omitempty"`     // a second
 	Requests int64 `json:"requests,omitempty"` // a second
 	Flows    int64 `json:"flows,omitempty"`    // connections
+}
+
+// String is the amount as people read it.
+func (a Amount) String() string {
+	one := func(n int64, unit string) string {
+		if n == Unbounded {
+			return "any " + unit
+		}
+		return fmt.Sprintf("%d %s", n, unit)
+	}
+	return one(a.Bits, "bit/s") + ", " + one(a.Requests, "requests/s") + ", " + one(a.Flows, "flows")
 }
 
 // Unbounded in a room means: not what limits this receiver.
@@ -78,12 +92,15 @@ type Room struct {
 }
 
 // Reservation: From may move Amount of a slice toward To while it holds it.
-// There is one for each three of From, To and Slice; to reserve again replaces it.
+// There is one for each three of From, To and Slice; to reserve again replaces
+// it. Who takes a slice back reserves its own room: then From and To are one.
 type Reservation struct {
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Slice  string `json:"slice"`
 	Amount Amount `json:"amount"`
+	// Detail is the planner's own: it is stored and not looked at.
+	Detail json.RawMessage `json:"detail,omitempty"`
 }
 
 // Name is the reservation's key without its kind: TO/FROM/SLICE.
@@ -98,10 +115,10 @@ func (r Reservation) check() error {
 		}
 	}
 	switch {
-	case r.From == r.To:
-		return fail(Invalid, "%s reserves of itself", r.From)
 	case r.Slice == "":
 		return fail(Invalid, "a reservation is for a slice")
+	case len(r.Detail) > 0 && !json.Valid(r.Detail):
+		return fail(Invalid, "the detail of a reservation is not JSON")
 	case r.Amount == Amount{}:
 		return fail(Invalid, "a reservation of nothing")
 	}
@@ -131,7 +148,7 @@ type Held struct {
 // own is the revision of what the same POP holds for the same slice; 0: nothing.
 func (b Book) own(r Reservation) int64 {
 	for _, h := range b.Held {
-		if h.From == r.From && h.Slice == r.Slice {
+		if h.Name() == r.Name() {
 			return h.Revision
 		}
 	}
@@ -155,29 +172,41 @@ func (b Book) Left() Amount {
 	return b.Room.Free.minus(b.Taken())
 }
 
-// Grant says whether a reservation can be had. One that the same POP holds for
-// the same slice is replaced; making it smaller is always granted, also when
-// the receiver has lowered its room below what it had promised.
-func (b Book) Grant(r Reservation) error {
-	if err := r.check(); err != nil {
-		return err
+// Grant says whether reservations toward the book's receiver can be had, all
+// of them together. One that the same POP holds for the same slice is
+// replaced; making all smaller is always granted, also when the receiver has
+// lowered its room below what it had promised.
+func (b Book) Grant(want ...Reservation) error {
+	sum, smaller := Amount{}, true
+	names := map[string]bool{}
+	for _, r := range want {
+		switch err := r.check(); {
+		case err != nil:
+			return err
+		case r.To != b.To:
+			return fail(Invalid, "reservation toward %s in the book of %s", r.To, b.To)
+		case names[r.Name()]:
+			return fail(Invalid, "reservation %s is asked for twice", r.Name())
+		}
+		names[r.Name()] = true
+		sum = sum.Plus(r.Amount)
+		i := slices.IndexFunc(b.Held, func(h Held) bool { return h.Name() == r.Name() })
+		smaller = smaller && i >= 0 && r.Amount.Within(b.Held[i].Amount)
 	}
-	if r.To != b.To {
-		return fail(Invalid, "reservation toward %s in the book of %s", r.To, b.To)
+	if smaller {
+		return nil
 	}
-	sum := r.Amount
+	asked := sum
 	for _, h := range b.Held {
-		if h.From != r.From || h.Slice != r.Slice {
+		if !names[h.Name()] {
 			sum = sum.Plus(h.Amount)
-		} else if r.Amount.Within(h.Amount) {
-			return nil
 		}
 	}
 	switch {
 	case b.Room == nil:
 		return fail(Denied, "%s offers no room", b.To)
 	case !sum.Within(b.Room.Free):
-		return fail(Denied, "%s has no room for %+v: %+v free, of which %+v is taken", b.To, r.Amount, b.Room.Free, b.Taken())
+		return fail(Denied, "%s has no room for %v: %v free, of which %v is taken", b.To, asked, b.Room.Free, b.Taken())
 	}
 	return nil
 }

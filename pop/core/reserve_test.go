@@ -16,7 +16,7 @@ import (
 func TestGrant(t *testing.T) {
 	bits := func(n int64) Amount { return Amount{Bits: n} }
 	held := func(from, slice string, a Amount) Held {
-		return Held{Reservation: Reservation{from, "B", slice, a}}
+		return Held{Reservation: Reservation{From: from, To: "B", Slice: slice, Amount: a}}
 	}
 	room := func(a Amount) *Room { return &Room{Free: a} }
 	for _, c := range []struct {
@@ -26,22 +26,22 @@ func TestGrant(t *testing.T) {
 		ask  Reservation
 		want Code
 	}{
-		{"fits", room(bits(10)), nil, Reservation{"A", "B", "s", bits(10)}, ""},
-		{"one too much", room(bits(10)), nil, Reservation{"A", "B", "s", bits(11)}, Denied},
-		{"others count", room(bits(10)), []Held{held("C", "s", bits(5))}, Reservation{"A", "B", "s", bits(6)}, Denied},
-		{"own other slice counts", room(bits(10)), []Held{held("A", "x", bits(5))}, Reservation{"A", "B", "s", bits(6)}, Denied},
-		{"own is replaced", room(bits(10)), []Held{held("A", "s", bits(5))}, Reservation{"A", "B", "s", bits(10)}, ""},
-		{"smaller in a room that shrank", room(bits(3)), []Held{held("A", "s", bits(5)), held("C", "s", bits(5))}, Reservation{"A", "B", "s", bits(4)}, ""},
-		{"smaller without a room", nil, []Held{held("A", "s", bits(5))}, Reservation{"A", "B", "s", bits(4)}, ""},
-		{"no room", nil, nil, Reservation{"A", "B", "s", bits(1)}, Denied},
-		{"another dimension", room(bits(10)), nil, Reservation{"A", "B", "s", Amount{Bits: 1, Flows: 1}}, Denied},
-		{"unbounded dimension", room(Amount{Bits: 10, Flows: Unbounded}), []Held{held("C", "s", Amount{Flows: Unbounded})}, Reservation{"A", "B", "s", Amount{Bits: 1, Flows: 5}}, ""},
-		{"sums do not overflow", room(Amount{Bits: math.MaxInt64 - 1}), []Held{held("C", "s", bits(math.MaxInt64-1))}, Reservation{"A", "B", "s", bits(math.MaxInt64)}, Denied},
-		{"nothing", room(bits(10)), nil, Reservation{"A", "B", "s", Amount{}}, Invalid},
-		{"less than nothing", room(bits(10)), nil, Reservation{"A", "B", "s", bits(-1)}, Invalid},
-		{"of itself", room(bits(10)), nil, Reservation{"B", "B", "s", bits(1)}, Invalid},
-		{"another's book", room(bits(10)), nil, Reservation{"A", "C", "s", bits(1)}, Invalid},
-		{"odd name", room(bits(10)), nil, Reservation{"A/x", "B", "s", bits(1)}, Invalid},
+		{"fits", room(bits(10)), nil, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(10)}, ""},
+		{"one too much", room(bits(10)), nil, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(11)}, Denied},
+		{"others count", room(bits(10)), []Held{held("C", "s", bits(5))}, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(6)}, Denied},
+		{"own other slice counts", room(bits(10)), []Held{held("A", "x", bits(5))}, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(6)}, Denied},
+		{"own is replaced", room(bits(10)), []Held{held("A", "s", bits(5))}, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(10)}, ""},
+		{"smaller in a room that shrank", room(bits(3)), []Held{held("A", "s", bits(5)), held("C", "s", bits(5))}, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(4)}, ""},
+		{"smaller without a room", nil, []Held{held("A", "s", bits(5))}, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(4)}, ""},
+		{"no room", nil, nil, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(1)}, Denied},
+		{"another dimension", room(bits(10)), nil, Reservation{From: "A", To: "B", Slice: "s", Amount: Amount{Bits: 1, Flows: 1}}, Denied},
+		{"unbounded dimension", room(Amount{Bits: 10, Flows: Unbounded}), []Held{held("C", "s", Amount{Flows: Unbounded})}, Reservation{From: "A", To: "B", Slice: "s", Amount: Amount{Bits: 1, Flows: 5}}, ""},
+		{"sums do not overflow", room(Amount{Bits: math.MaxInt64 - 1}), []Held{held("C", "s", bits(math.MaxInt64-1))}, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(math.MaxInt64)}, Denied},
+		{"nothing", room(bits(10)), nil, Reservation{From: "A", To: "B", Slice: "s", Amount: Amount{}}, Invalid},
+		{"less than nothing", room(bits(10)), nil, Reservation{From: "A", To: "B", Slice: "s", Amount: bits(-1)}, Invalid},
+		{"its own room", room(bits(10)), nil, Reservation{From: "B", To: "B", Slice: "s", Amount: bits(1)}, ""},
+		{"another's book", room(bits(10)), nil, Reservation{From: "A", To: "C", Slice: "s", Amount: bits(1)}, Invalid},
+		{"odd name", room(bits(10)), nil, Reservation{From: "A/x", To: "B", Slice: "s", Amount: bits(1)}, Invalid},
 	} {
 		err := Book{To: "B", Room: c.room, Held: c.held}.Grant(c.ask)
 		if c.want == "" && err != nil || c.want != "" && !errors.Is(err, c.want) {
@@ -251,7 +251,7 @@ func (w *world) sender(ctx context.Context, pop, slice string) {
 		if to == pop {
 			continue
 		}
-		r := Reservation{pop, to, slice, Amount{Bits: int64(1 + w.roll(40)), Flows: int64(w.roll(40))}}
+		r := Reservation{From: pop, To: to, Slice: slice, Amount: Amount{Bits: int64(1 + w.roll(40)), Flows: int64(w.roll(40))}}
 		w.forget([]Held{{Reservation: r}}) // it is about to be another
 		h, err := w.core.Reserve(ctx, who, r, time.Duration(1+w.roll(6))*time.Second)
 		w.count(err)
@@ -293,7 +293,7 @@ func (w *world) use(ctx context.Context, who Write, h Held) {
 	}
 	w.forget([]Held{h})
 	if w.roll(2) == 0 {
-		w.core.Release(ctx, who, h)
+		w.core.Release(ctx, who, []Held{h})
 	}
 }
 
@@ -345,13 +345,13 @@ func TestReservationEnds(t *testing.T) {
 				t.Errorf("left is %+v, want %d: %v", b.Left(), want, err)
 			}
 		}
-		r := Reservation{"LON", "FRA", "192.0.2.0/24", Amount{Bits: 8}}
+		r := Reservation{From: "LON", To: "FRA", Slice: "192.0.2.0/24", Amount: Amount{Bits: 8}}
 		offer(10)
 		if _, err := c.Reserve(ctx, ann, r, 3*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		left(2)
-		if _, err := c.Reserve(ctx, ann, Reservation{"AMS", "FRA", "192.0.2.0/24", Amount{Bits: 3}}, 3*time.Second); !errors.Is(err, Denied) {
+		if _, err := c.Reserve(ctx, ann, Reservation{From: "AMS", To: "FRA", Slice: "192.0.2.0/24", Amount: Amount{Bits: 3}}, 3*time.Second); !errors.Is(err, Denied) {
 			t.Errorf("more than is left: %v", err)
 		}
 		time.Sleep(4 * time.Second)
@@ -360,7 +360,7 @@ func TestReservationEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Release(ctx, ann, h); err != nil {
+		if err := c.Release(ctx, ann, []Held{h}); err != nil {
 			t.Fatal(err)
 		}
 		left(10)
@@ -380,6 +380,76 @@ func TestReservationEnds(t *testing.T) {
 		}
 		if _, err := c.Reserve(ctx, ann, r, 3*time.Second); !errors.Is(err, Denied) {
 			t.Errorf("of a receiver that is silent: %v", err)
+		}
+	})
+}
+
+// TestTake: a step toward several POPs, with a claim and a rule of the
+// caller's, is taken whole or not at all.
+func TestTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, ctx := NewMemory(Options{Limits: wide}), t.Context()
+		claim, scope := Key{KindResponse, "claim LON web"}, Key{KindResponse, "claims web"}
+		lease, err := c.Grant(ctx, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pop := range []string{"FRA", "AMS"} {
+			if _, err := c.Offer(ctx, bob, pop, Room{Free: Amount{Bits: 10}}, lease.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		step := Step{
+			Want:  []Reservation{{From: "LON", To: "FRA", Slice: "web", Amount: Amount{Bits: 8}}, {From: "LON", To: "AMS", Slice: "web", Amount: Amount{Bits: 8}}},
+			TTL:   time.Minute,
+			Also:  []Op{{Key: claim, Value: raw(`2`)}},
+			Scope: []Key{scope},
+		}
+		tries := 0
+		step.Admit = func(ctx context.Context, revision int64) error {
+			if tries++; tries == 1 { // another step of the scope comes first
+				_, err := c.Put(ctx, bob, scope, raw(`1`), Any)
+				return err
+			}
+			return nil
+		}
+		held, err := c.Take(ctx, ann, step)
+		if err != nil || len(held) != 2 || tries != 2 {
+			t.Fatalf("%+v after %d tries: %v", held, tries, err)
+		}
+		other := step
+		other.Want = []Reservation{{From: "NYC", To: "AMS", Slice: "web", Amount: Amount{Bits: 1}}, {From: "NYC", To: "FRA", Slice: "web", Amount: Amount{Bits: 3}}}
+		other.Also = []Op{{Key: intent("nyc"), Value: raw(`1`)}}
+		if _, err := c.Take(ctx, ann, other); !errors.Is(err, Denied) {
+			t.Errorf("one of two has no room: %v", err)
+		}
+		if b, err := c.Book(ctx, "AMS"); err != nil || len(b.Held) != 1 {
+			t.Errorf("half a step: %+v, %v", b.Held, err)
+		}
+		other.Unoffered = true
+		other.Admit = func(context.Context, int64) error { return errors.New("not today") }
+		if _, err := c.Take(ctx, ann, other); !errors.Is(err, Denied) || !strings.Contains(err.Error(), "not today") {
+			t.Errorf("the caller's rule: %v", err)
+		}
+		if held[0], err = c.Note(ctx, ann, held[0], raw(`{"applied":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Second)
+		if held[0], err = c.Extend(ctx, held[0]); err != nil {
+			t.Errorf("extended after a note: %v", err)
+		}
+		time.Sleep(50 * time.Second)
+		if held[1], err = c.Extend(ctx, held[1]); err != nil {
+			t.Errorf("taken together, extended together: %v", err)
+		}
+		if err := c.Release(ctx, ann, held, Op{Key: claim, Delete: true}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Get(ctx, claim); !errors.Is(err, NotFound) {
+			t.Errorf("the claim stays: %v", err)
+		}
+		if err := c.Release(ctx, ann, held); err != nil {
+			t.Errorf("released twice: %v", err)
 		}
 	})
 }
