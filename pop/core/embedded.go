@@ -51,8 +51,9 @@ type Peers struct {
 	TLS   Files
 }
 
-// Files are the paths of a member's certificate. They are read at each
-// handshake, so that a rotated certificate needs no restart.
+// Files are the paths of a member's certificate. Certificate, key and
+// revocations are read at each handshake. When the authority's certificates
+// change the member starts itself again, one member at a time.
 type Files struct {
 	Cert, Key, CA string
 	CRL           string // may be empty: nothing is revoked

@@ -83,7 +83,8 @@ func (f *trio) identity(name string) {
 func (f *trio) config(name string, first map[string]string, join bool) Embedded {
 	return Embedded{
 		Dir: filepath.Join(f.dirs[name], "core"), Name: name, noSync: true, MinFree: 1,
-		Peers: &Peers{Listen: f.addr[name], First: first, Join: join, TLS: f.files(name)},
+		Upkeep: Upkeep{Every: 500 * time.Millisecond},
+		Peers:  &Peers{Listen: f.addr[name], First: first, Join: join, TLS: f.files(name)},
 	}
 }
 
@@ -305,6 +306,36 @@ func TestStranger(t *testing.T) {
 	if err := try("evil"); err == nil {
 		t.Error("a certificate of another authority was let in")
 	}
+	f.ca = ours
+	f.rotate(try)
+}
+
+// rotate: members learn of a new authority by themselves.
+func (f *trio) rotate(try func(string) error) {
+	t := f.t
+	if err := f.ca.Rotate("test"); err != nil {
+		t.Fatal(err)
+	}
+	trust, err := f.ca.Trust()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.address("new")
+	if err := try("new"); err == nil {
+		t.Error("a new authority is known before anybody told of it")
+	}
+	if err := trust.write(f.files("a")); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := deadline(t); try("new") != nil; {
+		if !sleep(ctx, 50*time.Millisecond) {
+			t.Fatalf("the new authority is not known: %v", try("new"))
+		}
+	}
+	if err := try("friend"); err != nil {
+		t.Errorf("certificates of the former authority: %v", err)
+	}
+	f.write("a", "after the rotation")
 }
 
 // TestGrowFromOne: a core that began alone becomes one of three, with what it knows.

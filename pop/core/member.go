@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,8 +32,10 @@ type session struct {
 	cli     *clientv3.Client
 	mu      sync.Mutex
 	why     string
-	failure chan struct{} // closed when the engine broke
-	cleaned int64         // upkeep's: the oldest revision at the last defragmentation
+	failure chan struct{}     // closed when the engine broke
+	trusted [sha256.Size]byte // digest of the certificates it began with
+	again   chan struct{}     // closed when upkeep wants a new session
+	cleaned int64             // upkeep's: the oldest revision at the last defragmentation
 }
 
 func (s *session) broke(why string) {
@@ -59,8 +62,10 @@ func (m *embedded) client() (*clientv3.Client, error) {
 	return s.cli, nil
 }
 
-// errForever marks failures that another try does not heal.
-var errForever = errors.New("for good")
+var (
+	errForever = errors.New("for good")   // another try does not heal it
+	errAgain   = errors.New("once again") // nothing is wrong
+)
 
 func (m *embedded) run(ctx context.Context, ready func()) error {
 	release, err := m.lockDir()
@@ -75,6 +80,9 @@ func (m *embedded) run(ctx context.Context, ready func()) error {
 		err := m.live(ctx, func() { was.Store(true); ready() })
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errAgain) {
+			continue
 		}
 		if errors.Is(err, errForever) || !was.Load() && m.cfg.Peers == nil {
 			return fail(Unavailable, "member %s: %w", m.cfg.Name, err)
@@ -160,6 +168,8 @@ func (m *embedded) attend(ctx context.Context, s *session, ready func()) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-s.again:
+		return errAgain
 	case <-s.failure:
 		return errors.New(s.failed())
 	case <-srv.StopNotify():
@@ -182,7 +192,7 @@ func (m *embedded) ended(s *session) error {
 // start makes a session. It has a goroutine of its own because what breaks in
 // it ends the goroutine.
 func (m *embedded) start() (*session, error) {
-	s := &session{failure: make(chan struct{})}
+	s := &session{failure: make(chan struct{}), again: make(chan struct{}), trusted: m.trusted()}
 	cfg, err := m.cfg.engineConfig(zapTo(m.log, s.broke))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errForever, err)

@@ -3,7 +3,9 @@ package core
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"time"
 
@@ -40,7 +42,25 @@ func (m *embedded) upkeep(ctx context.Context, s *session, ready func()) {
 	for sleep(ctx, m.cfg.Upkeep.Every-rand.N(m.cfg.Upkeep.Every/4+1)) {
 		m.defragment(ctx, s)
 		m.disarm(ctx, s)
+		if now := m.trusted(); now != s.trusted && m.take(ctx, time.Minute) {
+			// The engine reads the authority's certificates at its start only.
+			m.log.Info("core: the trusted certificates have changed, the member starts again")
+			close(s.again)
+			return
+		}
 	}
+}
+
+// trusted is a digest of the authority's certificates on disk.
+func (m *embedded) trusted() [sha256.Size]byte {
+	if m.cfg.Peers == nil {
+		return [sha256.Size]byte{}
+	}
+	b, err := os.ReadFile(m.cfg.Peers.TLS.CA)
+	if _, bad := certificates(b); err != nil || bad != nil {
+		return [sha256.Size]byte{} // not to be started with
+	}
+	return sha256.Sum256(b)
 }
 
 // settle corrects the address the others know (a member that was alone, or
@@ -82,8 +102,23 @@ func (m *embedded) settle(ctx context.Context, s *session) bool {
 	return false
 }
 
-// turn is the object that lets one member defragment at a time.
+// turn is the object of the member whose turn it is to be away for a moment.
 const turn = "upkeep/turn"
+
+// take takes the turn, for a time that cannot be shortened: the next member
+// should find this one back.
+func (m *embedded) take(ctx context.Context, d time.Duration) bool {
+	id, _, err := m.grant(ctx, d)
+	if err != nil {
+		return false
+	}
+	got, err := m.commit(ctx, []cond{{key: turn}}, []op{{key: turn, value: []byte(m.cfg.Name), lease: id}})
+	if err != nil || got.failed != nil {
+		m.revoke(context.WithoutCancel(ctx), id)
+		return false
+	}
+	return true
+}
 
 func (m *embedded) defragment(ctx context.Context, s *session) {
 	b := s.etcd.Server.Backend()
@@ -100,20 +135,13 @@ func (m *embedded) defragment(ctx context.Context, s *session) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	id, _, err := m.grant(ctx, time.Minute)
-	if err != nil {
-		// With the quota used up nothing is granted; then that is why to do it.
-		m.log.Info("core: defragments without asking for a turn", "err", err)
-	} else {
-		defer m.revoke(context.WithoutCancel(ctx), id)
-		got, err := m.commit(ctx, []cond{{key: turn}}, []op{{key: turn, value: []byte(m.cfg.Name), lease: id}})
-		if err != nil || got.failed != nil {
-			return
-		}
+	// With the quota used up no turn is granted; then that is why to do it.
+	if !full && !m.take(ctx, time.Minute) {
+		return
 	}
 	began := time.Now()
 	s.cleaned = s.etcd.Server.KV().FirstRev()
-	_, err = guard(ctx, m, func(context.Context) (any, error) { return nil, s.etcd.Server.Defragment() })
+	_, err := guard(ctx, m, func(context.Context) (any, error) { return nil, s.etcd.Server.Defragment() })
 	m.log.Info("core: defragmented", "took", time.Since(began), "before", size, "after", b.Size(), "err", err)
 }
 
