@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 // trio is a core of real members on loopback, over mutual TLS.
 type trio struct {
 	t     *testing.T
+	port  int // the first
 	ca    *CA
 	addr  map[string]string
 	first map[string]string
@@ -24,33 +24,33 @@ type trio struct {
 	stops map[string]func()
 }
 
-func newTrio(t *testing.T) *trio {
+func newTrio(t *testing.T, port int) *trio {
 	ca, err := OpenCA(t.TempDir(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &trio{t: t, ca: ca, addr: map[string]string{}, first: map[string]string{}, dirs: map[string]string{},
+	return &trio{t: t, port: port, ca: ca, addr: map[string]string{}, first: map[string]string{}, dirs: map[string]string{},
 		cores: map[string]*Core{}, stops: map[string]func(){}}
+}
+
+// begin starts three members.
+func (f *trio) begin(before func(name string)) {
 	for _, n := range []string{"a", "b", "c"} {
 		f.first[n] = f.address(n)
 	}
 	for n := range f.first {
+		before(n)
 		f.up(n, f.first, false)
 	}
 	for n := range f.first {
-		waitReady(t, f.cores[n])
+		waitReady(f.t, f.cores[n])
 	}
-	return f
 }
 
-// address finds a port that is free now.
+// address gives a member an address, a directory and a certificate. The ports
+// are below those the kernel gives away, in the tests' own namespace.
 func (f *trio) address(name string) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer l.Close()
-	f.addr[name] = l.Addr().String()
+	f.addr[name] = fmt.Sprintf("127.0.0.1:%d", f.port+len(f.addr))
 	f.dirs[name] = f.t.TempDir()
 	f.identity(name)
 	return f.addr[name]
@@ -156,7 +156,8 @@ func others(list []string, not string) []string {
 // TestThreeMembers: one story, because members take seconds to start.
 func TestThreeMembers(t *testing.T) {
 	t.Parallel()
-	f := newTrio(t)
+	f := newTrio(t, 21000)
+	f.begin(func(string) {})
 	all := []string{"a", "b", "c"}
 	ctx := deadline(t)
 	for _, n := range all {
@@ -252,12 +253,8 @@ func (f *trio) replace(dead string, rest []string) {
 // no connection to a member.
 func TestStranger(t *testing.T) {
 	t.Parallel()
-	f := &trio{t: t, addr: map[string]string{}, dirs: map[string]string{}, cores: map[string]*Core{}, stops: map[string]func(){}}
-	var err error
-	if f.ca, err = OpenCA(t.TempDir(), "test"); err != nil {
-		t.Fatal(err)
-	}
-	f.first = map[string]string{"a": f.address("a")}
+	f := newTrio(t, 22000)
+	f.first["a"] = f.address("a")
 	waitReady(t, f.up("a", f.first, false))
 	try := func(name string) error {
 		cfg, err := peerTLS(f.files(name))
@@ -341,11 +338,7 @@ func (f *trio) rotate(try func(string) error) {
 // TestGrowFromOne: a core that began alone becomes one of three, with what it knows.
 func TestGrowFromOne(t *testing.T) {
 	t.Parallel()
-	f := &trio{t: t, addr: map[string]string{}, dirs: map[string]string{}, cores: map[string]*Core{}, stops: map[string]func(){}}
-	var err error
-	if f.ca, err = OpenCA(t.TempDir(), "test"); err != nil {
-		t.Fatal(err)
-	}
+	f := newTrio(t, 23000)
 	ctx := deadline(t)
 	f.address("a")
 	cfg := f.config("a", nil, false)
@@ -379,5 +372,37 @@ func TestGrowFromOne(t *testing.T) {
 	list, err := f.cores["c"].Voters(ctx)
 	if err != nil || len(list) != 3 || fmt.Sprint(list[0].Learner, list[1].Learner, list[2].Learner) != "false false false" {
 		t.Errorf("members %+v, %v", list, err)
+	}
+}
+
+// TestRestoreFleet: the backup of one becomes a core of three.
+func TestRestoreFleet(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), deadline(t)
+	path := filepath.Join(dir, "backup.db")
+	c := alone(t, filepath.Join(dir, "old"), Options{})
+	stop := start(t, c)
+	waitReady(t, c)
+	kept, err := c.Put(ctx, ann, intent("kept"), raw(`1`), Absent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Backup(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	f := newTrio(t, 24000)
+	f.begin(func(name string) {
+		if err := Restore(f.config(name, f.first, false), path, logTo(t)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for n := range f.first {
+		if o, err := f.cores[n].Get(ctx, intent("kept")); err != nil || o.Revision != kept.Revision {
+			t.Errorf("%s: %+v, %v", n, o, err)
+		}
+		if o := f.write(n, "from "+n); o.Revision <= kept.Revision {
+			t.Errorf("%s writes at %d", n, o.Revision)
+		}
 	}
 }

@@ -35,8 +35,8 @@ const (
 // (compaction, or the core was restored from an older backup) it yields a
 // snapshot instead. It ends with the context's error or with yield's.
 //
-// yield is called by one goroutine. Who is slow delays only itself, and gets
-// a snapshot if the history is compacted meanwhile.
+// yield is called by one goroutine. Who is slow delays only itself, but what it
+// has not taken yet waits in this process's memory: take it and go.
 func (c *Core) Watch(ctx context.Context, s Selector, from int64, yield func(Batch) error) error {
 	prefix, err := c.prefix(s)
 	if err != nil {
