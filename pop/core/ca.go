@@ -155,13 +155,23 @@ func (ca *CA) Fingerprint() [sha256.Size]byte {
 type Subject struct {
 	Name  string   `json:"name"`            // the POP's or member's
 	Hosts []string `json:"hosts,omitempty"` // addresses and DNS names others reach it by
+	// Voter: it may speak the protocol of members. What a POP that only joined
+	// has opens no connection to a member.
+	Voter bool `json:"voter,omitempty"`
 }
+
+// voterName is the DNS name in a voter's certificate that members ask of each
+// other; it never resolves.
+const voterName = "voter.core.catchment.invalid"
 
 func (s Subject) check() error {
 	if err := (Key{KindMember, s.Name}).check(); err != nil {
 		return err
 	}
 	for _, h := range s.Hosts {
+		if strings.EqualFold(h, voterName) {
+			return fail(Denied, "%q is not a name of a host", h)
+		}
 		if _, err := netip.ParseAddr(h); err != nil && (h == "" || len(h) > 253 || strings.ContainsAny(h, "*/: \x00")) {
 			return fail(Invalid, "%q is no address and no name of a host", h)
 		}
@@ -202,6 +212,9 @@ func (ca *CA) Issue(pub crypto.PublicKey, s Subject, life time.Duration) ([]byte
 			tmpl.DNSNames = append(tmpl.DNSNames, h)
 		}
 	}
+	if s.Voter {
+		tmpl.DNSNames = append(tmpl.DNSNames, voterName)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, pub, key)
 	if err != nil {
 		return nil, err
@@ -209,8 +222,25 @@ func (ca *CA) Issue(pub crypto.PublicKey, s Subject, life time.Duration) ([]byte
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
+// subjectOf is the subject a certificate was issued for.
+func subjectOf(c *x509.Certificate) Subject {
+	s := Subject{Name: c.Subject.CommonName}
+	for _, h := range c.DNSNames {
+		if h == voterName {
+			s.Voter = true
+		} else {
+			s.Hosts = append(s.Hosts, h)
+		}
+	}
+	for _, ip := range c.IPAddresses {
+		s.Hosts = append(s.Hosts, ip.String())
+	}
+	return s
+}
+
 // Revoke puts a certificate on the list for good. Trust has to be published
-// before others know.
+// before others know; connections that are open stay open, so a member that
+// is not trusted any more has to be removed as well.
 func (ca *CA) Revoke(w Write, serial *big.Int) error {
 	if err := w.check(); err != nil {
 		return err

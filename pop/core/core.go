@@ -166,14 +166,19 @@ func (c *Core) collect(s *Snapshot, kv pair) {
 	s.Objects = append(s.Objects, o)
 }
 
-// Put stores one value under a condition and returns the object.
+// Put stores one value under a condition and returns the object; its Created
+// is known only if it was Absent.
 func (c *Core) Put(ctx context.Context, w Write, k Key, value json.RawMessage, when If) (Object, error) {
 	at := time.Now()
 	rev, err := c.txn(ctx, w, at, []Cond{{k, when}}, []Op{{Key: k, Value: value}})
 	if err != nil {
 		return Object{}, about(err, "put", k.String())
 	}
-	return Object{Key: k, Value: value, Write: w, At: at, Revision: rev, Created: cmp.Or(int64(max(when, 0)), rev)}, nil
+	o := Object{Key: k, Value: value, Write: w, At: at, Revision: rev}
+	if when == Absent {
+		o.Created = rev
+	}
+	return o, nil
 }
 
 // Delete removes one object under a condition; Absent makes no sense here.

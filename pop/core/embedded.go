@@ -161,7 +161,7 @@ func (e Embedded) engineConfig(log *zap.Logger) (*embed.Config, error) {
 		cfg.ListenPeerUrls = []url.URL{{Scheme: "https", Host: p.Listen}}
 		cfg.PeerTLSInfo = transport.TLSInfo{
 			CertFile: p.TLS.Cert, KeyFile: p.TLS.Key, TrustedCAFile: p.TLS.CA, CRLFile: p.TLS.CRL,
-			ClientCertAuth: true,
+			ClientCertAuth: true, AllowedHostnames: []string{voterName},
 			// Who a member is its certificate says, not the address its packets come from.
 			SkipClientSANVerify: true,
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,9 +61,12 @@ func (f *trio) files(name string) Files {
 }
 
 // identity gives a member a certificate.
-func (f *trio) identity(name string) {
+func (f *trio) identity(name string) { f.certify(Subject{name, []string{"127.0.0.1"}, true}) }
+
+func (f *trio) certify(s Subject) {
+	name := s.Name
 	key, text := someKey(f.t)
-	cert, err := f.ca.Issue(key.Public(), Subject{name, []string{"127.0.0.1"}}, 0)
+	cert, err := f.ca.Issue(key.Public(), s, 0)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -267,6 +269,11 @@ func TestStranger(t *testing.T) {
 	if err := try("friend"); err != nil {
 		t.Errorf("a certificate of ours: %v", err)
 	}
+	f.address("pop")
+	f.certify(Subject{"pop", []string{"127.0.0.1"}, false})
+	if err := try("pop"); err == nil {
+		t.Error("a POP that is no voter was let in")
+	}
 	f.address("revoked")
 	list, err := certificates(mustRead(t, f.files("revoked").Cert))
 	if err != nil {
@@ -333,76 +340,4 @@ func (f *trio) rotate(try func(string) error) {
 		t.Errorf("certificates of the former authority: %v", err)
 	}
 	f.write("a", "after the rotation")
-}
-
-// TestGrowFromOne: a core that began alone becomes one of three, with what it knows.
-func TestGrowFromOne(t *testing.T) {
-	t.Parallel()
-	f := newTrio(t, 23000)
-	ctx := deadline(t)
-	f.address("a")
-	cfg := f.config("a", nil, false)
-	cfg.Peers = nil
-	c, err := NewEmbedded(cfg, Options{Limits: wide, Timeout: 20 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := start(t, c)
-	waitReady(t, c)
-	if _, err := c.Put(ctx, ann, intent("old"), raw(`1`), Absent); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Admit(ctx, ann, "b", "127.0.0.1:1"); !errors.Is(err, Invalid) || !strings.Contains(err.Error(), "listens nowhere") {
-		t.Errorf("admit to one that listens nowhere: %v", err)
-	}
-	stop()
-	waitReady(t, f.up("a", nil, false))
-	for _, n := range []string{"b", "c"} {
-		first, err := f.cores["a"].Admit(ctx, ann, n, f.address(n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		waitReady(t, f.up(n, first, true))
-	}
-	for _, n := range []string{"a", "b", "c"} {
-		if o, err := f.cores[n].Get(ctx, intent("old")); err != nil || o.Write != ann {
-			t.Errorf("%s: %v", n, err)
-		}
-	}
-	list, err := f.cores["c"].Voters(ctx)
-	if err != nil || len(list) != 3 || fmt.Sprint(list[0].Learner, list[1].Learner, list[2].Learner) != "false false false" {
-		t.Errorf("members %+v, %v", list, err)
-	}
-}
-
-// TestRestoreFleet: the backup of one becomes a core of three.
-func TestRestoreFleet(t *testing.T) {
-	t.Parallel()
-	dir, ctx := t.TempDir(), deadline(t)
-	path := filepath.Join(dir, "backup.db")
-	c := alone(t, filepath.Join(dir, "old"), Options{})
-	stop := start(t, c)
-	waitReady(t, c)
-	kept, err := c.Put(ctx, ann, intent("kept"), raw(`1`), Absent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Backup(ctx, path); err != nil {
-		t.Fatal(err)
-	}
-	stop()
-	f := newTrio(t, 24000)
-	f.begin(func(name string) {
-		if err := Restore(f.config(name, f.first, false), path, logTo(t)); err != nil {
-			t.Fatal(err)
-		}
-	})
-	for n := range f.first {
-		if o, err := f.cores[n].Get(ctx, intent("kept")); err != nil || o.Revision != kept.Revision {
-			t.Errorf("%s: %+v, %v", n, o, err)
-		}
-		if o := f.write(n, "from "+n); o.Revision <= kept.Revision {
-			t.Errorf("%s writes at %d", n, o.Revision)
-		}
-	}
 }

@@ -91,7 +91,7 @@ func (j *JoinServer) tls() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := j.CA.Issue(key.Public(), Subject{j.Name, j.Hosts}, caLife)
+	leaf, err := j.CA.Issue(key.Public(), Subject{Name: j.Name, Hosts: j.Hosts}, caLife)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +185,7 @@ func (j *JoinServer) renew(r *http.Request, _ joinRequest, _ *x509.CertificateRe
 	if j.CA.revoked(leaf) {
 		return Subject{}, fail(Denied, "certificate %x of %s is revoked", leaf.SerialNumber, leaf.Subject.CommonName)
 	}
-	s := Subject{Name: leaf.Subject.CommonName, Hosts: leaf.DNSNames}
-	for _, ip := range leaf.IPAddresses {
-		s.Hosts = append(s.Hosts, ip.String())
-	}
-	return s, nil
+	return subjectOf(leaf), nil
 }
 
 func (ca *CA) revoked(c *x509.Certificate) bool {

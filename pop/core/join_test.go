@@ -78,7 +78,7 @@ func leafOf(t *testing.T, w Welcome) *x509.Certificate {
 
 func TestJoinOnce(t *testing.T) {
 	g, ctx := newGate(t), deadline(t)
-	tok := g.token(t, Subject{"FRA", []string{"10.9.0.2", "fra.example"}})
+	tok := g.token(t, Subject{Name: "FRA", Hosts: []string{"10.9.0.2", "fra.example"}})
 	key, _ := someKey(t)
 	w, err := Join(ctx, tok, key)
 	if err != nil {
@@ -143,7 +143,7 @@ func TestJoinRefused(t *testing.T) {
 	if _, err := Join(ctx, down, key); err != nil {
 		t.Errorf("the core is back: %v", err)
 	}
-	for _, s := range []Subject{{Name: ""}, {"X", []string{"*.example"}}, {"X", []string{""}}, {"X", []string{"http://x"}}} {
+	for _, s := range []Subject{{Name: ""}, {Name: "X", Hosts: []string{"*.example"}}, {Name: "X", Hosts: []string{""}}, {Name: "X", Hosts: []string{voterName}}, {Name: "X", Hosts: []string{"http://x"}}} {
 		if _, err := g.ca.NewToken(ctx, g.core.Core, ann, s, g.addr, time.Hour); err == nil {
 			t.Errorf("token for %+v", s)
 		}
@@ -167,7 +167,7 @@ func TestJoinFlood(t *testing.T) {
 func TestRenewAndRevoke(t *testing.T) {
 	g, ctx := newGate(t), deadline(t)
 	key, _ := someKey(t)
-	w, err := Join(ctx, g.token(t, Subject{"FRA", []string{"fra.example"}}), key)
+	w, err := Join(ctx, g.token(t, Subject{Name: "FRA", Hosts: []string{"fra.example"}, Voter: true}), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestRenewAndRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := leafOf(t, again); l.Subject.CommonName != "FRA" || len(l.DNSNames) != 1 || l.SerialNumber.Cmp(leaf.SerialNumber) == 0 {
+	if l := leafOf(t, again); l.Subject.CommonName != "FRA" || l.VerifyHostname(voterName) != nil || l.VerifyHostname("fra.example") != nil || l.SerialNumber.Cmp(leaf.SerialNumber) == 0 {
 		t.Errorf("renewed: %v %v", l.Subject, l.DNSNames)
 	}
 	if err := g.ca.Revoke(ann, leaf.SerialNumber); err != nil {
@@ -259,6 +259,13 @@ func TestTrust(t *testing.T) {
 	if err != nil || len(list.RevokedCertificateEntries) != 1 || list.RevokedCertificateEntries[0].SerialNumber.Cmp(serial) != 0 {
 		t.Errorf("revoked: %+v, %v", list, err)
 	}
+	forgotten(t, ca, c, files, first)
+}
+
+// forgotten: the former authority does not count any more, also not for a
+// member that starts again.
+func forgotten(t *testing.T, ca *CA, c *Memory, files Files, first Trust) {
+	ctx := deadline(t)
 	if err := ca.Forget(); err != nil {
 		t.Fatal(err)
 	}
@@ -268,6 +275,9 @@ func TestTrust(t *testing.T) {
 	wantCerts(t, files, 1)
 	if err := first.Believe(mustRead(t, files.CA)); !errors.Is(err, Denied) {
 		t.Errorf("the forgotten authority is believed: %v", err)
+	}
+	if now, err := ca.Trust(); err != nil || files.number() != now.Number {
+		t.Errorf("number %d on disk, %d in force: %v", files.number(), now.Number, err)
 	}
 }
 

@@ -124,7 +124,7 @@ func (t Trust) Believe(bundle []byte) error {
 // is older than what was taken, or signed by nobody the bundle on disk knows,
 // is not taken. It returns when ctx ends, or when a file cannot be read.
 func FollowTrust(ctx context.Context, c *Core, files Files) error {
-	taken := int64(0)
+	taken := files.number()
 	return c.Watch(ctx, Selector{KindTrust, trustKey.Name}, 0, func(b Batch) error {
 		for _, e := range b.Events {
 			var t Trust
@@ -150,6 +150,20 @@ func FollowTrust(ctx context.Context, c *Core, files Files) error {
 		}
 		return nil
 	})
+}
+
+// number is that of the revocation list on disk: what is published with a lower
+// one was replayed.
+func (f Files) number() int64 {
+	der, err := os.ReadFile(f.CRL)
+	if err != nil {
+		return 0
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil || list.Number == nil || !list.Number.IsInt64() {
+		return 0
+	}
+	return list.Number.Int64()
 }
 
 func (t Trust) write(files Files) error {
