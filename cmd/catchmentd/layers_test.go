@@ -72,6 +72,8 @@ func forbidden(file, imp string) string {
 		return "policy is pure"
 	case strings.HasPrefix(imp, "github.com/osrg/gobgp/") && !strings.HasPrefix(file, "bgp/gobgp/") && !strings.HasPrefix(file, "bgp/bgptest/"):
 		return "only bgp/gobgp speaks GoBGP's language"
+	case strings.HasPrefix(imp, "go.etcd.io/") && !strings.HasPrefix(file, "pop/core/"):
+		return "only pop/core speaks etcd's language"
 	case ours && to != own && !slices.Contains(mayImport[own], to):
 		return "imports point one way: cmd -> pop -> policy, health, bgp, server"
 	}
@@ -91,6 +93,8 @@ func TestForbidden(t *testing.T) {
 		{"health/x.go", module + "policy", false},
 		{"pop/x.go", module + "lab/netlab", true},
 		{"pop/x.go", "github.com/osrg/gobgp/v3/api", true},
+		{"pop/x.go", "go.etcd.io/etcd/client/v3", true},
+		{"pop/core/x.go", "go.etcd.io/etcd/client/v3", false},
 		{"bgp/gobgp/x.go", "github.com/osrg/gobgp/v3/api", false},
 		{"cmd/x/x.go", module + "lab/netlab", false},
 	} {
