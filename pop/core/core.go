@@ -304,8 +304,12 @@ func (c *Core) encodeAll(w Write, at time.Time, ops []Op) ([]op, error) {
 
 // Blame says who made the change of a revision and why, deletes included.
 // NotFound: nobody, a lease ran out. Compacted: too long ago.
-func (c *Core) Blame(ctx context.Context, revision int64) (Write, error) {
-	p, err := c.page(ctx, query{from: c.lastPath(), limit: 1, revision: revision})
+func (c *Core) Blame(ctx context.Context, revision int64, reads ...Read) (Write, error) {
+	q := query{from: c.lastPath(), limit: 1}
+	for _, r := range append(reads, At(revision)) {
+		r(&q)
+	}
+	p, err := c.page(ctx, q)
 	if err != nil {
 		return Write{}, about(err, "blame", "")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,12 +33,9 @@ func (c *Core) Book(ctx context.Context, to string, reads ...Read) (Book, error)
 		return Book{}, about(fail(Corrupt, "reservation %v cannot be read: nothing is granted", s.Broken), "book", to)
 	}
 	for _, o := range s.Objects {
-		h := Held{Revision: o.Revision, Lease: Lease{ID: o.Lease}}
-		if err := o.Into(&h.Reservation); err != nil {
+		h, err := heldOf(o)
+		if err != nil {
 			return Book{}, about(err, "book", to)
-		}
-		if h.Name() != o.Key.Name || h.check() != nil {
-			return Book{}, about(fail(Corrupt, "%s says %+v: nothing is granted", o.Key, h.Reservation), "book", to)
 		}
 		b.Held = append(b.Held, h)
 	}
@@ -55,6 +53,41 @@ func (c *Core) Book(ctx context.Context, to string, reads ...Read) (Book, error)
 		b.Room = &room
 	}
 	return b, nil
+}
+
+// heldOf reads a reservation; one that cannot be read must stop all grants.
+func heldOf(o Object) (Held, error) {
+	h := Held{Revision: o.Revision, Lease: Lease{ID: o.Lease}}
+	if err := o.Into(&h.Reservation); err != nil {
+		return h, err
+	}
+	if h.Name() != o.Key.Name || h.check() != nil {
+		return h, fail(Corrupt, "%s says %+v: nothing is granted", o.Key, h.Reservation)
+	}
+	return h, nil
+}
+
+// Reservations are all that are in force, toward whomever, at one revision.
+func (c *Core) Reservations(ctx context.Context, reads ...Read) ([]Held, int64, error) {
+	s, err := c.List(ctx, All(KindReservation), reads...)
+	if err != nil {
+		return nil, 0, about(err, "reservations", "")
+	}
+	if len(s.Broken) > 0 {
+		return nil, 0, about(fail(Corrupt, "%v cannot be read", s.Broken), "reservations", "")
+	}
+	var out []Held
+	for _, o := range s.Objects {
+		if !strings.Contains(o.Key.Name, "/") {
+			continue // a ledger
+		}
+		h, err := heldOf(o)
+		if err != nil {
+			return nil, 0, about(err, "reservations", "")
+		}
+		out = append(out, h)
+	}
+	return out, s.Revision, nil
 }
 
 // at reads an object of a former revision into v, and returns the revision of

@@ -141,6 +141,15 @@ func TestTake(t *testing.T) {
 			t.Fatalf("%+v after %d tries: %v", held, tries, err)
 		}
 		refusedSteps(t, c, step)
+		if all, rev, err := c.Reservations(ctx); err != nil || len(all) != 2 || all[0].To != "AMS" || all[0].Revision > rev {
+			t.Errorf("in force: %+v at %d, %v", all, rev, err)
+		}
+		if _, err := c.Put(ctx, bob, Key{KindReservation, "FRA/NYC/x"}, raw(`{"to":"AMS"}`), Any); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Reserve(ctx, ann, Reservation{From: "NYC", To: "FRA", Slice: "y", Amount: Amount{Bits: 1}}, time.Minute); !errors.Is(err, Corrupt) {
+			t.Errorf("granted beside a reservation that cannot be read: %v", err)
+		}
 		if held[0], err = c.Note(ctx, ann, held[0], raw(`{"applied":1}`)); err != nil {
 			t.Fatal(err)
 		}

@@ -161,8 +161,13 @@ const (
 	WhoUnknown = "unknown" // the history is gone, or the engine
 )
 
+// blame asks the member that told of the change, which knows it also without a
+// quorum, and only then the others.
 func (c *Core) blame(ctx context.Context, revision int64) Write {
-	w, err := c.Blame(ctx, revision)
+	w, err := c.Blame(ctx, revision, Stale())
+	if err != nil && !errors.Is(err, NotFound) {
+		w, err = c.Blame(ctx, revision)
+	}
 	switch {
 	case err == nil:
 		return w
