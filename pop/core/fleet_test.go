@@ -3,9 +3,10 @@ package core
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 // trio is a core of real members on loopback, over mutual TLS.
 type trio struct {
 	t     *testing.T
+	host  string
 	port  int // the first
 	ca    *CA
 	addr  map[string]string
@@ -28,7 +30,7 @@ func newTrio(t *testing.T, port int) *trio {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &trio{t: t, port: port, ca: ca, addr: map[string]string{}, first: map[string]string{}, dirs: map[string]string{},
+	return &trio{t: t, host: "127.0.0.1", port: port, ca: ca, addr: map[string]string{}, first: map[string]string{}, dirs: map[string]string{},
 		cores: map[string]*Core{}, stops: map[string]func(){}}
 }
 
@@ -49,7 +51,7 @@ func (f *trio) begin(before func(name string)) {
 // address gives a member an address, a directory and a certificate. The ports
 // are below those the kernel gives away, in the tests' own namespace.
 func (f *trio) address(name string) string {
-	f.addr[name] = fmt.Sprintf("127.0.0.1:%d", f.port+len(f.addr))
+	f.addr[name] = net.JoinHostPort(f.host, strconv.Itoa(f.port+len(f.addr)))
 	f.dirs[name] = f.t.TempDir()
 	f.identity(name)
 	return f.addr[name]
@@ -61,7 +63,7 @@ func (f *trio) files(name string) Files {
 }
 
 // identity gives a member a certificate.
-func (f *trio) identity(name string) { f.certify(Subject{name, []string{"127.0.0.1"}, true}) }
+func (f *trio) identity(name string) { f.certify(Subject{name, []string{f.host}, true}) }
 
 func (f *trio) certify(s Subject) {
 	name := s.Name

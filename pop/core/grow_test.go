@@ -49,7 +49,7 @@ func TestGrowFromOne(t *testing.T) {
 	}
 }
 
-// TestRestoreFleet: the backup of one becomes a core of three.
+// TestRestoreFleet: the backup of one becomes a core of three, over IPv6.
 func TestRestoreFleet(t *testing.T) {
 	t.Parallel()
 	dir, ctx := t.TempDir(), deadline(t)
@@ -66,6 +66,7 @@ func TestRestoreFleet(t *testing.T) {
 	}
 	stop()
 	f := newTrio(t, 24000)
+	f.host = "::1"
 	f.begin(func(name string) {
 		if err := Restore(f.config(name, f.first, false), path, logTo(t)); err != nil {
 			t.Fatal(err)
