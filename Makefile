@@ -22,8 +22,14 @@ demo: build
 deps:
 	@lab/deps.sh
 
+# A test against real daemons that fails once and then passes by itself was
+# disturbed by the machine; it is named in the summary and does not fail the
+# run. More than a few such, or one that fails again, does.
 test: deps build
-	$(GO) test -timeout 20m ./...
+	@rm -f $(BIN)/rerun.txt
+	$(GO) tool gotestsum --format standard-quiet --hide-summary skipped --packages ./... \
+		--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-run-root-test --rerun-fails-report $(BIN)/rerun.txt -- -timeout 20m
+	@if [ -s $(BIN)/rerun.txt ]; then echo "failed once, then passed (or not):"; cat $(BIN)/rerun.txt; fi
 
 race: deps build
 	GO="$(GO)" .ci/race $(addsuffix /...,$(wildcard ./bgp ./health ./policy ./pop ./server))

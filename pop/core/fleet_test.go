@@ -236,8 +236,15 @@ func (f *trio) replace(dead string, rest []string) {
 		t.Errorf("admitted twice: %v, %v", again, err)
 	}
 	waitReady(t, f.up("d", first, true))
-	if s, err := f.cores["d"].Status(ctx); err != nil || s.Learner || len(s.Members) != 3 {
-		t.Errorf("the new member: %+v, %v", s, err)
+	for { // it votes once it has caught up, which the others notice in their time
+		s, err := f.cores["d"].Status(ctx)
+		if err != nil || len(s.Members) != 3 {
+			t.Fatalf("the new member: %+v, %v", s, err)
+		}
+		if !s.Learner {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	if s, err := f.cores["d"].List(ctx, All(KindIntent), Stale()); err != nil || len(s.Objects) < 6 {
 		t.Errorf("the new member knows %d objects: %v", len(s.Objects), err)
