@@ -1,12 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/catchment/catchment/cmd/internal/amount"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
 )
@@ -17,12 +17,12 @@ func writeLoad(w io.Writer, now time.Time, all []api.LoadStatus, sources []api.L
 	t := newTable("LOAD", "NOW", "CAPACITY", "IN USE", "SAMPLE", "NOTE")
 	t.spare = []int{4}
 	for _, l := range all {
-		amount, capacity, use, sampled, note := "unknown", "", "", "never", ""
+		carried, capacity, use, sampled, note := "unknown", "", "", "never", ""
 		if !l.At.IsZero() {
 			sampled = age(now, l.At) + " ago"
 		}
 		if l.Capacity > 0 {
-			capacity = quantity(l.Unit, l.Capacity)
+			capacity = amount.Of(l.Unit, l.Capacity)
 		}
 		switch {
 		case l.Value == nil:
@@ -31,9 +31,9 @@ func writeLoad(w io.Writer, now time.Time, all []api.LoadStatus, sources []api.L
 			use = percent(*l.Value / l.Capacity)
 			fallthrough
 		default:
-			amount = quantity(l.Unit, *l.Value)
+			carried = amount.Of(l.Unit, *l.Value)
 		}
-		t.row(l.Unit, amount, capacity, use, sampled, note)
+		t.row(l.Unit, carried, capacity, use, sampled, note)
 	}
 	t.write(w)
 }
@@ -52,9 +52,9 @@ func writeHosts(w io.Writer, hosts []api.HostLoad) {
 				case l.Value == nil:
 					cell = "unknown"
 				case l.Capacity > 0:
-					cell = quantity(unit, *l.Value) + ", " + percent(*l.Value/l.Capacity)
+					cell = amount.Of(unit, *l.Value) + ", " + percent(*l.Value/l.Capacity)
 				default:
-					cell = quantity(unit, *l.Value)
+					cell = amount.Of(unit, *l.Value)
 				}
 			}
 			cells = append(cells, cell)
@@ -87,35 +87,4 @@ func sourcesOf(st api.Status, id policy.ServiceID) (out []api.LoadSource) {
 		}
 	}
 	return out
-}
-
-// quantity writes an amount for people, with three digits and its unit.
-func quantity(unit string, x float64) string {
-	switch unit {
-	case "in", "out":
-		return prefixed(x, " ", "bit/s")
-	case "requests":
-		return prefixed(x, "", "/s")
-	case "connections":
-		return prefixed(x, "", "")
-	}
-	return fmt.Sprintf("%.3g %%", x*100)
-}
-
-func prefixed(x float64, gap, unit string) string {
-	prefix := ""
-	for _, p := range []string{"k", "M", "G", "T"} {
-		if x < 999.5 {
-			break
-		}
-		x, prefix = x/1000, p
-	}
-	if prefix != "" && gap == "" && unit == "" {
-		gap = " "
-	}
-	format := "%.3g%s%s%s"
-	if unit == "" && prefix == "" {
-		format = "%.0f%s%s%s" // no half connections
-	}
-	return strings.TrimSpace(fmt.Sprintf(format, x, gap, prefix, unit))
 }

@@ -8,22 +8,6 @@ import (
 	"github.com/catchment/catchment/pop/api"
 )
 
-func TestQuantity(t *testing.T) {
-	for _, c := range []struct {
-		unit string
-		x    float64
-		want string
-	}{
-		{"out", 0, "0 bit/s"}, {"in", 999, "999 bit/s"}, {"out", 999.7, "1 kbit/s"}, {"out", 1.2345e9, "1.23 Gbit/s"}, {"out", 4e13, "40 Tbit/s"},
-		{"requests", 12.34, "12.3/s"}, {"requests", 45678, "45.7k/s"}, {"connections", 4.01, "4"}, {"connections", 123456, "123 k"},
-		{"cpu", 0.4567, "45.7 %"}, {"pressure-io", 0.0001, "0.01 %"},
-	} {
-		if got := quantity(c.unit, c.x); got != c.want {
-			t.Errorf("%v %s: got %q, want %q", c.x, c.unit, got, c.want)
-		}
-	}
-}
-
 func TestWriteHosts(t *testing.T) {
 	rate, cpu := 4.2e9, 0.25
 	var out strings.Builder

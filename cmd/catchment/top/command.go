@@ -22,7 +22,8 @@ func Command(client func() (*api.Client, error)) *cobra.Command {
 		Use:   "top",
 		Short: "The POP on a full screen, live, with keys to drain, hold and explain",
 		Long: `The POP on a full screen, live: alarms, operators' intents, services and their
-slices, checks, neighbors, other POPs, and the journal. Keys: ? for help.
+slices, measured rates, checks, neighbors, other POPs, and the journal. Keys: ?
+for help.
 
 It works at 80x24 and smaller, sends only what changes, and needs no colour
 (--no-color or NO_COLOR): "!" needs a look, "*" is an operator's doing. It

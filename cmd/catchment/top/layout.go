@@ -81,7 +81,7 @@ var order = [...]struct {
 	id    paneID
 	least int // rows that the others leave to it
 }{
-	{services, 4}, {alarms, 1}, {intents, 1}, {decisions, 2}, {neighbors, 1}, {checks, 1}, {pops, 1},
+	{services, 4}, {alarms, 1}, {intents, 1}, {loads, 1}, {decisions, 2}, {neighbors, 1}, {checks, 1}, {pops, 1},
 }
 
 // share of a pane in the height of the screen.

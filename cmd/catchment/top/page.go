@@ -90,7 +90,8 @@ Change (asks for a reason and a confirmation; the guards are asked as always)
   r             release: end a hold or a pin
   On the first line, POP, it is all services; on a service its slices; on a slice that one. To force a change over the guards, or for a limited time, use the commands: catchment drain --help.
 Marks
-  !             needs a look: down, less preferred, kept by a guard, not heard
+  !             needs a look: down, less preferred, kept by a guard, not heard,
+                90 % of what it can carry or more, not measured
   *             an operator's doing
   OLD           the daemon does not answer; what is shown is of the time given
   ..            something was cut; Enter shows all of it

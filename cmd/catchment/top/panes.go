@@ -16,6 +16,7 @@ const (
 	alarms paneID = iota
 	intents
 	services
+	loads
 	checks
 	neighbors
 	pops
@@ -64,6 +65,8 @@ func (m Model) pane(id paneID) pane {
 		return m.intentPane()
 	case services:
 		return m.servicePane()
+	case loads:
+		return loadPane(st)
 	case checks:
 		return checkPane(st)
 	case neighbors:

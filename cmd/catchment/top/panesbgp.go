@@ -51,6 +51,8 @@ func neighborRow(now time.Time, n api.PeerStatus) row {
 	}
 	if n.LastError != "" {
 		note = append(note, n.LastError)
+	} else if n.State != bgp.Established && n.Flaps == 0 && !n.AdminDown {
+		note = append(note, "has not been up yet")
 	}
 	notes := clean(strings.Join(note, "; "))
 	return row{

@@ -142,8 +142,8 @@ func TestTmuxWide(t *testing.T) {
 // command in a terminal, a drain in progress.
 func TestPicture(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "c.sock")
-	defer serve(t, socket, drained())()
-	x := startTmux(t, 100, 30, shellLine(t, socket, ""))
+	defer serve(t, socket, measured(drained()))()
+	x := startTmux(t, 100, 34, shellLine(t, socket, ""))
 	x.shows("all panes", func(s string) bool { return strings.Contains(s, "JOURNAL") && strings.Contains(s, "q quit") })
 	x.keys("Down", "Down", "Down")
 	picture := x.shows("the row of the drain", func(s string) bool {

@@ -132,6 +132,30 @@ func drained() *apitest.Backend {
 	return b
 }
 
+// measured gives a POP rates: of itself, its web service and two hosts.
+func measured(b *apitest.Backend) *apitest.Backend {
+	at := func(unit string, value, capacity float64, ago time.Duration) api.LoadStatus {
+		return api.LoadStatus{Unit: unit, Value: &value, Capacity: capacity, At: apitest.Now.Add(-ago)}
+	}
+	b.POP.Load = &api.LoadReport{
+		POP: []api.LoadStatus{at("in", 310e6, 40e9, time.Second), at("out", 16.8e9, 40e9, time.Second), at("requests", 45678, 0, 2*time.Second), at("connections", 1234, 0, time.Second), at("cpu", 0.37, 0.8, time.Second)},
+		Hosts: []api.HostLoad{
+			{Host: "cache1", Load: []api.LoadStatus{at("in", 300e6, 10e9, time.Second), at("out", 9.31e9, 10e9, time.Second), {Unit: "requests", At: apitest.Now.Add(-40 * time.Second)}}},
+			{Host: "local", Load: []api.LoadStatus{at("cpu", 0.05, 0, time.Second)}},
+		},
+		Sources: []api.LoadSource{
+			{Name: "nginx", Of: "host cache1", Error: "GET http://192.0.2.10/status: connection refused", Since: apitest.Now.Add(-40 * time.Second)},
+			{Name: "local:pressure", Of: "host local", Error: "the kernel has no PSI", Absent: true},
+		},
+	}
+	for i := range b.POP.Services {
+		if s := &b.POP.Services[i]; s.ID == "web" {
+			s.Measured = []api.LoadStatus{at("requests", 45678, 60000, 2*time.Second), at("connections", 1234, 0, time.Second)}
+		}
+	}
+	return b
+}
+
 // painted is a screen as a terminal gets it, with the escapes made visible.
 func painted(m Model, colour bool) string {
 	var b strings.Builder
@@ -160,12 +184,13 @@ func TestScreens(t *testing.T) {
 		golden(t, fmt.Sprintf("many-%dx%d.txt", size[0], size[1]), text(known(t, many(), size[0], size[1])))
 		golden(t, fmt.Sprintf("strange-%dx%d.txt", size[0], size[1]), text(known(t, strange(), size[0], size[1])))
 		golden(t, fmt.Sprintf("drained-%dx%d.txt", size[0], size[1]), text(known(t, drained(), size[0], size[1])))
+		golden(t, fmt.Sprintf("measured-%dx%d.txt", size[0], size[1]), text(known(t, measured(apitest.World()), size[0], size[1])))
 	}
 }
 
 // TestColourOnlyRepeats: without colour the same text is there.
 func TestColourOnlyRepeats(t *testing.T) {
-	for _, b := range []*apitest.Backend{apitest.World(), many(), strange(), drained()} {
+	for _, b := range []*apitest.Backend{apitest.World(), many(), strange(), drained(), measured(strange())} {
 		for _, l := range View(known(t, b, 100, 30), 100, 30).Lines {
 			for _, colour := range []bool{true, false} {
 				if got := ansi.Strip(l.Paint(colour)); got != l.Text() {
@@ -214,6 +239,7 @@ func TestSituations(t *testing.T) {
 		{"silent", func() Model { m, _ := Update(world(), Ticked{At: here.Add(9 * time.Second)}); return m }},
 		{"explain", func() Model { return explained(t, world(), apitest.World(), "e") }},
 		{"explain-service", func() Model { return explained(t, world(), apitest.World(), "end", "up", "up", "e", "pgdown") }},
+		{"loads", func() Model { m, _ := press(known(t, measured(apitest.World()), 80, 24), "tab"); return m }},
 		{"alone", func() Model { // no other POPs, no load, and a drain, which a cover does not obey
 			b := drained()
 			b.POP.Fleet, b.POP.Services[0].Load = nil, nil
@@ -260,7 +286,7 @@ func explained(t *testing.T, m Model, b *apitest.Backend, keys ...string) Model 
 // TestEverySize: no screen is higher or wider than the terminal, and none has
 // a control character in it.
 func TestEverySize(t *testing.T) {
-	for name, b := range map[string]*apitest.Backend{"world": apitest.World(), "many": many(), "strange": strange(), "drained": drained(), "empty": {}} {
+	for name, b := range map[string]*apitest.Backend{"world": apitest.World(), "many": many(), "strange": strange(), "drained": drained(), "measured": measured(strange()), "empty": {}} {
 		base := known(t, b, 80, 24)
 		help, _ := press(base, "?")
 		why, _ := press(base, "d", "type:配線工事配線工事配線工事 because of 配線工事 and so on and on and on and on")
