@@ -158,6 +158,9 @@ type Subject struct {
 	// Voter: it may speak the protocol of members. What a POP that only joined
 	// has opens no connection to a member.
 	Voter bool `json:"voter,omitempty"`
+	// Address is where a voter will be as a member, host:port. It is not in
+	// the certificate.
+	Address string `json:"address,omitempty"`
 }
 
 // voterName is the DNS name in a voter's certificate that members ask of each

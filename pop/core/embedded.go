@@ -23,6 +23,9 @@ type Embedded struct {
 	// Peers makes it a member of several; nil: alone, and then nothing listens
 	// at all.
 	Peers *Peers
+	// Clients is where POPs that are no members ask this one; nil: nowhere.
+	// Whoever has a certificate of the fleet may read and write everything.
+	Clients *Clients
 	// Socket is the path of a Unix socket that speaks etcd's own protocol, for
 	// etcdctl and for other processes of this host; empty: none.
 	Socket string
@@ -49,6 +52,12 @@ type Peers struct {
 	First map[string]string
 	Join  bool
 	TLS   Files
+}
+
+// Clients says where a member answers those that are none, by mutual TLS.
+type Clients struct {
+	Listen string // address:port
+	TLS    Files
 }
 
 // Files are the paths of a member's certificate. Certificate, key and
@@ -83,6 +92,8 @@ func (e Embedded) check() error {
 		return fail(Invalid, "member name %q has = or , in it", e.Name)
 	case e.Election < 5*e.Heartbeat || e.Election > 50*time.Second:
 		return fail(Invalid, "election timeout %v: want 5 heartbeats (of %v) to 50 s", e.Election, e.Heartbeat)
+	case e.Clients != nil && (e.Clients.TLS.Cert == "" || e.Clients.TLS.Key == "" || e.Clients.TLS.CA == ""):
+		return fail(Invalid, "clients are answered by mutual TLS only: certificate, key and CA are needed")
 	case e.Peers == nil:
 		return nil
 	case e.Peers.TLS.Cert == "" || e.Peers.TLS.Key == "" || e.Peers.TLS.CA == "":
@@ -153,6 +164,14 @@ func (e Embedded) engineConfig(log *zap.Logger) (*embed.Config, error) {
 	if e.Socket != "" {
 		u := url.URL{Scheme: "unix", Path: e.Socket}
 		cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{u}, []url.URL{u}
+	}
+	if c := e.Clients; c != nil {
+		u := url.URL{Scheme: "https", Host: c.Listen}
+		cfg.ListenClientUrls, cfg.AdvertiseClientUrls = append(cfg.ListenClientUrls, u), append(cfg.AdvertiseClientUrls, u)
+		cfg.ClientTLSInfo = transport.TLSInfo{
+			CertFile: c.TLS.Cert, KeyFile: c.TLS.Key, TrustedCAFile: c.TLS.CA, CRLFile: c.TLS.CRL, ClientCertAuth: true,
+		}
+		cfg.TlsMinVersion = "TLS1.3"
 	}
 	if p := e.Peers; p != nil {
 		if p.Join {

@@ -19,7 +19,11 @@ type voters interface {
 }
 
 func (c *Core) voters() (voters, *clientv3.Client, error) {
-	v, ok := c.engine.(voters)
+	e := c.under()
+	if e == nil {
+		return nil, nil, &Error{Code: Unavailable, Err: errNotOpen}
+	}
+	v, ok := e.(voters)
 	if !ok {
 		return nil, nil, fail(Invalid, "this core has no members")
 	}
@@ -112,7 +116,7 @@ func (c *Core) reconfigureOnce(ctx context.Context, f func(context.Context, *cli
 	if err != nil {
 		return err
 	}
-	m, ok := c.engine.(*embedded)
+	m, ok := c.under().(*embedded)
 	if !ok {
 		return translate(f(ctx, cli))
 	}
@@ -154,7 +158,7 @@ func (c *Core) Remove(ctx context.Context, w Write, name string) error {
 // so, and its directory is of no more use. The leader's office goes first to
 // another, so that nobody waits for an election.
 func (c *Core) Leave(ctx context.Context, w Write) error {
-	m, ok := c.engine.(*embedded)
+	m, ok := c.under().(*embedded)
 	if !ok {
 		return about(fail(Invalid, "no member in this process"), "leave", "")
 	}

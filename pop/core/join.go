@@ -44,7 +44,9 @@ type JoinServer struct {
 	Name  string   // of the POP it runs in
 	Hosts []string // its addresses
 	Life  time.Duration
-	Fleet func(name string) json.RawMessage // may be nil
+	// Fleet makes what Welcome carries for who was let in; nil: nothing. With
+	// its error the asker comes again: nothing is used up.
+	Fleet func(context.Context, Subject) (json.RawMessage, error)
 }
 
 const (
@@ -162,7 +164,9 @@ func (j *JoinServer) welcome(w http.ResponseWriter, r *http.Request, who joinHan
 	}
 	out := Welcome{Name: s.Name, Certificate: cert, Bundle: trust.Bundle, CRL: trust.CRL}
 	if j.Fleet != nil {
-		out.Fleet = j.Fleet(s.Name)
+		if out.Fleet, err = j.Fleet(r.Context(), s); err != nil {
+			return Welcome{}, err
+		}
 	}
 	return out, nil
 }
