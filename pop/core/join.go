@@ -44,8 +44,8 @@ type JoinServer struct {
 	Name  string   // of the POP it runs in
 	Hosts []string // its addresses
 	Life  time.Duration
-	// Fleet makes what Welcome carries for who was let in; nil: nothing. With
-	// its error the asker comes again: nothing is used up.
+	// Fleet makes what Welcome carries for who was let in; nil: nothing. After
+	// an error the same key may ask again.
 	Fleet func(context.Context, Subject) (json.RawMessage, error)
 }
 
