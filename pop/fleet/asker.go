@@ -127,7 +127,7 @@ func (a *asker) ask(ctx context.Context, sink Sink) error {
 	reasons := a.reasons
 	a.mu.Unlock()
 	asked := time.Now()
-	body, err := a.x.speak(ctx, a.peer.POP, reasons, sink)
+	body, err := a.x.speak(ctx, a.peer.POP, takes{reasons: reasons}, sink)
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,9 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(nonceHeader, nonce)
 	req.Header.Set(reasonsHeader, "yes")
+	if a.x.cfg.Load != nil {
+		req.Header.Set(loadHeader, "yes")
+	}
 	req.Header.Set(macHeader, a.x.cfg.Secrets.sign(kindAsk, req.Method, nonce, body))
 	// A kept connection that a restarted peer no longer knows is no failure:
 	// the same question may be sent again, on a new one.

@@ -130,10 +130,13 @@ func (x *Exchange) serve(ctx context.Context, l net.Listener, sink Sink) error {
 	return nil
 }
 
-// speak makes our own status for one peer, with reasons if it takes them. What
+// takes is what a peer says it understands beside the claims.
+type takes struct{ reasons, load bool }
+
+// speak makes our own status for one peer, with what else it takes. What
 // it says is no older than the call, and a later sequence number never says
 // something older.
-func (x *Exchange) speak(ctx context.Context, to policy.POPID, reasons bool, sink Sink) ([]byte, error) {
+func (x *Exchange) speak(ctx context.Context, to policy.POPID, with takes, sink Sink) ([]byte, error) {
 	select {
 	case x.speaking <- struct{}{}:
 		defer func() { <-x.speaking }()
@@ -146,10 +149,13 @@ func (x *Exchange) speak(ctx context.Context, to policy.POPID, reasons bool, sin
 	}
 	x.sequence++
 	_ = sink(Own{Slices: claims, At: time.Now()})
-	m := Message{From: x.cfg.POP, To: to, Boot: x.boot, Sequence: x.sequence, Slices: clip(claims, reasons)}
+	m := Message{From: x.cfg.POP, To: to, Boot: x.boot, Sequence: x.sequence, Slices: clip(claims, with.reasons)}
+	if with.load && x.cfg.Load != nil {
+		m.Load = x.cfg.Load()
+	}
 	body, err := json.Marshal(m)
-	if err == nil && len(body) > maxBody && reasons { // better no reasons than nothing
-		m.Slices = clip(claims, false)
+	if err == nil && len(body) > maxBody && with != (takes{}) { // better neither than nothing
+		m.Slices, m.Load = clip(claims, false), nil
 		body, err = json.Marshal(m)
 	}
 	if err == nil && len(body) > maxBody {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,9 @@ type Config struct {
 	Stale   time.Duration // guards.stale: age from which the RIB is preferred to a status
 	Peers   []Peer
 	Sites   []Site
+	// Load says what we carry, for answers; nil: nothing is said of load, and
+	// nobody is asked for it. It must not block.
+	Load func() json.RawMessage
 }
 
 // Validate says what is wrong, by the object's name.
@@ -224,6 +228,10 @@ type PeerReport struct {
 	Disagrees   []policy.SliceID // said to be announced, gone from the RIB
 	Exchanges   uint64           // that worked
 	Failures    uint64           // that did not
+	// Load is the POP's last word on what it carries, nil: none, and LoadAt
+	// the time of its sample, by our own clock and no later than it was.
+	Load   *Load
+	LoadAt time.Time
 }
 
 // Peers reports on every configured peer, in the order of the configuration.
@@ -236,6 +244,9 @@ func (f *Fleet) Peers(now time.Time) []PeerReport {
 	for i, p := range view.Peers {
 		r := PeerReport{Peer: p, Stale: p.Heard.IsZero() || f.cfg.Stale > 0 && now.Sub(p.Heard) > f.cfg.Stale}
 		r.Claims = f.state.Peers[i].words()
+		if l := f.state.Peers[i].load; l != nil {
+			r.Load, r.LoadAt = &l.Load, l.at
+		}
 		for _, d := range apart {
 			if d.POP == p.POP {
 				r.Disagrees = append(r.Disagrees, d.Slice)

@@ -38,7 +38,7 @@ func (x *Exchange) answer(w http.ResponseWriter, r *http.Request, sink Sink) {
 		http.Error(w, explain(err), httpStatus(err))
 		return
 	}
-	body, err := x.speak(r.Context(), m.From, r.Header.Get(reasonsHeader) != "", sink)
+	body, err := x.speak(r.Context(), m.From, takes{reasons: r.Header.Get(reasonsHeader) != "", load: r.Header.Get(loadHeader) != ""}, sink)
 	if err != nil {
 		x.log.Warn("fleet: cannot answer", "pop", m.From, "err", err)
 		http.Error(w, "own status cannot be had", http.StatusServiceUnavailable)

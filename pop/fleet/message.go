@@ -45,6 +45,10 @@ type Message struct {
 	Boot     string  `json:"boot"`
 	Sequence uint64  `json:"sequence"`
 	Slices   []Claim `json:"slices"`
+	// Load is what the POP carries (DecodeLoad). It is told only in answers,
+	// and only to a POP that said that it takes loads: older ones know no such
+	// field. What is in it grows by fields that older readers leave out.
+	Load json.RawMessage `json:"load,omitempty"`
 }
 
 // decode reads a message strictly: one JSON object, no unknown fields, nothing

@@ -20,8 +20,10 @@ const (
 	macVersion   = "catchment fleet 1"
 	// reasonsHeader says, unsigned, that its sender takes reasons in claims.
 	reasonsHeader = "Catchment-Reasons"
-	nonceBytes    = 16
-	minSecret     = 16
+	// loadHeader says, unsigned, that its sender takes loads in answers.
+	loadHeader = "Catchment-Load"
+	nonceBytes = 16
+	minSecret  = 16
 )
 
 // Kinds of a message, in its proof: a reply can never pass for a question.

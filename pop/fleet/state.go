@@ -62,6 +62,7 @@ type PeerState struct {
 	beside   map[policy.SliceID]bool      // the RIB has shown it beside ours
 	lost     map[policy.SliceID]time.Time // since when the RIB no longer shows it
 	shown    bool                         // the RIB has shown something of it
+	load     *heard                       // its last word on what it carries; nil: none yet
 
 	memo memo
 }
@@ -189,6 +190,7 @@ func (e Answered) apply(s *State) (bool, error) {
 	}
 	back := p.Heard.IsZero() || s.Stale > 0 && e.At.Sub(p.Heard) > s.Stale
 	p.sequence, p.Told, p.Heard, p.Asked = e.Sequence, e.At, e.At, e.Asked
+	p.hear(e.Message, e.Asked)
 	return p.replace(e.Slices, e.At) || back, nil
 }
 
