@@ -46,6 +46,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.bgp(o)
 	b.bfd()
 	b.fleet()
+	b.core()
 	b.guards()
 	for i := range b.raw.Services {
 		b.service("services["+strconv.Itoa(i)+"]", &b.raw.Services[i])
@@ -239,9 +240,13 @@ func (b *builder) guards() {
 	b.share("guards.correlated.share", g.Correlated.Share)
 	b.positive("guards.correlated.window", g.Correlated.Window)
 	b.positive("guards.stale", g.Stale)
+	if g.Isolated < 0 {
+		b.refuse("guards.isolated", "%s: want zero (off) or more", g.Isolated)
+	}
 	b.out.Limits = policy.Limits{
 		BlastSlices: g.Blast.Slices, BlastShare: g.Blast.Share, BlastInterval: g.Blast.Interval,
 		CorrelatedShare: g.Correlated.Share, CorrelatedWindow: g.Correlated.Window, StaleAfter: g.Stale,
+		IsolatedAfter: g.Isolated,
 	}
 	if len(b.raw.Fleet.Peers) > 0 && g.Stale <= b.raw.Fleet.Poll {
 		b.warnf("guards.stale", "%s is not above fleet.poll (%s): every answer is stale before the next", g.Stale, b.raw.Fleet.Poll)

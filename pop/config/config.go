@@ -36,6 +36,7 @@ type Config struct {
 	Services []Service
 	Limits   policy.Limits
 	Fleet    Fleet
+	Core     Core
 	Load     Loads
 	FIB      FIB
 	Journal  Journal

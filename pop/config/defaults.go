@@ -54,10 +54,15 @@ var defaults = map[string]any{
 	"guards.correlated.share":  0.5,
 	"guards.correlated.window": "60s",
 	"guards.stale":             "5s",
+	"guards.isolated":          "30s",
 
 	"fleet.poll":             "1s",
 	"fleet.peers[].capacity": 1,
 	"fleet.rib[].capacity":   1,
+
+	"core.quota":     "512MiB",
+	"core.min-free":  "160MiB",
+	"core.retention": "1h",
 
 	"load.interval":         "2s",
 	"load.timeout":          "1s",

@@ -46,6 +46,7 @@ var fixed = []struct{ key, why string }{
 	{"web", "the listener is open"},
 	{"metrics", "the listener is open"},
 	{"fleet", "what is known of the other POPs would be lost"},
+	{"core", "the engine runs, and others know this POP by it"},
 	{"fib", "routes are in the kernel"},
 	{"journal", "it is open"},
 	{"log", "it is open"},

@@ -38,6 +38,7 @@ type rawConfig struct {
 	Services []rawService   `mapstructure:"services"`
 	Guards   rawGuards      `mapstructure:"guards"`
 	Fleet    rawFleet       `mapstructure:"fleet"`
+	Core     rawCore        `mapstructure:"core"`
 	Load     rawLoad        `mapstructure:"load"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
@@ -155,7 +156,8 @@ type rawGuards struct {
 		Share  float64       `mapstructure:"share"`
 		Window time.Duration `mapstructure:"window"`
 	} `mapstructure:"correlated"`
-	Stale time.Duration `mapstructure:"stale"`
+	Stale    time.Duration `mapstructure:"stale"`
+	Isolated time.Duration `mapstructure:"isolated"`
 }
 
 type rawFleet struct {
