@@ -1,9 +1,9 @@
 // Package serve is the service and the client of labs and of the demo: an
 // HTTP server that answers with the name of its POP, and a client that asks
-// again and again and notes who answered.
+// again and again and notes who answered, alone or as a crowd of a steady rate.
 //
 // It decides nothing; it owns its sockets until its context ends. It is no
-// cache server and no load generator.
+// cache server and measures no speed.
 package serve
 
 import (
@@ -30,15 +30,18 @@ type ServerOptions struct {
 }
 
 // Serve answers until ctx ends: GET / with the name, GET /healthz with "ok"
-// or 503, GET /hold?for=10s slowly, a byte at once and one at the end.
+// or 503, GET /hold?for=10s slowly, a byte at once and one at the end, GET
+// /served and /load with how many have asked for /, and at which address.
 func Serve(ctx context.Context, o ServerOptions) error {
 	if len(o.Listen) == 0 {
 		return errors.New("no address to listen on")
 	}
 	var served atomic.Uint64
+	asked := &counters{by: map[string]uint64{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		served.Add(1)
+		asked.count(r)
 		w.Header().Set("X-Pop", o.Name)
 		fmt.Fprintln(w, o.Name)
 	})
@@ -50,6 +53,7 @@ func Serve(ctx context.Context, o ServerOptions) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("/served", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, served.Load()) })
+	mux.Handle("/load", asked)
 	mux.HandleFunc("/hold", hold)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan error, len(o.Listen))

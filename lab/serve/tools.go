@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 //
 //	lab-serve --name LON --listen 192.0.2.1:80,[2001:db8::1]:80 [--sick-file /run/sick]
 //	lab-fetch --url http://192.0.2.1/ [--every 100ms] [--timeout 1s] [--count N] [--again]
+//	lab-load --urls http://192.0.2.1/,http://[2001:db8::1]/ --rate 50 [--rate-file /run/rate] [--out /run/load.json]
 //	lab-garbage --to 10.0.1.2:179 [--count 100] [--seed 1]
 //
 // `catchment lab serve` and `catchment lab fetch` take the flags of the first two.
@@ -21,6 +23,7 @@ func Tools() []netlab.Tool {
 	return []netlab.Tool{
 		{Name: "lab-serve", Main: ServeMain},
 		{Name: "lab-fetch", Main: FetchMain},
+		{Name: "lab-load", Main: LoadMain},
 		{Name: "lab-garbage", Main: GarbageMain},
 	}
 }
@@ -52,4 +55,37 @@ func FetchMain(ctx context.Context, args []string) error {
 		return err
 	}
 	return Fetch(ctx, o)
+}
+
+// LoadMain is Load with command line arguments: what has happened so far as
+// one JSON object, a line a second, or always in the same file.
+func LoadMain(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("load", flag.ContinueOnError)
+	var o LoadOptions
+	urls := fs.String("urls", "", "what to fetch, with commas between")
+	fs.Float64Var(&o.Rate, "rate", 10, "requests a second")
+	fs.StringVar(&o.RateFile, "rate-file", "", "while this file exists its number is the rate")
+	fs.DurationVar(&o.Timeout, "timeout", 0, "time for one request (default 1s)")
+	out := fs.String("out", "", "keep the newest line in this file instead of printing all")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *urls != "" {
+		o.URLs = strings.Split(*urls, ",")
+	}
+	o.Report = func(r LoadReport) {
+		line, err := json.Marshal(r)
+		if err == nil && *out != "" {
+			err = os.WriteFile(*out+".new", append(line, '\n'), 0o644)
+			if err == nil {
+				err = os.Rename(*out+".new", *out)
+			}
+		} else if err == nil {
+			fmt.Println(string(line))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "lab-load:", err)
+		}
+	}
+	return Load(ctx, o)
 }
