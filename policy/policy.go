@@ -137,6 +137,7 @@ const (
 	HoldDown    Code = "hold-down"   // up again, waiting for the hold-down to end
 	Damped      Code = "damped"      // too many changes: the penalty must decay first
 	Dwell       Code = "dwell"       // the minimum stay on a rung is not over
+	Load        Code = "load"        // too much load here: stepped back, with room reserved elsewhere
 	Operator    Code = "operator"    // an intent of the operator
 	Maintenance Code = "maintenance" // a maintenance file or window
 	Stopping    Code = "stopping"    // the daemon was told to stop
@@ -277,7 +278,11 @@ type Input struct {
 	// a missing entry means not measured.
 	Load   map[ServiceID]float64 `json:"load,omitempty"`
 	Fleet  Fleet                 `json:"fleet"`
+	Core   Core                  `json:"core,omitzero"`
 	Limits Limits                `json:"limits"`
+	// Shed is how far this POP steps back on slices because of its load; a
+	// missing slice does not.
+	Shed map[SliceID]Shed `json:"shed,omitempty"`
 	// Invalid says of slices that the RPKI calls their announcement by us
 	// invalid (RFC 6811), with why. Where nothing is known nothing is in it.
 	Invalid map[SliceID]string `json:"invalid,omitempty"`
@@ -296,6 +301,23 @@ type Limits struct {
 	CorrelatedWindow time.Duration `json:"correlated_window"`
 	// StaleAfter is the age at which what a peer said is no longer believed.
 	StaleAfter time.Duration `json:"stale_after"`
+	// IsolatedAfter is how long the control core may be out of reach before
+	// the POP counts as isolated. 0: the guard is off.
+	IsolatedAfter time.Duration `json:"isolated_after,omitempty"`
+}
+
+// Core is the control core as this POP sees it; zero where none is configured.
+type Core struct {
+	Configured bool `json:"configured,omitempty"`
+	// Lost is since when it has been out of reach, by our own clock; zero
+	// while it answers.
+	Lost time.Time `json:"lost,omitzero"`
+}
+
+// Isolated reports whether the core has been out of reach for longer than the
+// limits let it.
+func (c Core) Isolated(l Limits, now time.Time) bool {
+	return c.Configured && l.IsolatedAfter > 0 && !c.Lost.IsZero() && now.Sub(c.Lost) > l.IsolatedAfter
 }
 
 // Fleet is what this POP knows of the others. A zero Fleet (no source

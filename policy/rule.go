@@ -230,7 +230,8 @@ func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) 
 		}
 		why := Reason{Code: CheckDown, Detail: details(h.Failing)}
 		if !svc.WithdrawOnDown {
-			return wish{stance: Stance{Action: Announce, Rung: clampRung(svc, svc.LastRung)}, why: why}
+			to, why := r.forLoad(t, Stance{Action: Announce, Rung: clampRung(svc, svc.LastRung)}, why)
+			return wish{stance: to, why: why, watched: why.Code == Load}
 		}
 		return wish{stance: Stance{}, why: why}
 	case Degraded:
@@ -254,8 +255,14 @@ func (r *round) wantHealth(t target, s *SliceState, h Health, better time.Time) 
 
 // rise lets a slice come back or climb to a milder rung only when hold-down,
 // damping and dwell allow it. Who climbs must have been better for the whole
-// hold-down: a service that toggles stays on the lower rung.
+// hold-down: a service that toggles stays on the lower rung. What load took
+// away it gives back in its own time: only the hold-down since up counts.
 func (r *round) rise(t target, s *SliceState, better time.Time, to Stance, why Reason) wish {
+	to, why = r.forLoad(t, to, why)
+	if to.Action == Withdraw {
+		s.Judged = true
+		return wish{stance: to, why: why, watched: true}
+	}
 	if !s.Stance.Announced() {
 		if w, wait := r.waiting(t, s); wait {
 			return w
@@ -265,6 +272,9 @@ func (r *round) rise(t target, s *SliceState, better time.Time, to Stance, why R
 	}
 	s.Judged = true
 	if !s.Stance.Less(to) || s.Stance.Action == Drain {
+		return wish{stance: to, why: why}
+	}
+	if s.Reason.Code == Load && !r.now.Before(s.UpSince.Add(t.service.HoldDown)) {
 		return wish{stance: to, why: why}
 	}
 	s.Better = better
