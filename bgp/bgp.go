@@ -106,6 +106,9 @@ type Attributes struct {
 // Override changes the attributes toward one neighbor (by address).
 type Override struct {
 	Withhold bool // do not announce to this neighbor at all
+	// Whole: the attributes are all there is; what the announcement says
+	// otherwise, but for its MED, does not reach this neighbor.
+	Whole bool
 	Attributes
 }
 
@@ -114,18 +117,20 @@ type Announcement struct {
 	Prefix netip.Prefix
 	Attributes
 	// Neighbors holds what differs toward single neighbors, by address. A
-	// field left zero there takes the value above.
+	// field left zero there takes the value above, unless it is Whole.
 	Neighbors map[netip.Addr]Override
+	// Only: nobody hears it but those in Neighbors.
+	Only bool
 }
 
 // Equal reports whether routers would see the same thing.
 func (a Announcement) Equal(b Announcement) bool {
-	if a.Prefix != b.Prefix || !a.Attributes.Equal(b.Attributes) || len(a.Neighbors) != len(b.Neighbors) {
+	if a.Prefix != b.Prefix || a.Only != b.Only || !a.Attributes.Equal(b.Attributes) || len(a.Neighbors) != len(b.Neighbors) {
 		return false
 	}
 	for n, o := range a.Neighbors {
 		p, ok := b.Neighbors[n]
-		if !ok || o.Withhold != p.Withhold || !o.Attributes.Equal(p.Attributes) {
+		if !ok || o.Withhold != p.Withhold || o.Whole != p.Whole || !o.Attributes.Equal(p.Attributes) {
 			return false
 		}
 	}

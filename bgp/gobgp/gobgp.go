@@ -210,7 +210,8 @@ func factsOf(c *Config) facts {
 // holds back is found out later (see Speaker.doubt).
 func reach(f facts) func(netip.Addr, bgp.Announcement) bool {
 	return func(addr netip.Addr, a bgp.Announcement) bool {
-		if a.Neighbors[addr].Withhold || slices.Contains(f.unreachable(a), addr) {
+		o, named := a.Neighbors[addr]
+		if o.Withhold || a.Only && !named || slices.Contains(f.unreachable(a), addr) {
 			return false
 		}
 		n, known := f[addr]

@@ -24,6 +24,7 @@ type variant struct {
 	id        uint32
 	key       string
 	prepend   int          // toward the neighbors not named below
+	only      bool         // the neighbors not named below get nothing
 	plain     []netip.Addr // neighbors that get no prepend: iBGP
 	overrides map[netip.Addr]bgp.Override
 }
@@ -62,7 +63,7 @@ func (f facts) unreachable(a bgp.Announcement) []netip.Addr {
 // newVariant works out what differs by neighbor. It returns nil where nothing
 // does.
 func newVariant(a bgp.Announcement, f facts) *variant {
-	v := &variant{prepend: a.Prepend, overrides: maps.Clone(a.Neighbors)}
+	v := &variant{prepend: a.Prepend, only: a.Only, overrides: maps.Clone(a.Neighbors)}
 	if v.overrides == nil {
 		v.overrides = make(map[netip.Addr]bgp.Override)
 	}
@@ -70,11 +71,11 @@ func newVariant(a bgp.Announcement, f facts) *variant {
 		v.overrides[addr] = bgp.Override{Withhold: true}
 	}
 	for addr, o := range v.overrides {
-		if !o.Withhold && o.Attributes.Equal(bgp.Attributes{}) {
+		if !o.Withhold && !o.Whole && !v.only && o.Attributes.Equal(bgp.Attributes{}) {
 			delete(v.overrides, addr) // says nothing
 		}
 	}
-	if v.prepend == 0 && len(v.overrides) == 0 {
+	if v.prepend == 0 && len(v.overrides) == 0 && !v.only {
 		return nil
 	}
 	v.plain = f.internal()
@@ -85,11 +86,11 @@ func newVariant(a bgp.Announcement, f facts) *variant {
 // describe is the same for the same variant.
 func (v *variant) describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "prepend %d not %v", v.prepend, v.plain)
+	fmt.Fprintf(&b, "prepend %d not %v only %t", v.prepend, v.plain, v.only)
 	for _, addr := range slices.SortedFunc(maps.Keys(v.overrides), netip.Addr.Compare) {
 		o := v.overrides[addr]
-		fmt.Fprintf(&b, "; %s: withhold %t prepend %d next hop %s %v %v", addr, o.Withhold, o.Prepend, o.NextHop,
-			o.Communities, o.LargeCommunities)
+		fmt.Fprintf(&b, "; %s: withhold %t whole %t prepend %d next hop %s %v %v", addr, o.Withhold, o.Whole, o.Prepend,
+			o.NextHop, o.Communities, o.LargeCommunities)
 		if o.MED != nil {
 			fmt.Fprintf(&b, " MED %d", *o.MED)
 		}
@@ -113,7 +114,11 @@ func (v *variant) sets() []*api.DefinedSet {
 	return append(out, neighborSet(v.name("rest"), v.passed()...))
 }
 
+// passed are the neighbors that the last statement leaves alone.
 func (v *variant) passed() []netip.Addr {
+	if v.only {
+		return slices.Collect(maps.Keys(v.overrides))
+	}
 	return slices.Concat(v.plain, slices.Collect(maps.Keys(v.overrides)))
 }
 
@@ -138,9 +143,12 @@ func (v *variant) statements() []*api.Statement {
 		}
 		out = append(out, &api.Statement{Name: v.name(addr), Conditions: c, Actions: v.actions(addr, o)})
 	}
-	if v.prepend > 0 {
-		c := &api.Conditions{LargeCommunitySet: in(v.name("mark")), NeighborSet: not(v.name("rest"))}
-		out = append(out, &api.Statement{Name: v.name("rest"), Conditions: c,
+	rest := &api.Conditions{LargeCommunitySet: in(v.name("mark")), NeighborSet: not(v.name("rest"))}
+	switch {
+	case v.only:
+		out = append(out, reject(v.name("rest"), rest))
+	case v.prepend > 0:
+		out = append(out, &api.Statement{Name: v.name("rest"), Conditions: rest,
 			Actions: &api.Actions{AsPrepend: prependAction(v.prepend)}})
 	}
 	return out
@@ -148,10 +156,11 @@ func (v *variant) statements() []*api.Statement {
 
 func (v *variant) actions(addr netip.Addr, o bgp.Override) *api.Actions {
 	a := &api.Actions{}
-	if n := max(o.Prepend, 0); !slices.Contains(v.plain, addr) && (n > 0 || v.prepend > 0) {
-		if n == 0 {
-			n = v.prepend
-		}
+	n := max(o.Prepend, 0)
+	if n == 0 && !o.Whole {
+		n = v.prepend
+	}
+	if !slices.Contains(v.plain, addr) && n > 0 {
 		a.AsPrepend = prependAction(n)
 	}
 	if o.MED != nil {
@@ -163,13 +172,13 @@ func (v *variant) actions(addr netip.Addr, o bgp.Override) *api.Actions {
 	if o.NextHop.IsValid() {
 		a.Nexthop = &api.NexthopAction{Address: o.NextHop.String()}
 	}
-	if len(o.Communities) > 0 {
+	if len(o.Communities) > 0 || o.Whole {
 		a.Community = &api.CommunityAction{Type: api.CommunityAction_REPLACE}
 		for _, c := range o.Communities {
 			a.Community.Communities = append(a.Community.Communities, fmt.Sprintf("%d:%d", c>>16, c&0xFFFF))
 		}
 	}
-	if len(o.LargeCommunities) > 0 { // takes the mark off as well
+	if len(o.LargeCommunities) > 0 || o.Whole { // takes the mark off as well
 		a.LargeCommunity = &api.CommunityAction{Type: api.CommunityAction_REPLACE}
 		for _, c := range o.LargeCommunities {
 			a.LargeCommunity.Communities = append(a.LargeCommunity.Communities, c.String())
