@@ -39,6 +39,7 @@ type Core struct {
 	rates  *throttle
 	ready  chan struct{}
 	once   sync.Once
+	local  bool // the engine keeps a copy, which watches begin with
 }
 
 func newCore(e engine, o Options) *Core {

@@ -97,7 +97,11 @@ func (w *watcher) once(ctx context.Context) error {
 }
 
 func (w *watcher) snapshot(ctx context.Context) error {
-	s, err := w.core.List(ctx, w.selector)
+	var reads []Read
+	if w.core.local {
+		reads = append(reads, Stale()) // of the copy that is watched
+	}
+	s, err := w.core.List(ctx, w.selector, reads...)
 	if err != nil {
 		return err
 	}
