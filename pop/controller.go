@@ -21,7 +21,7 @@ import (
 const tick = time.Second
 
 // Options are what a controller is made of. Fleet, Addresses, Loads, Measured,
-// RPKI, Metrics and Reload may be nil.
+// RPKI, Core, Metrics and Reload may be nil.
 type Options struct {
 	Config    *config.Config
 	Announcer Announcer
@@ -32,6 +32,7 @@ type Options struct {
 	Loads     Loads
 	Measured  Measured
 	RPKI      RPKI
+	Core      Core
 	Metrics   *metrics.Metrics
 	Store     *Store
 	Logger    *slog.Logger

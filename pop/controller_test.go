@@ -52,6 +52,7 @@ type world struct {
 	cfg      *config.Config
 	c        *pop.Controller
 	store    *pop.Store
+	core     pop.Core
 	cancel   context.CancelFunc
 	finished sync.WaitGroup
 }
@@ -79,7 +80,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	w.c = pop.New(pop.Options{
-		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Loads: w, RPKI: w,
+		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Loads: w, RPKI: w, Core: w.core,
 		Store: w.store, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		Reload: func(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
 			w.asked = ctx

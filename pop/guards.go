@@ -16,6 +16,7 @@ var guardRules = []struct{ name, rule string }{
 	{guard.NameLastPOP, "never the last announcers of a slice: enough other POPs must announce it, and stay"},
 	{guard.NameStale, "a POP that has not been heard lately does not count as announcing"},
 	{guard.NameCorrelated, "what fails at many POPs at once, or everywhere, is a failure of the check"},
+	{guard.NameIsolated, "while the control core is out of reach only operators here and services that are down take anything away"},
 	{guard.NameBlast, "only so much loses preference or is withdrawn within an interval; no checks means hold"},
 }
 
@@ -43,6 +44,10 @@ func (v *View) guardOff(name string) string {
 		}
 	}
 	switch {
+	case name == guard.NameIsolated && !v.Input.Core.Configured:
+		return "no control core is configured"
+	case name == guard.NameIsolated && l.IsolatedAfter <= 0:
+		return "guards.isolated is 0"
 	case name == guard.NameStale && l.StaleAfter <= 0:
 		return "guards.stale is 0"
 	case name == guard.NameCorrelated && l.CorrelatedShare <= 0:
@@ -64,6 +69,11 @@ func (v *View) guardLimits(name string) []string {
 		return []string{fmt.Sprintf("guards.stale %v", l.StaleAfter)}
 	case guard.NameCorrelated:
 		return []string{fmt.Sprintf("guards.correlated share %.0f %% of the POPs, window %v", l.CorrelatedShare*100, l.CorrelatedWindow)}
+	case guard.NameIsolated:
+		if !v.Input.Core.Configured {
+			return nil
+		}
+		return []string{fmt.Sprintf("guards.isolated %v", l.IsolatedAfter)}
 	case guard.NameBlast:
 		var out []string
 		if l.BlastSlices > 0 {

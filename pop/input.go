@@ -72,6 +72,7 @@ func (c *Controller) input(now time.Time) policy.Input {
 		POP: c.cfg.POP, Services: c.plain, Health: maps.Clone(c.health),
 		Intents: c.live(now), Load: c.load, Limits: c.cfg.Limits,
 	}
+	in.Core = c.core(now)
 	if c.opt.RPKI != nil {
 		in.Invalid = invalid(c.opt.RPKI.Invalid())
 	}

@@ -146,6 +146,8 @@ func advice(id policy.SliceID, c *course) []string {
 			out = append(out, fmt.Sprintf("Look whether the check is right before you believe it: catchment check %s.", c.last.Service))
 		case guard.NameDeadman:
 			out = append(out, "The checks have stopped running: restart the daemon (systemctl restart catchmentd moves no traffic).")
+		case guard.NameIsolated:
+			out = append(out, "Bring the control core back within reach; until then nothing that can wait changes.")
 		case guard.NameBlast:
 			out = append(out, "Do less at once, or raise guards.blast.")
 			continue // time does it too

@@ -15,7 +15,7 @@ import (
 
 // guardNames are the alarms that come and go with the guards' words.
 var guardNames = []string{
-	guard.NameOwnPrefix, guard.NameDeadman, guard.NameLastPOP, guard.NameStale, guard.NameCorrelated, guard.NameBlast, policy.AlarmInvalid,
+	guard.NameOwnPrefix, guard.NameDeadman, guard.NameLastPOP, guard.NameStale, guard.NameCorrelated, guard.NameIsolated, guard.NameBlast, policy.AlarmInvalid,
 }
 
 // record writes down what a decision changed: in the journal, the log, the

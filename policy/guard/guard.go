@@ -24,12 +24,13 @@ const (
 	NameStale      = "stale"
 	NameCorrelated = "correlated"
 	NameBlast      = "blast"
+	NameIsolated   = "isolated"
 )
 
 // Standard returns all guards, in the order in which they are named where
 // several object alike.
 func Standard() []policy.Guard {
-	return []policy.Guard{OwnPrefix{}, Deadman{}, LastPOP{}, Stale{}, Correlated{}, Blast{}}
+	return []policy.Guard{OwnPrefix{}, Deadman{}, LastPOP{}, Stale{}, Correlated{}, Isolated{}, Blast{}}
 }
 
 func allow(detail string) policy.GuardVerdict {
