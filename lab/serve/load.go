@@ -167,6 +167,18 @@ type counters struct {
 	by map[string]uint64
 }
 
+// newCounters counts from zero at the addresses listened on, so that what
+// nobody asked is nothing and not unknown.
+func newCounters(listen []string) *counters {
+	c := &counters{by: map[string]uint64{}}
+	for _, addr := range listen {
+		if host, _, err := net.SplitHostPort(addr); err == nil && host != "::" {
+			c.by[host] = 0
+		}
+	}
+	return c
+}
+
 func (c *counters) count(r *http.Request) {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {

@@ -37,7 +37,7 @@ func Serve(ctx context.Context, o ServerOptions) error {
 		return errors.New("no address to listen on")
 	}
 	var served atomic.Uint64
-	asked := &counters{by: map[string]uint64{}}
+	asked := newCounters(o.Listen)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		served.Add(1)
