@@ -22,7 +22,7 @@
 //	GET  /v1/watch             Event: the whole status, then what changes, as it
 //	                           changes; one JSON object a line, or server-sent
 //	                           events to whom accepts text/event-stream
-//	POST /v1/plan              PlanRequest -> Plan; changes nothing
+//	POST /v1/plan              PlanRequest -> Plan; changes nothing (kind config takes the right to)
 //	POST /v1/drain             Change -> Result
 //	POST /v1/undrain           Change -> Result
 //	POST /v1/hold              Change -> Result

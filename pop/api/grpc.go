@@ -100,12 +100,9 @@ func (v service) Plan(ctx context.Context, m *catchmentv1.PlanRequest) (*catchme
 	if err := fromProto(m, &r); err != nil {
 		return nil, statusOf(Errorf(Invalid, "request: %v", err))
 	}
-	if err := r.Validate(); err != nil {
-		return nil, statusOf(err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return answer[catchmentv1.Plan](v.s.opt.Backend.Plan(ctx, r))
+	return answer[catchmentv1.Plan](v.s.plan(ctx, r))
 }
 
 func send[T any, M message[T]](out grpc.ServerStreamingServer[T], v any) error {

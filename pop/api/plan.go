@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -48,7 +50,7 @@ const (
 	SupposeCheck    SupposeKind = "check"    // Check of Service (empty: all its checks) says Verdict
 	SupposePOP      SupposeKind = "pop"      // POP is Is: gone, silent, down or up
 	SupposeNeighbor SupposeKind = "neighbor" // Neighbor is Is: up or down
-	SupposeConfig   SupposeKind = "config"   // a reload with Config, which is a whole file
+	SupposeConfig   SupposeKind = "config"   // a reload with Config, which is a whole file; takes the right to change things
 )
 
 // What another POP or a neighbor may be supposed to be, in Supposition.Is.
@@ -221,13 +223,20 @@ func (s Supposition) validate() error {
 	return Errorf(Invalid, "plan: no kind %q", s.Kind)
 }
 
-// maxPlan bounds the body of a plan request, which may hold a configuration.
-const maxPlan = 16 << 20
+// maxPlan bounds the body of a plan request that may hold a configuration.
+const maxPlan = 4 << 20
 
-// plan answers a what-if question: to ask is to read.
+// plan answers a what-if question. To ask is to read, but for a configuration:
+// what that takes of time and memory is up to who wrote it, and the answer says
+// how it differs from the one in force.
 func (s *Server) plan(ctx context.Context, r PlanRequest) (Plan, error) {
 	if err := r.Validate(); err != nil {
 		return Plan{}, err
+	}
+	if slices.ContainsFunc(r.Suppose, func(s Supposition) bool { return s.Kind == SupposeConfig }) {
+		if err := callerOf(ctx).mayChange(); err != nil {
+			return Plan{}, fmt.Errorf("plan config: %w", err)
+		}
 	}
 	return s.opt.Backend.Plan(ctx, r)
 }
@@ -235,7 +244,11 @@ func (s *Server) plan(ctx context.Context, r PlanRequest) (Plan, error) {
 // planned is plan over HTTP.
 func (s *Server) planned(r *http.Request) (any, error) {
 	var req PlanRequest
-	if err := decode(r, &req, maxPlan); err != nil {
+	most := int64(maxRequest)
+	if Trusted(r.Context()) {
+		most = maxPlan
+	}
+	if err := decode(r, &req, most); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)

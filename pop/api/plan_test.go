@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/api/apitest"
 )
@@ -52,5 +54,44 @@ func TestPlanIsARead(t *testing.T) {
 	}
 	if len(b.Plans) != 1 {
 		t.Errorf("the daemon was asked %d times", len(b.Plans))
+	}
+}
+
+// TestPlanConfigTakesRights: who may change nothing cannot have the daemon read
+// a configuration, which takes memory by its size, nor learn how it differs from
+// the one in force.
+func TestPlanConfigTakesRights(t *testing.T) {
+	b := apitest.World()
+	srv, err := api.New(api.Options{Socket: t.TempDir() + "/s", Backend: b, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("# long\n", 20_000) // beyond what a change may be
+	config := api.PlanRequest{Suppose: []api.Supposition{{Kind: api.SupposeDrain}, {Kind: api.SupposeConfig, Config: "pop: LON\n"}}}
+	long := api.PlanRequest{Suppose: []api.Supposition{{Kind: api.SupposeConfig, Config: text}}}
+	wrong := api.PlanRequest{Suppose: []api.Supposition{{Kind: api.SupposeDrain, Service: policy.ServiceID(text)}}}
+	for _, c := range []struct {
+		what   string
+		change bool
+		ask    api.PlanRequest
+		want   int
+		say    string
+		plans  int
+	}{
+		{"a reader", false, config, http.StatusForbidden, "plan config: the page, from 192.0.2.1:1234 may read but not change", 0},
+		{"a reader, at length", false, wrong, http.StatusBadRequest, "too large", 0},
+		{"an operator", true, config, http.StatusOK, "", 1},
+		{"an operator, at length", true, long, http.StatusOK, "", 1},
+	} {
+		body, err := json.Marshal(c.ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Plans = nil
+		w := httptest.NewRecorder()
+		srv.PageHandler(c.change).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/plan", bytes.NewReader(body)))
+		if w.Code != c.want || !strings.Contains(w.Body.String(), c.say) || len(b.Plans) != c.plans {
+			t.Errorf("%s: %d %.200s, %d plans; want %d, %q, %d", c.what, w.Code, w.Body, len(b.Plans), c.want, c.say, c.plans)
+		}
 	}
 }

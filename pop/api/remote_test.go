@@ -179,6 +179,10 @@ func TestRemoteRights(t *testing.T) {
 		if changes := err == nil; changes != tc.change || tc.reads && !tc.change && status.Code(err) != codes.PermissionDenied {
 			t.Errorf("%s: drain over gRPC: %v", tc.name, err)
 		}
+		_, err = c.Plan(t.Context(), &catchmentv1.PlanRequest{Suppose: []*catchmentv1.Supposition{{Kind: "config", Config: "pop: LON"}}})
+		if plans := err == nil; plans != tc.change || tc.reads && !tc.change && status.Code(err) != codes.PermissionDenied {
+			t.Errorf("%s: plan config over gRPC: %v", tc.name, err)
+		}
 		new := r.backend.Intents[before:]
 		if len(new) != map[bool]int{true: 2}[tc.change] {
 			t.Errorf("%s: %d intents", tc.name, len(new))
