@@ -94,7 +94,7 @@ func (m *Matrix) observeSplit(row *Row, e Event, deep Level, drift, before, afte
 // observe is the Kalman step of one part.
 func (e Estimate) observe(value, noise float64, at time.Time) Estimate {
 	k := e.Var / max(e.Var+noise, 1e-12)
-	return Estimate{Mean: e.Mean + k*(value-e.Mean), Var: (1-k)*e.Var + 1e-6, Events: e.Events + 1, At: at}
+	return Estimate{Mean: e.Mean + k*(value-e.Mean), Var: (1-k)*e.Var + 1e-6, Events: e.Events + 1, At: at, Certain: e.Certain}
 }
 
 // sum adds up the parts that are not negative.

@@ -54,6 +54,9 @@ type Estimate struct {
 	// Events counts the observations behind it; 0: only a prior.
 	Events int       `json:"events"`
 	At     time.Time `json:"at,omitzero"` // of the last observation
+	// Certain is known without any: that all leaves at a withdraw. It is no
+	// hint of what leaves at other levels, and they are none of it.
+	Certain bool `json:"certain,omitempty"`
 }
 
 // SD returns the standard deviation.
@@ -185,7 +188,7 @@ func (m *Matrix) Measured(p policy.POPID, level Level, leave float64, part map[p
 		for q, e := range row.Split {
 			split[q] = Estimate{Mean: e.Mean, Var: e.Var, Events: 1, At: at}
 		}
-		row.Levels[level] = Response{Leave: Estimate{Mean: leave, Var: spread(leave) / (m.Model.Measured + 1), Events: 1, At: at}, Split: split}
+		row.Levels[level] = Response{Leave: Estimate{Mean: leave, Var: spread(leave) / (m.Model.Measured + 1), Events: 1, At: at, Certain: row.Levels[level].Leave.Certain}, Split: split}
 	}
 	return out
 }
@@ -286,12 +289,12 @@ func (m *Matrix) Lookup(p policy.POPID, level Level, now time.Time) Known {
 // as the next observed one above or below.
 func (m *Matrix) leave(row *Row, level Level, now time.Time) Estimate {
 	own := m.aged(row.Levels[level].Leave, now)
-	if own.Events > 0 {
+	if own.Events > 0 || own.Certain {
 		return own
 	}
 	for d := 1; d < len(row.Levels); d++ {
 		for _, l := range []int{int(level) - d, int(level) + d} {
-			if l < 1 || l >= len(row.Levels) || row.Levels[l].Leave.Events == 0 {
+			if l < 1 || l >= len(row.Levels) || row.Levels[l].Leave.Events == 0 || row.Levels[l].Leave.Certain {
 				continue
 			}
 			near := m.aged(row.Levels[l].Leave, now)
