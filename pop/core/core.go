@@ -39,6 +39,7 @@ type Core struct {
 	rates  *throttle
 	ready  chan struct{}
 	once   sync.Once
+	counts counts
 	local  bool // the engine keeps a copy, which watches begin with
 }
 
@@ -209,6 +210,12 @@ type last struct {
 func (c *Core) lastPath() string { return c.opt.Root + string(kindLast) + "/write" }
 
 func (c *Core) txn(ctx context.Context, w Write, at time.Time, conds []Cond, ops []Op) (int64, error) {
+	rev, err := c.try(ctx, w, at, conds, ops)
+	c.counts.add(err)
+	return rev, err
+}
+
+func (c *Core) try(ctx context.Context, w Write, at time.Time, conds []Cond, ops []Op) (int64, error) {
 	if err := c.checkTxn(w, conds, ops); err != nil {
 		return 0, err
 	}

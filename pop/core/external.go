@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,10 +12,13 @@ import (
 
 // External is an etcd cluster that somebody else runs.
 type External struct {
-	Endpoints []string    // "https://10.0.0.1:2379"
-	TLS       *tls.Config // nil: only for endpoints without TLS
-	User      string      // where the cluster wants a name and a password
-	Password  string
+	Endpoints []string // "https://10.0.0.1:2379"
+	// Now returns the endpoints as they are known now; it is asked every few
+	// seconds. nil, or an empty answer: they are those of the beginning.
+	Now      func() []string
+	TLS      *tls.Config // nil: only for endpoints without TLS
+	User     string      // where the cluster wants a name and a password
+	Password string
 }
 
 // NewExternal makes a core whose engine is a cluster by endpoints.
@@ -68,7 +72,15 @@ func (x *external) run(ctx context.Context, ready func()) error {
 		x.opt.Log.Warn("core: no answer yet", "endpoints", x.cfg.Endpoints, "err", err)
 	}
 	ready()
-	<-ctx.Done()
+	for sleep(ctx, 5*time.Second) {
+		if x.cfg.Now == nil {
+			continue
+		}
+		if now := x.cfg.Now(); len(now) > 0 && !slices.Equal(now, cli.Endpoints()) {
+			cli.SetEndpoints(now...)
+			x.opt.Log.Info("core: the endpoints are others now", "endpoints", now)
+		}
+	}
 	return nil
 }
 
