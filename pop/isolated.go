@@ -12,6 +12,8 @@ type Core interface {
 	// Reachable reports whether the core answers, and since when that is so.
 	// It does not block.
 	Reachable() (ok bool, since time.Time)
+	// Trouble is what a person should look at; empty: nothing.
+	Trouble() string
 }
 
 // core says whether the control core is in reach, and has a person told once
@@ -27,6 +29,8 @@ func (c *Controller) core(now time.Time) policy.Core {
 			out.Lost = c.started
 		}
 	}
+	trouble := c.opt.Core.Trouble()
+	c.alarms.set("core", trouble != "", "the control core: "+trouble, now)
 	isolated := out.Isolated(c.cfg.Limits, now)
 	detail := fmt.Sprintf("the control core has been out of reach since %s: what can wait for it is held (guard isolated)", out.Lost.UTC().Format(time.RFC3339))
 	if c.alarms.set("core-lost", isolated, detail, now) {

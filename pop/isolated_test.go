@@ -18,6 +18,7 @@ type farCore struct {
 }
 
 func (f *farCore) Reachable() (bool, time.Time) { return f.ok, f.since }
+func (f *farCore) Trouble() string              { return "" }
 
 // TestIsolatedHolds: a POP that has lost its core keeps what it announces, says
 // so, and goes on when the core is back.

@@ -26,6 +26,7 @@ import (
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/core/host"
 	"github.com/catchment/catchment/pop/fleet"
 	"github.com/catchment/catchment/pop/journal"
 	"github.com/catchment/catchment/pop/metrics"
@@ -49,6 +50,7 @@ type parts struct {
 	bfd        *bfd.Manager
 	resets     *resets
 	fleet      *fleet.Fleet
+	core       *host.Host // nil: no control core
 	routes     *routes // nil: no FIB
 	tasks      []task
 }
@@ -117,6 +119,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	if d.fleet, err = d.buildFleet(); err != nil {
 		return nil, err
 	}
+	d.buildCore()
 	m := metrics.New(metrics.Build{Version: version})
 	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
 	m.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
@@ -132,7 +135,7 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, RPKI: announcer{d}, Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, RPKI: announcer{d}, Core: d.coreOf(), Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
 	if err := errors.Join(d.setChecks(cfg), d.measure(cfg)); err != nil {
@@ -172,6 +175,9 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 		tasks = append(tasks, named{d.routes, "fib"})
 	}
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
+	if d.core != nil {
+		tasks = append(tasks, d.core)
+	}
 	if w, wanted := newWatchdog(d.controller.Alive); wanted {
 		tasks = append(tasks, w)
 	}

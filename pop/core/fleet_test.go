@@ -63,7 +63,9 @@ func (f *trio) files(name string) Files {
 }
 
 // identity gives a member a certificate.
-func (f *trio) identity(name string) { f.certify(Subject{Name: name, Hosts: []string{f.host}, Voter: true}) }
+func (f *trio) identity(name string) {
+	f.certify(Subject{Name: name, Hosts: []string{f.host}, Voter: true})
+}
 
 func (f *trio) certify(s Subject) {
 	name := s.Name
