@@ -17,6 +17,7 @@ var guardRules = []struct{ name, rule string }{
 	{guard.NameStale, "a POP that has not been heard lately does not count as announcing"},
 	{guard.NameCorrelated, "what fails at many POPs at once, or everywhere, is a failure of the check"},
 	{guard.NameIsolated, "while the control core is out of reach only operators here and services that are down take anything away"},
+	{guard.NameHeadroom, "load moves only what other POPs have reserved room for"},
 	{guard.NameBlast, "only so much loses preference or is withdrawn within an interval; no checks means hold"},
 }
 
@@ -48,6 +49,8 @@ func (v *View) guardOff(name string) string {
 		return "no control core is configured"
 	case name == guard.NameIsolated && l.IsolatedAfter <= 0:
 		return "guards.isolated is 0"
+	case name == guard.NameHeadroom && !v.balances:
+		return "load moves nothing here (balance.mode)"
 	case name == guard.NameStale && l.StaleAfter <= 0:
 		return "guards.stale is 0"
 	case name == guard.NameCorrelated && l.CorrelatedShare <= 0:

@@ -33,6 +33,7 @@ type View struct {
 	announced []bgp.Announcement
 	dry       bool
 	blind     bool
+	balances  bool // load may move slices
 	caches    int // of the RPKI
 	// synchronized is how many of the caches are.
 	synchronized int

@@ -25,12 +25,13 @@ const (
 	NameCorrelated = "correlated"
 	NameBlast      = "blast"
 	NameIsolated   = "isolated"
+	NameHeadroom   = "headroom"
 )
 
 // Standard returns all guards, in the order in which they are named where
 // several object alike.
 func Standard() []policy.Guard {
-	return []policy.Guard{OwnPrefix{}, Deadman{}, LastPOP{}, Stale{}, Correlated{}, Isolated{}, Blast{}}
+	return []policy.Guard{OwnPrefix{}, Deadman{}, LastPOP{}, Stale{}, Correlated{}, Isolated{}, Headroom{}, Blast{}}
 }
 
 func allow(detail string) policy.GuardVerdict {
@@ -91,9 +92,9 @@ type Deadman struct{}
 // Name returns "deadman".
 func (Deadman) Name() string { return NameDeadman }
 
-// Ask vetoes changes by health while the service's checks are stalled.
+// Ask vetoes changes by health or load while the service's checks are stalled.
 func (Deadman) Ask(q policy.Question) policy.GuardVerdict {
-	if !q.ByHealth() || !q.Input.Health[q.Service.ID].Stalled {
+	if !q.ByHealth() && q.Why.Code != policy.Load || !q.Input.Health[q.Service.ID].Stalled {
 		return allow("")
 	}
 	v := object(policy.Veto, "the checks of %s have stopped running: their last verdicts drive nothing", q.Service.ID)

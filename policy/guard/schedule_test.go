@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -58,7 +59,7 @@ func TestSchedules(t *testing.T) {
 // TestSchedulesFindAMissingGuard shows that the invariants can fail: without a
 // guard they are broken within a few thousand schedules.
 func TestSchedulesFindAMissingGuard(t *testing.T) {
-	for _, name := range []string{guard.NameOwnPrefix, guard.NameLastPOP, guard.NameStale, guard.NameBlast, guard.NameDeadman, guard.NameCorrelated} {
+	for _, name := range []string{guard.NameOwnPrefix, guard.NameLastPOP, guard.NameStale, guard.NameBlast, guard.NameDeadman, guard.NameCorrelated, guard.NameHeadroom} {
 		broken := false
 		for seed := uint64(1); seed < 20_000 && !broken; seed++ {
 			broken = newWorld(seed, without(name)).play(steps) != nil
@@ -246,7 +247,7 @@ func (p *node) peer(name policy.POPID) *policy.Peer {
 func (w *world) step() {
 	p := w.pops[w.rng.IntN(len(w.pops))]
 	q := w.pops[w.rng.IntN(len(w.pops))]
-	switch k := w.rng.IntN(17); k {
+	switch k := w.rng.IntN(20); k {
 	case 0, 1, 2, 3:
 		w.note("%s down", p.name)
 		w.health(p, policy.Health{Verdict: policy.Down, Failing: []policy.Failure{{Check: policy.CheckID(fmt.Sprintf("c%d", w.rng.IntN(3)))}}})
@@ -284,6 +285,8 @@ func (w *world) step() {
 			p.in.Invalid = nil
 		}
 		w.note("%s hears of invalid %v", p.name, p.in.Invalid)
+	case 13, 14, 15:
+		w.load(p)
 	default:
 		if p != q {
 			answered := w.rng.IntN(4) > 0
@@ -300,6 +303,45 @@ func (w *world) step() {
 func (w *world) health(p *node, h policy.Health) {
 	p.in.Health = map[policy.ServiceID]policy.Health{"web": h}
 	w.decide(p)
+}
+
+// load is a wish of the load loop, with or without room for it.
+func (w *world) load(p *node) {
+	id := sliceN(w.rng.IntN(slicesPerPOP))
+	p.in.Shed = maps.Clone(p.in.Shed)
+	if w.rng.IntN(4) == 0 {
+		w.note("%s takes %v back", p.name, id)
+		delete(p.in.Shed, id)
+		return
+	}
+	s := policy.Shed{Since: w.clock(p)}
+	if w.rng.IntN(2) == 0 {
+		s.Stance = policy.Stance{Action: policy.Announce, Rung: 1}
+	}
+	for _, q := range w.pops {
+		if w.rng.IntN(2) == 0 {
+			s.Room = append(s.Room, policy.Room{POP: q.name, Load: 10 * w.rng.Float64(), Until: w.clock(p).Add(time.Duration(w.rng.IntN(20)-3) * time.Second)})
+		}
+	}
+	if p.in.Shed == nil {
+		p.in.Shed = map[policy.SliceID]policy.Shed{}
+	}
+	w.note("%s wants %v for its load: %v, room %v", p.name, id, s.Stance, s.Room)
+	p.in.Shed[id] = s
+}
+
+// room checks that load moves nothing that nobody has promised to take.
+func (w *world) room(p *node, id policy.SliceID, s policy.SliceState) error {
+	rooms := p.in.Shed[id].Room
+	for _, r := range rooms {
+		if r.POP == p.name || !w.clock(p).Before(r.Until) {
+			return fmt.Errorf("headroom: %v steps back for load with %v reserved", id, rooms)
+		}
+	}
+	if len(rooms) == 0 {
+		return fmt.Errorf("headroom: %v steps back for load, nothing is reserved", id)
+	}
+	return nil
 }
 
 func (w *world) note(format string, args ...any) {
@@ -361,6 +403,11 @@ func (w *world) local(p *node, before policy.State) error {
 		if !s.Stance.Less(was) || len(p.in.Intents) > 0 {
 			continue
 		}
+		if s.Reason.Code == policy.Load {
+			if err := w.room(p, id, s); err != nil {
+				return err
+			}
+		}
 		if h.Stalled || h.Empty {
 			return fmt.Errorf("deadman or blast: %v went from %v to %v without a verdict", id, was, s.Stance)
 		}
@@ -382,7 +429,7 @@ func (w *world) local(p *node, before policy.State) error {
 		if fresh < w.minPOPs {
 			return fmt.Errorf("stale: %v withdrawn with %d fresh peers", id, fresh)
 		}
-		if down >= 2 && float64(down) >= 0.6*float64(known) {
+		if s.Reason.Code != policy.Load && down >= 2 && float64(down) >= 0.6*float64(known) {
 			return fmt.Errorf("correlated: %v withdrawn while %d of %d POPs are down", id, down, known)
 		}
 	}
