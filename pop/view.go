@@ -34,7 +34,7 @@ type View struct {
 	dry       bool
 	blind     bool
 	balances  bool // load may move slices
-	caches    int // of the RPKI
+	caches    int  // of the RPKI
 	// synchronized is how many of the caches are.
 	synchronized int
 }
