@@ -281,6 +281,42 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestManyAskers: connections beyond the bound wait in the kernel's queue.
+func TestManyAskers(t *testing.T) {
+	srv := New(Build{}).Server("127.0.0.1:0")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	select {
+	case <-srv.Ready():
+	case err := <-done:
+		t.Fatal(err)
+	}
+	ask := func(within time.Duration) (net.Conn, error) {
+		c, err := net.Dial("tcp", srv.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_, _ = io.WriteString(c, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+		_ = c.SetReadDeadline(time.Now().Add(within))
+		_, err = c.Read(make([]byte, 1))
+		return c, err
+	}
+	for n := range mostConnections {
+		if _, err := ask(20 * time.Second); err != nil {
+			t.Fatalf("%d are answered, want %d: %v", n, mostConnections, err)
+		}
+	}
+	if _, err := ask(200 * time.Millisecond); err == nil {
+		t.Errorf("more than %d are answered", mostConnections)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTwoRegistries: no global state, so two daemons fit into one test.
 func TestTwoRegistries(t *testing.T) {
 	New(Build{})

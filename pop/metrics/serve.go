@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
 // late collects what is only known when Prometheus asks.
@@ -63,6 +64,7 @@ type Server struct {
 	m      *Metrics
 	listen string
 	ready  chan struct{}
+	addr   net.Addr // before ready is closed
 }
 
 // Server makes a server for host:port; Run starts it.
@@ -75,6 +77,10 @@ func (s *Server) String() string { return "metrics" }
 // Ready is closed when Prometheus can ask.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
+// mostConnections bounds how many ask at the same time; more wait in the
+// kernel's queue.
+const mostConnections = 64
+
 // Run listens and answers GET /metrics until ctx ends. An address that cannot
 // be had is an error at once.
 func (s *Server) Run(ctx context.Context) error {
@@ -82,8 +88,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	s.addr = l.Addr()
 	close(s.ready)
-	return s.m.serve(ctx, l)
+	return s.m.serve(ctx, netutil.LimitListener(l, mostConnections))
 }
 
 func (m *Metrics) serve(ctx context.Context, l net.Listener) error {

@@ -10,7 +10,14 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
+
+// mostConnections bounds who looks at the same time: every user of this host can
+// connect, and none may thereby take the daemon the time for its checks. More
+// wait in the kernel's queue.
+const mostConnections = 64
 
 // Options are what a Server needs.
 type Options struct {
@@ -81,7 +88,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.opt.Logger.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(netutil.LimitListener(l, mostConnections)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("page: %w", err)

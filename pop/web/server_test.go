@@ -200,3 +200,41 @@ func TestStreamEndsWithTheDaemon(t *testing.T) {
 		t.Errorf("the end took %v", took)
 	}
 }
+
+// TestManyLookers: who opens more connections than that waits, and nobody's
+// stream costs the daemon anything until one of the others ends.
+func TestManyLookers(t *testing.T) {
+	d := start(t, atNight(), "", false)
+	watch := func() net.Conn {
+		c, err := net.Dial("tcp", d.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, "GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	answered := func(c net.Conn, within time.Duration) bool {
+		_ = c.SetReadDeadline(time.Now().Add(within))
+		_, err := c.Read(make([]byte, 1))
+		return err == nil
+	}
+	var all []net.Conn
+	for range mostConnections {
+		c := watch()
+		if !answered(c, patience) {
+			t.Fatalf("%d are served, want %d", len(all), mostConnections)
+		}
+		all = append(all, c)
+	}
+	more := watch()
+	if answered(more, 200*time.Millisecond) {
+		t.Errorf("more than %d are served", mostConnections)
+	}
+	all[0].Close()
+	if !answered(more, patience) {
+		t.Error("who waited is not served once another has gone")
+	}
+}
