@@ -26,6 +26,8 @@ func (d Decider) Decide(last State, in Input, now time.Time) (State, Decision) {
 		}
 	}
 	ts := r.targets()
+	r.takeTurn(ts)
+	r.out.Turn = r.state.Turn
 	r.out.Slices = make([]SliceDecision, 0, len(ts))
 	for _, t := range ts {
 		r.decide(t)
@@ -92,6 +94,9 @@ func (r *round) decide(t target) {
 	}
 	out := SliceDecision{Service: t.service.ID, Slice: t.slice, Before: s.Stance, Want: w.stance, Why: w.why, Wake: w.wake, Leaving: s.Leaving, Intent: w.intent}
 	stance, reason := r.guard(t, s, w, &out)
+	if w.drain && stance.Action == Announce && slices.ContainsFunc(out.Guards, func(v GuardVerdict) bool { return v.Queued }) {
+		s.Drain = time.Time{} // it has not begun
+	}
 	r.settle(t, &s, stance, reason)
 	if why := r.in.Invalid[t.slice]; why != "" && s.Stance.Announced() {
 		r.out.Alarms = append(r.out.Alarms, Alarm{Name: AlarmInvalid, Service: t.service.ID, Slice: t.slice, Detail: "announced, and RPKI-invalid: " + why})
@@ -116,7 +121,7 @@ func (r *round) guard(t target, s SliceState, w wish, out *SliceDecision) (Stanc
 		return w.stance, w.why
 	}
 	q := Question{
-		Service: *t.service, Slice: t.slice, State: s, From: s.Stance, To: w.stance, Why: w.why, Forced: w.force,
+		Service: *t.service, Slice: t.slice, State: s, From: s.Stance, To: w.stance, Why: w.why, Forced: w.force, Drain: w.drain, Turn: r.state.Turn,
 		Input: r.in, Reductions: r.state.Reductions, Announced: r.announced, Now: r.now,
 	}
 	stance, reason := w.stance, w.why

@@ -32,8 +32,10 @@ type GuardVerdict struct {
 	// Wake is when time alone may change the answer; zero: never.
 	Wake time.Time `json:"wake,omitzero"`
 	// Ask: fresh answers of the other POPs may change the answer.
-	Ask   bool `json:"ask,omitempty"`
-	Alarm bool `json:"alarm,omitempty"` // a person should look
+	Ask bool `json:"ask,omitempty"`
+	// Queued: the change waits its turn, and none of its time runs.
+	Queued bool `json:"queued,omitempty"`
+	Alarm  bool `json:"alarm,omitempty"` // a person should look
 }
 
 // Question is a change that a guard is asked about.
@@ -46,6 +48,10 @@ type Question struct {
 	Why     Reason // what wants the change
 	// Forced: the operator said that guards do not count.
 	Forced bool
+	// Drain: a drain wants it, of an operator or a maintenance check. A stop
+	// of the daemon is none.
+	Drain bool
+	Turn  Turn // of this POP in the queue of drains
 
 	Input *Input
 	// Reductions are the recent losses of preference, this round's included.

@@ -279,6 +279,7 @@ type Input struct {
 	Load   map[ServiceID]float64 `json:"load,omitempty"`
 	Fleet  Fleet                 `json:"fleet"`
 	Core   Core                  `json:"core,omitzero"`
+	Queue  Queue                 `json:"queue,omitzero"`
 	Limits Limits                `json:"limits"`
 	// Shed is how far this POP steps back on slices because of its load; a
 	// missing slice does not.
@@ -304,6 +305,10 @@ type Limits struct {
 	// IsolatedAfter is how long the control core may be out of reach before
 	// the POP counts as isolated. 0: the guard is off.
 	IsolatedAfter time.Duration `json:"isolated_after,omitempty"`
+	// DrainPOPs and DrainShare bound how many POPs, and which share of the
+	// fleet's capacity, drain at the same time. 0: no bound.
+	DrainPOPs  int     `json:"drain_pops,omitempty"`
+	DrainShare float64 `json:"drain_share,omitempty"`
 }
 
 // Core is the control core as this POP sees it; zero where none is configured.
@@ -340,6 +345,7 @@ type Peer struct {
 	Asked  time.Time             `json:"asked,omitzero"`
 	Slices map[SliceID]PeerSlice `json:"slices,omitempty"`
 	Source string                `json:"source"` // "rib", "status"
+	Turn   PeerTurn              `json:"turn,omitzero"`
 }
 
 // PeerSlice is what another POP does with a slice.

@@ -24,6 +24,7 @@ type wish struct {
 	intent *Intent // whose wish it is; nil: not an operator's
 	// watched: a withdraw that the guards judge even where it changes nothing.
 	watched bool
+	drain   bool // it is a step of a drain that somebody asked for, not of a stop
 }
 
 // guarded reports whether the guards judge the wish even where it changes
@@ -45,25 +46,36 @@ func (r *round) want(t target, s *SliceState) wish {
 	}
 	static := t.cover || t.service.Always
 	r.hold(t, s, static)
-	if in, ok := r.intent(t, static); ok {
-		return r.wantIntent(t, s, h, in, static)
-	}
-	if static {
-		s.Drain = time.Time{}
-		why := "static prefix"
-		if t.cover {
-			why = "cover prefix: health never withdraws it"
+	in, asked := r.intent(t, static)
+	drain := asked && in.Kind == IntentDrain || !asked && !static && h.Maintenance
+	if drain && r.waitsTurn() {
+		if w, ok := r.meanwhile(t, s, h, better, static); ok {
+			return w
 		}
-		return wish{stance: Stance{Action: Announce}, why: Reason{Code: Always, Detail: why}}
 	}
-	if h.Maintenance { // also of a service that is down: it is being worked on
+	switch {
+	case asked:
+		return r.wantIntent(t, s, h, in, static)
+	case static:
+		return r.wantStatic(t, s)
+	case h.Maintenance: // also of a service that is down: it is being worked on
 		in := Intent{Kind: IntentDrain, By: "maintenance check", Why: details(h.Failing)}
 		w := r.wantDrain(t, s, h, in)
-		w.why.Code = Maintenance
+		w.why.Code, w.drain = Maintenance, true
 		return w
 	}
 	s.Drain = time.Time{}
 	return r.wantHealth(t, s, h, better)
+}
+
+// wantStatic is what does not depend on health.
+func (r *round) wantStatic(t target, s *SliceState) wish {
+	s.Drain = time.Time{}
+	why := "static prefix"
+	if t.cover {
+		why = "cover prefix: health never withdraws it"
+	}
+	return wish{stance: Stance{Action: Announce}, why: Reason{Code: Always, Detail: why}}
 }
 
 // health returns the service's health; a service nobody told about is unknown.
@@ -155,7 +167,7 @@ func (r *round) wantIntent(t target, s *SliceState, h Health, in Intent, static 
 		w = r.wantHold(t, s, h, in, static)
 	}
 	w.wake = earliest(w.wake, in.Until)
-	w.force, w.intent = in.Force, &in
+	w.force, w.intent, w.drain = in.Force, &in, in.Kind == IntentDrain
 	return w
 }
 

@@ -12,6 +12,8 @@ type State struct {
 	// Reductions are the times at which slices lost preference or were
 	// withdrawn within the last blast interval.
 	Reductions []time.Time `json:"reductions,omitempty"`
+	// Turn is the POP's place in the fleet's queue of drains.
+	Turn Turn `json:"turn,omitzero"`
 }
 
 // SliceState is what is remembered of one slice.
@@ -56,6 +58,7 @@ type Decision struct {
 	Wake time.Time `json:"wake,omitzero"`
 	// Ask: a guard waits for fresh answers of the other POPs.
 	Ask    bool    `json:"ask,omitempty"`
+	Turn   Turn    `json:"turn,omitzero"` // as in State
 	Alarms []Alarm `json:"alarms,omitempty"`
 }
 
@@ -93,7 +96,7 @@ type Alarm struct {
 
 // clone copies the state deep enough for Decide to change the copy.
 func (s State) clone() State {
-	c := State{Slices: make(map[SliceID]SliceState, len(s.Slices)), Reductions: slices.Clone(s.Reductions)}
+	c := State{Slices: make(map[SliceID]SliceState, len(s.Slices)), Reductions: slices.Clone(s.Reductions), Turn: s.Turn}
 	for id, v := range s.Slices {
 		c.Slices[id] = v
 	}

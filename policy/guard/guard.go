@@ -26,12 +26,13 @@ const (
 	NameBlast      = "blast"
 	NameIsolated   = "isolated"
 	NameHeadroom   = "headroom"
+	NameDrains     = "drains"
 )
 
 // Standard returns all guards, in the order in which they are named where
 // several object alike.
 func Standard() []policy.Guard {
-	return []policy.Guard{OwnPrefix{}, Deadman{}, LastPOP{}, Stale{}, Correlated{}, Isolated{}, Headroom{}, Blast{}}
+	return []policy.Guard{OwnPrefix{}, Deadman{}, LastPOP{}, Stale{}, Correlated{}, Isolated{}, Headroom{}, Drains{}, Blast{}}
 }
 
 func allow(detail string) policy.GuardVerdict {

@@ -32,7 +32,7 @@ type asker struct {
 	err       error
 	exchanges uint64
 	failures  uint64
-	reasons   bool // the peer takes them
+	takes     takes // what the peer takes in questions
 }
 
 func newAsker(x *Exchange, p Peer) *asker {
@@ -124,10 +124,10 @@ func (a *asker) ask(ctx context.Context, sink Sink) error {
 	ctx, cancel := context.WithTimeout(ctx, a.x.cfg.Timeout)
 	defer cancel()
 	a.mu.Lock()
-	reasons := a.reasons
+	with := a.takes
 	a.mu.Unlock()
 	asked := time.Now()
-	body, err := a.x.speak(ctx, a.peer.POP, takes{reasons: reasons}, sink)
+	body, err := a.x.speak(ctx, a.peer.POP, with, sink)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (a *asker) ask(ctx context.Context, sink Sink) error {
 		a.x.refused.add(WrongPOP)
 		return fmt.Errorf("peer %s: %s answers as %s to %s: %w", a.peer.POP, a.url, m.From, m.To, WrongPOP)
 	}
-	if err := sink(Answered{Message: m, Asked: asked, At: at}); err != nil {
+	if err := sink(Answered{Message: m, Asked: asked, At: at, Told: with.about && a.x.cfg.About != nil}); err != nil {
 		return fmt.Errorf("peer %s: answer %w", a.peer.POP, a.x.refuse(err))
 	}
 	a.mu.Lock()
@@ -168,6 +168,9 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	if a.x.cfg.Load != nil {
 		req.Header.Set(loadHeader, "yes")
 	}
+	if a.x.cfg.About != nil {
+		req.Header.Set(aboutHeader, "yes")
+	}
 	req.Header.Set(macHeader, a.x.cfg.Secrets.sign(kindAsk, req.Method, nonce, body))
 	// A kept connection that a restarted peer no longer knows is no failure:
 	// the same question may be sent again, on a new one.
@@ -182,7 +185,8 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	defer res.Body.Close()
 	a.mu.Lock()
-	a.reasons = res.StatusCode == http.StatusOK && res.Header.Get(reasonsHeader) != ""
+	ok := res.StatusCode == http.StatusOK
+	a.takes = takes{reasons: ok && res.Header.Get(reasonsHeader) != "", about: ok && res.Header.Get(aboutHeader) != ""}
 	a.mu.Unlock()
 	if res.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(res.Body, 200))

@@ -131,7 +131,7 @@ func (x *Exchange) serve(ctx context.Context, l net.Listener, sink Sink) error {
 }
 
 // takes is what a peer says it understands beside the claims.
-type takes struct{ reasons, load bool }
+type takes struct{ reasons, load, about bool }
 
 // speak makes our own status for one peer, with what else it takes. What
 // it says is no older than the call, and a later sequence number never says
@@ -152,6 +152,9 @@ func (x *Exchange) speak(ctx context.Context, to policy.POPID, with takes, sink 
 	m := Message{From: x.cfg.POP, To: to, Boot: x.boot, Sequence: x.sequence, Slices: clip(claims, with.reasons)}
 	if with.load && x.cfg.Load != nil {
 		m.Load = x.cfg.Load()
+	}
+	if with.about && x.cfg.About != nil {
+		m.About = x.cfg.About()
 	}
 	body, err := json.Marshal(m)
 	if err == nil && len(body) > maxBody && with != (takes{}) { // better neither than nothing

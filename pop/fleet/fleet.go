@@ -50,6 +50,9 @@ type Config struct {
 	// Load says what we carry, for answers; nil: nothing is said of load, and
 	// nobody is asked for it. It must not block.
 	Load func() json.RawMessage
+	// About says what we are (About.Encode), of a decision no older than the
+	// last answer of Local; nil: nothing. It must not block.
+	About func() json.RawMessage
 }
 
 // Validate says what is wrong, by the object's name.
@@ -232,6 +235,9 @@ type PeerReport struct {
 	// the time of its sample, by our own clock and no later than it was.
 	Load   *Load
 	LoadAt time.Time
+	// About is its last word on itself, nil: none, and AboutAt when it came.
+	About   *About
+	AboutAt time.Time
 }
 
 // Peers reports on every configured peer, in the order of the configuration.
@@ -244,6 +250,7 @@ func (f *Fleet) Peers(now time.Time) []PeerReport {
 	for i, p := range view.Peers {
 		r := PeerReport{Peer: p, Stale: p.Heard.IsZero() || f.cfg.Stale > 0 && now.Sub(p.Heard) > f.cfg.Stale}
 		r.Claims = f.state.Peers[i].words()
+		r.About, r.AboutAt = f.state.Peers[i].about, f.state.Peers[i].aboutAt
 		if l := f.state.Peers[i].load; l != nil {
 			r.Load, r.LoadAt = &l.Load, l.at
 		}

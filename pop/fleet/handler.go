@@ -38,7 +38,7 @@ func (x *Exchange) answer(w http.ResponseWriter, r *http.Request, sink Sink) {
 		http.Error(w, explain(err), httpStatus(err))
 		return
 	}
-	body, err := x.speak(r.Context(), m.From, takes{reasons: r.Header.Get(reasonsHeader) != "", load: r.Header.Get(loadHeader) != ""}, sink)
+	body, err := x.speak(r.Context(), m.From, takes{reasons: r.Header.Get(reasonsHeader) != "", load: r.Header.Get(loadHeader) != "", about: r.Header.Get(aboutHeader) != ""}, sink)
 	if err != nil {
 		x.log.Warn("fleet: cannot answer", "pop", m.From, "err", err)
 		http.Error(w, "own status cannot be had", http.StatusServiceUnavailable)
@@ -46,6 +46,9 @@ func (x *Exchange) answer(w http.ResponseWriter, r *http.Request, sink Sink) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set(reasonsHeader, "yes")
+	if x.cfg.About != nil {
+		w.Header().Set(aboutHeader, "yes")
+	}
 	w.Header().Set(macHeader, x.cfg.Secrets.sign(kindReply, r.Method, nonce, body))
 	_, _ = w.Write(body) // an asker that is gone asks again
 }

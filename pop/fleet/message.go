@@ -49,6 +49,9 @@ type Message struct {
 	// and only to a POP that said that it takes loads: older ones know no such
 	// field. What is in it grows by fields that older readers leave out.
 	Load json.RawMessage `json:"load,omitempty"`
+	// About is what the POP says of itself as a whole (DecodeAbout), to a POP
+	// that said that it takes it.
+	About json.RawMessage `json:"about,omitempty"`
 }
 
 // decode reads a message strictly: one JSON object, no unknown fields, nothing
@@ -74,18 +77,20 @@ func decode(body []byte) (Message, error) {
 
 // tidy makes one line of at most maxReason bytes of a reason. Too long is no
 // ground to refuse what the rest of a message says.
-func tidy(reason string) string {
+func tidy(reason string) string { return tidyTo(reason, maxReason) }
+
+func tidyTo(reason string, most int) string {
 	line := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7F {
 			return ' '
 		}
 		return r
 	}, reason)
-	if len(line) <= maxReason {
+	if len(line) <= most {
 		return line
 	}
 	const more = "…"
-	end := maxReason - len(more)
+	end := most - len(more)
 	for !utf8.RuneStart(line[end]) {
 		end--
 	}

@@ -22,6 +22,9 @@ const (
 	reasonsHeader = "Catchment-Reasons"
 	// loadHeader says, unsigned, that its sender takes loads in answers.
 	loadHeader = "Catchment-Load"
+	// aboutHeader says, unsigned, that its sender takes what a POP says of
+	// itself as a whole.
+	aboutHeader = "Catchment-About"
 	nonceBytes = 16
 	minSecret  = 16
 )

@@ -62,6 +62,9 @@ type PeerState struct {
 	beside   map[policy.SliceID]bool      // the RIB has shown it beside ours
 	lost     map[policy.SliceID]time.Time // since when the RIB no longer shows it
 	shown    bool                         // the RIB has shown something of it
+	about    *About                       // its last word on itself; nil: none yet
+	aboutAt  time.Time
+	turn     policy.PeerTurn // believed
 	load     *heard                       // its last word on what it carries; nil: none yet
 
 	memo memo
@@ -81,6 +84,7 @@ type claim struct {
 	Claim
 	last      Claim
 	downSince time.Time
+	stanceAt  time.Time // since when last has its stance
 }
 
 type pathKey struct {
@@ -111,6 +115,7 @@ type Answered struct {
 	Message
 	Asked time.Time // when we began to ask
 	At    time.Time
+	Told  bool // the question said what we are (About)
 }
 
 // Own is what we said of ourselves.
@@ -169,7 +174,8 @@ func (e AskedUs) apply(s *State) (bool, error) {
 		p.boot, p.bootAt = e.Boot, e.At
 	}
 	p.sequence, p.Told = e.Sequence, e.At
-	return p.weaken(e.Slices, e.At), nil
+	changed := p.learn(e.Message, time.Time{}, e.At, false)
+	return p.weaken(e.Slices, e.At) || changed, nil
 }
 
 func (e Answered) apply(s *State) (bool, error) {
@@ -191,6 +197,11 @@ func (e Answered) apply(s *State) (bool, error) {
 	back := p.Heard.IsZero() || s.Stale > 0 && e.At.Sub(p.Heard) > s.Stale
 	p.sequence, p.Told, p.Heard, p.Asked = e.Sequence, e.At, e.At, e.Asked
 	p.hear(e.Message, e.Asked)
+	told := e.Asked
+	if !e.Told {
+		told = time.Time{}
+	}
+	back = p.learn(e.Message, told, e.At, true) || back
 	return p.replace(e.Slices, e.At) || back, nil
 }
 
@@ -261,7 +272,10 @@ func strength(v policy.Verdict) int {
 }
 
 func since(held claim, c, last Claim, now time.Time) claim {
-	n := claim{Claim: c, last: last}
+	n := claim{Claim: c, last: last, stanceAt: held.stanceAt}
+	if n.stanceAt.IsZero() || held.last.Stance != last.Stance {
+		n.stanceAt = now
+	}
 	if c.Verdict == policy.Down {
 		if n.downSince = held.downSince; n.downSince.IsZero() {
 			n.downSince = now

@@ -25,7 +25,7 @@ func (s *State) View(now time.Time) policy.Fleet {
 	seen := sync.OnceValue(s.routes) // only where a memo is gone
 	for i := range s.Peers {
 		p := &s.Peers[i]
-		v := policy.Peer{POP: p.POP, Capacity: p.Capacity, Source: SourceStatus, Heard: p.Heard, Asked: p.Asked}
+		v := policy.Peer{POP: p.POP, Capacity: p.Capacity, Source: SourceStatus, Heard: p.Heard, Asked: p.Asked, Turn: p.turn}
 		fresh := !p.Heard.IsZero() && (s.Stale <= 0 || now.Sub(p.Heard) <= s.Stale)
 		if !p.Status {
 			v.Source = SourceRIB
