@@ -103,13 +103,40 @@ func (v *variant) describe() string {
 
 func (v *variant) name(what any) string { return fmt.Sprintf("%sv%d-%v", prefixOurs, v.id, what) }
 
-// sets are the sets that the statements refer to: the mark, each overridden
-// neighbor, and all that the plain prepend passes by.
+// group is the neighbors that hear the same: hundreds of routers with few next
+// hops are few statements.
+type group struct {
+	name  string // of the first neighbor
+	addrs []netip.Addr
+	bgp.Override
+}
+
+// groups are sorted by their first neighbor. Who gets prepends is never with
+// one who does not.
+func (v *variant) groups() []group {
+	var out []group
+	for _, addr := range slices.SortedFunc(maps.Keys(v.overrides), netip.Addr.Compare) {
+		o, plain := v.overrides[addr], slices.Contains(v.plain, addr)
+		i := slices.IndexFunc(out, func(g group) bool {
+			return g.Withhold == o.Withhold && g.Whole == o.Whole && g.Attributes.Equal(o.Attributes) &&
+				slices.Contains(v.plain, g.addrs[0]) == plain
+		})
+		if i < 0 {
+			out = append(out, group{name: v.name(addr), addrs: []netip.Addr{addr}, Override: o})
+			continue
+		}
+		out[i].addrs = append(out[i].addrs, addr)
+	}
+	return out
+}
+
+// sets are the sets that the statements refer to: the mark, each group of
+// overridden neighbors, and all that the last statement passes by.
 func (v *variant) sets() []*api.DefinedSet {
 	out := []*api.DefinedSet{{DefinedType: api.DefinedType_LARGE_COMMUNITY, Name: v.name("mark"),
 		List: []string{mark(v.id)}}}
-	for addr := range v.overrides {
-		out = append(out, neighborSet(v.name(addr), addr))
+	for _, g := range v.groups() {
+		out = append(out, neighborSet(g.name, g.addrs...))
 	}
 	return append(out, neighborSet(v.name("rest"), v.passed()...))
 }
@@ -134,14 +161,13 @@ func neighborSet(name string, addrs ...netip.Addr) *api.DefinedSet {
 // statements are what the policy does; none of them accepts.
 func (v *variant) statements() []*api.Statement {
 	var out []*api.Statement
-	for _, addr := range slices.SortedFunc(maps.Keys(v.overrides), netip.Addr.Compare) {
-		o := v.overrides[addr]
-		c := &api.Conditions{LargeCommunitySet: in(v.name("mark")), NeighborSet: in(v.name(addr))}
-		if o.Withhold {
-			out = append(out, reject(v.name(addr), c))
+	for _, g := range v.groups() {
+		c := &api.Conditions{LargeCommunitySet: in(v.name("mark")), NeighborSet: in(g.name)}
+		if g.Withhold {
+			out = append(out, reject(g.name, c))
 			continue
 		}
-		out = append(out, &api.Statement{Name: v.name(addr), Conditions: c, Actions: v.actions(addr, o)})
+		out = append(out, &api.Statement{Name: g.name, Conditions: c, Actions: v.actions(g.addrs[0], g.Override)})
 	}
 	rest := &api.Conditions{LargeCommunitySet: in(v.name("mark")), NeighborSet: not(v.name("rest"))}
 	switch {

@@ -34,10 +34,11 @@ const (
 	Open          // takes the slice
 	Drained       // still serves it, and wants it gone
 	Gone          // does not serve it: what is sent there is lost
+	Closed        // serves what it has and takes no more
 )
 
 func (s State) String() string {
-	return [...]string{"unknown", "open", "drained", "gone"}[min(s, Gone)]
+	return [...]string{"unknown", "open", "drained", "gone", "closed"}[min(s, Closed)]
 }
 
 // MarshalText writes the word of String.

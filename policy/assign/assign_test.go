@@ -82,6 +82,10 @@ func TestSolve(t *testing.T) {
 			p.Items[pe2].Known = false
 			p.Items = append(p.Items, Item{Router: pe1, Now: lon, Demand: 46, Known: true})
 		}, next: []int{lon, fra, ams, ams}, why: []Code{Cheapest, DemandUnknown, Cheapest, Overload}},
+		"closed: nothing comes, what is there may go": {demand: []float64{50, 30, 30}, edit: func(p *Problem) {
+			p.State[0][lon] = Closed
+			p.Items = append(p.Items, Item{Router: pe1, Now: lon, Demand: 46, Known: true}, Item{Router: pe1, Now: ams, Demand: 1, Known: true})
+		}, next: []int{lon, fra, ams, fra, fra}, why: []Code{Cheapest, Cheapest, Cheapest, Overload, Cheapest}},
 		"held whatever happens": {demand: []float64{50, 30, 50}, edit: func(p *Problem) { p.Items[pe1].Held, p.State[0][lon] = true, Gone },
 			next: []int{lon, fra, ams}, why: []Code{Held, Cheapest, Cheapest}},
 		"between rounds only what must": {demand: []float64{99, 30, 50}, edit: func(p *Problem) { p.Reflex, p.State[0][ams] = true, Gone },
@@ -135,7 +139,7 @@ func random(rng *rand.Rand, routers, targets, kinds int) *Problem {
 	for range kinds {
 		row := make([]State, targets)
 		for t := range row {
-			row[t] = []State{Open, Open, Open, Open, Open, Open, Open, Drained, Gone, Unknown}[rng.IntN(10)]
+			row[t] = []State{Open, Open, Open, Open, Open, Open, Open, Drained, Gone, Unknown, Closed}[rng.IntN(11)]
 		}
 		p.State = append(p.State, row)
 	}
