@@ -11,10 +11,11 @@ import (
 	"github.com/catchment/catchment/pop/api/catchmentv1"
 )
 
-// Register adds the gRPC service, catchment.v1.Catchment, to a server that
-// has Credentials.
+// Register adds the gRPC services, catchment.v1.Catchment and Core, to a
+// server that has Credentials.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	catchmentv1.RegisterCatchmentServer(r, service{s: s})
+	catchmentv1.RegisterCoreServer(r, coreService{s: s})
 }
 
 // service is the API over gRPC: the same calls as over HTTP, and the same
