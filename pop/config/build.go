@@ -55,6 +55,8 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err
+	b.ingress()
+	b.matrix(o)
 	}
 	b.out.Warnings = p.warned()
 	return b.out, nil
@@ -256,7 +258,10 @@ func (b *builder) guards() {
 // whole checks what only the whole shows.
 func (b *builder) whole() {
 	c := b.out
-	if len(b.raw.Services) == 0 && !b.raw.FIB.Install {
+	if b.partial {
+		return
+	}
+	if len(b.raw.Services) == 0 && !b.raw.FIB.Install && len(b.raw.Ingress.Routers) == 0 {
 		b.refuse("", "no services and no fib.install: nothing to do; an empty configuration is refused, not obeyed")
 	}
 	byHealth := func(s Service) bool { return !s.Always }

@@ -38,6 +38,8 @@ type Config struct {
 	Fleet    Fleet
 	Core     Core
 	Load     Loads
+	Ingress  Ingress
+	Matrix   Matrix
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop

@@ -56,6 +56,9 @@ var fixed = []struct{ key, why string }{
 // names every change that needs a restart; then nothing of new may be used.
 func CheckReload(old, new *Config) error {
 	var errs []error
+	if old.Ingress.On() != new.Ingress.On() {
+		errs = append(errs, errors.New("ingress.routers: to begin or end the assignment of ingress routers needs a restart; the reload is refused, nothing changed"))
+	}
 	for _, line := range Diff(old, new) {
 		path, change, _ := strings.Cut(line, ": ")
 		if why := reason(path, old, new); why != "" {

@@ -40,6 +40,8 @@ type rawConfig struct {
 	Fleet    rawFleet       `mapstructure:"fleet"`
 	Core     rawCore        `mapstructure:"core"`
 	Load     rawLoad        `mapstructure:"load"`
+	Ingress  rawIngress     `mapstructure:"ingress"`
+	Matrix   rawMatrix      `mapstructure:"matrix"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`
