@@ -20,6 +20,8 @@ type builder struct {
 	*problems
 	raw rawConfig
 	out *Config
+	// partial: what is not set comes from the core.
+	partial bool
 
 	neighbors map[netip.Addr]bool
 	dynamic   bool                    // neighbors may come that are not listed
@@ -40,6 +42,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	}
 	statusText(settings)
 	p.decode(settings, &b.raw)
+	b.partial = o.Partial && b.raw.Core.Config
 	b.daemon()
 	b.group(o)
 	b.tlsFiles(o)
@@ -52,11 +55,11 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 		b.service("services["+strconv.Itoa(i)+"]", &b.raw.Services[i])
 	}
 	b.load()
+	b.ingress()
+	b.matrix(o)
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err
-	b.ingress()
-	b.matrix(o)
 	}
 	b.out.Warnings = p.warned()
 	return b.out, nil
@@ -153,6 +156,10 @@ func (b *builder) group(o Options) {
 // bgp hands the section to whoever knows it and learns the neighbors.
 func (b *builder) bgp(o Options) {
 	b.out.BGP = b.raw.BGP
+	if b.partial && len(b.raw.BGP) == 0 {
+		b.dynamic = true
+		return
+	}
 	if len(b.raw.BGP) == 0 {
 		b.refuse("bgp", "not set: the speaker needs at least global.config.as, global.config.router-id and neighbors")
 		return
@@ -242,13 +249,15 @@ func (b *builder) guards() {
 	b.share("guards.correlated.share", g.Correlated.Share)
 	b.positive("guards.correlated.window", g.Correlated.Window)
 	b.positive("guards.stale", g.Stale)
+	b.atLeast("guards.drains.pops", g.Drains.POPs, 0)
+	b.share("guards.drains.share", g.Drains.Share)
 	if g.Isolated < 0 {
 		b.refuse("guards.isolated", "%s: want zero (off) or more", g.Isolated)
 	}
 	b.out.Limits = policy.Limits{
 		BlastSlices: g.Blast.Slices, BlastShare: g.Blast.Share, BlastInterval: g.Blast.Interval,
 		CorrelatedShare: g.Correlated.Share, CorrelatedWindow: g.Correlated.Window, StaleAfter: g.Stale,
-		IsolatedAfter: g.Isolated,
+		IsolatedAfter: g.Isolated, DrainPOPs: g.Drains.POPs, DrainShare: g.Drains.Share,
 	}
 	if len(b.raw.Fleet.Peers) > 0 && g.Stale <= b.raw.Fleet.Poll {
 		b.warnf("guards.stale", "%s is not above fleet.poll (%s): every answer is stale before the next", g.Stale, b.raw.Fleet.Poll)

@@ -39,6 +39,11 @@ type Options struct {
 	// TLS judges the files of api.tls where they are set. Nil: they are taken
 	// as they are.
 	TLS func(TLS) error
+	// Matrix judges matrix.file where it is set. Nil: it is taken as it is.
+	Matrix func(file string) error
+	// Partial takes a file with core.config: true for what it is, without the
+	// rest that comes from the core. Otherwise the text has to be whole.
+	Partial bool
 }
 
 // Load reads and validates the file at path. The ending tells the format:
