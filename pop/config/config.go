@@ -39,7 +39,6 @@ type Config struct {
 	Core     Core
 	Load     Loads
 	Ingress  Ingress
-	Matrix   Matrix
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop

@@ -41,7 +41,6 @@ type rawConfig struct {
 	Core     rawCore        `mapstructure:"core"`
 	Load     rawLoad        `mapstructure:"load"`
 	Ingress  rawIngress     `mapstructure:"ingress"`
-	Matrix   rawMatrix      `mapstructure:"matrix"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`
