@@ -56,7 +56,6 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	}
 	b.load()
 	b.ingress()
-	b.matrix(o)
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err
