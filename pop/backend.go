@@ -229,18 +229,11 @@ func (c *Controller) Journal(ctx context.Context, f api.JournalFilter, yield fun
 		for _, e := range c.opt.Journal.Recent(journal.Filter{Limit: 1}) {
 			seen = max(seen, e.Seq)
 		}
-		entries, err := c.opt.Journal.Read(filter)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.Seq <= filter.After {
-				continue
-			}
-			if err := yield(journalEntry(e)); err != nil {
-				return err
-			}
+		if err := c.opt.Journal.Each(filter, func(e journal.Entry) error {
 			seen = max(seen, e.Seq)
+			return yield(journalEntry(e))
+		}); err != nil {
+			return err
 		}
 		if !f.Follow {
 			return nil

@@ -99,6 +99,7 @@ func (w *crowd) Peers() []bgp.PeerState {
 func (w *crowd) Ensure(context.Context, []pop.VIP) ([]pop.VIP, error) { return nil, nil }
 func (w *crowd) Append(e journal.Entry)                               { w.lines, w.bytes = w.lines+1, w.bytes+len(e.Inputs) }
 func (w *crowd) Read(journal.Filter) ([]journal.Entry, error)         { return nil, nil }
+func (w *crowd) Each(journal.Filter, func(journal.Entry) error) error { return nil }
 func (w *crowd) Recent(journal.Filter) []journal.Entry                { return nil }
 func (w *crowd) Err() error                                           { return nil }
 

@@ -205,7 +205,16 @@ func (w *world) Recent(f journal.Filter) []journal.Entry {
 }
 
 func (w *world) Read(f journal.Filter) ([]journal.Entry, error) { return w.Recent(f), nil }
-func (w *world) Err() error                                     { return nil }
+
+func (w *world) Each(f journal.Filter, yield func(journal.Entry) error) error {
+	for _, e := range w.Recent(f) {
+		if err := yield(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+func (w *world) Err() error { return nil }
 
 func (w *world) Stop(context.Context) error  { w.say("bgp stop"); return nil }
 func (w *world) Leave(context.Context) error { w.say("bgp leave"); return nil }

@@ -57,6 +57,8 @@ type Fleet interface {
 type Journal interface {
 	Append(journal.Entry)
 	Read(journal.Filter) ([]journal.Entry, error)
+	// Each gives the same to yield, without holding all of it in memory.
+	Each(f journal.Filter, yield func(journal.Entry) error) error
 	Recent(journal.Filter) []journal.Entry // of those still in memory
 	Err() error
 }

@@ -105,9 +105,7 @@ func (c *Client) Journal(ctx context.Context, f JournalFilter, yield func(Journa
 	if !f.Since.IsZero() {
 		q.Set("since", f.Since.Format(time.RFC3339Nano))
 	}
-	if f.Limit > 0 {
-		q.Set("limit", strconv.Itoa(f.Limit))
-	}
+	q.Set("limit", strconv.Itoa(f.Limit))
 	if f.Follow {
 		q.Set("follow", "1")
 	}

@@ -18,7 +18,8 @@
 //	GET  /v1/explain/{prefix}  Explanation
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
 //	                           ?service= ?slice= ?since= (RFC 3339 or a duration
-//	                           back from now) ?limit= (the last n) ?follow=1
+//	                           back from now) ?limit= (the last n, 1000 unless
+//	                           said; 0: all) ?follow=1
 //	GET  /v1/watch             Event: the whole status, then what changes, as it
 //	                           changes; one JSON object a line, or server-sent
 //	                           events to whom accepts text/event-stream

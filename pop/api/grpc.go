@@ -85,6 +85,9 @@ func (v service) Journal(r *catchmentv1.JournalRequest, out grpc.ServerStreaming
 	if r.GetSince() != nil {
 		f.Since = r.GetSince().AsTime()
 	}
+	if err := f.validate(); err != nil {
+		return statusOf(err)
+	}
 	return statusOf(v.s.opt.Backend.Journal(out.Context(), f, func(e JournalEntry) error {
 		return send[catchmentv1.JournalEntry](out, e)
 	}))

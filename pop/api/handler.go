@@ -144,9 +144,25 @@ func parseSlice(s string) (policy.SliceID, error) {
 	return policy.SliceID(p), nil
 }
 
+// JournalLast is how many entries the journal call gives that names no limit,
+// and journalMost the largest limit: beyond it there is only all, which is not
+// held in memory.
+const (
+	JournalLast = 1000
+	journalMost = 10000
+)
+
+// validate refuses a filter that the daemon would need much memory for.
+func (f JournalFilter) validate() error {
+	if f.Limit < 0 || f.Limit > journalMost {
+		return Errorf(Invalid, "limit %d: want a number up to %d, or 0 for all", f.Limit, journalMost)
+	}
+	return nil
+}
+
 // filter reads the query of the journal call.
 func filter(q url.Values, now time.Time) (JournalFilter, error) {
-	var f JournalFilter
+	f := JournalFilter{Limit: JournalLast}
 	for key, values := range q {
 		v, err := values[0], error(nil)
 		switch key {
@@ -157,7 +173,7 @@ func filter(q url.Values, now time.Time) (JournalFilter, error) {
 		case "since":
 			f.Since, err = parseSince(v, now)
 		case "limit":
-			if f.Limit, err = strconv.Atoi(v); err != nil || f.Limit < 0 {
+			if f.Limit, err = strconv.Atoi(v); err != nil {
 				err = Errorf(Invalid, "limit %q: want a number", v)
 			}
 		case "follow":
@@ -171,7 +187,7 @@ func filter(q url.Values, now time.Time) (JournalFilter, error) {
 			return JournalFilter{}, err
 		}
 	}
-	return f, nil
+	return f, f.validate()
 }
 
 func parseSince(v string, now time.Time) (time.Time, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -171,6 +172,8 @@ func TestInvalid(t *testing.T) {
 		{"GET", "journal?sice=x", "", 400, `no parameter "sice"`},
 		{"GET", "journal?since=yesterday", "", 400, "duration back from now"},
 		{"GET", "journal?limit=-1", "", 400, "want a number"},
+		{"GET", "journal?limit=all", "", 400, "want a number"},
+		{"GET", "journal?limit=10001", "", 400, "up to 10000, or 0 for all"},
 		{"GET", "drain", "", 404, "no call GET /v1/drain"},
 		{"GET", "nonsense", "", 404, "no call GET /v1/nonsense"},
 	} {
@@ -212,6 +215,32 @@ func TestJournal(t *testing.T) {
 		if !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%+v: %v, want %v", tc.f, got, tc.want)
 		}
+	}
+}
+
+// TestJournalWithoutLimit: who names no limit gets the last of them, who says 0
+// all, over both ways in.
+func TestJournalWithoutLimit(t *testing.T) {
+	b := apitest.World()
+	b.Entries = make([]api.JournalEntry, api.JournalLast+5)
+	for i := range b.Entries {
+		b.Entries[i].Seq = uint64(i + 1)
+	}
+	srv, err := api.New(api.Options{Socket: t.TempDir() + "/s", Backend: b, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"journal": api.JournalLast, "journal?limit=0": len(b.Entries), "journal?limit=7": 7, "journal?since=1h": 0} {
+		w := httptest.NewRecorder()
+		srv.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/"+path, nil))
+		if n := strings.Count(w.Body.String(), "\n"); w.Code != http.StatusOK || n != want {
+			t.Errorf("%s: %d, %d entries; want %d", path, w.Code, n, want)
+		}
+	}
+	c, _ := start(t, b)
+	n := 0
+	if err := c.Journal(t.Context(), api.JournalFilter{}, func(api.JournalEntry) error { n++; return nil }); err != nil || n != len(b.Entries) {
+		t.Errorf("a client that wants all gets %d of %d, %v", n, len(b.Entries), err)
 	}
 }
 

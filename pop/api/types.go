@@ -235,7 +235,7 @@ type JournalFilter struct {
 	Service policy.ServiceID
 	Slice   policy.SliceID
 	Since   time.Time
-	Limit   int  // only the last n of what is there; 0: all
+	Limit   int  // only the last n of what is there, at most 10000; 0: all
 	Follow  bool // go on with what is written from now on, until the context ends
 }
 

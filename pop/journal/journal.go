@@ -58,6 +58,7 @@ type Journal struct {
 	log  *slog.Logger
 	file *writer // used by Run only, after Open
 	wake chan struct{}
+	disk sync.Mutex // one reader of the files at a time
 
 	mu      sync.Mutex
 	seq     uint64  // last number given
@@ -278,7 +279,9 @@ func (j *Journal) Read(f Filter) ([]Entry, error) {
 	if whole {
 		return f.last(recent), nil
 	}
+	j.disk.Lock()
 	out, err := ReadDir(j.opt.Dir, f)
+	j.disk.Unlock()
 	have := make(map[uint64]bool, len(out))
 	for i := range out {
 		have[out[i].Seq] = true
@@ -313,5 +316,5 @@ func (j *Journal) memory(f Filter) (out []Entry, whole bool) {
 			out = append(out, *e)
 		}
 	}
-	return out, whole || oldest <= f.After+1
+	return out, whole || oldest <= f.After+1 || f.Limit > 0 && len(out) >= f.Limit
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,16 +59,130 @@ func readFile(path string, f Filter) ([]Entry, error) {
 	needles := f.needles()
 	var out []Entry
 	err = scan(file, func(line []byte, _ int64, _ bool) {
-		for _, n := range needles { // most lines are not asked for: do not decode them
-			if !bytes.Contains(line, n) {
-				return
-			}
+		if !wanted(line, needles) {
+			return
 		}
 		if e, ok := parse(line); ok && f.match(&e) {
+			if f.Limit > 0 && len(out) >= 2*f.Limit { // never all of a file
+				out = append(out[:0], out[len(out)-f.Limit:]...)
+			}
 			out = append(out, e)
 		}
 	})
-	return out, err
+	return f.last(out), err
+}
+
+// batch is how many entries Each holds at a time.
+const batch = 256
+
+// Each gives what Read would return to yield, oldest first, and ends with its
+// error if it has one. Without a limit it never holds more than a part of it.
+// Readers of the files take turns: however many there are, they do not take
+// more than one CPU from the rest of the daemon.
+func (j *Journal) Each(f Filter, yield func(Entry) error) error {
+	recent, whole := j.memory(f)
+	if f.Limit > 0 && !whole {
+		var err error
+		if recent, err = j.Read(f); err != nil {
+			return err
+		}
+	}
+	have := map[uint64]bool{} // that the files and the memory both may have
+	if !whole && f.Limit <= 0 {
+		files, err := list(j.opt.Dir)
+		if err != nil {
+			return err
+		}
+		first := uint64(math.MaxUint64)
+		if len(recent) > 0 {
+			first = recent[0].Seq
+		}
+		for i, name := range files {
+			if i+1 < len(files) && files[i+1].first <= f.After+1 {
+				continue // all of it is older
+			}
+			err := j.eachOf(filepath.Join(j.opt.Dir, name.name), f, func(e Entry) error {
+				if e.Seq >= first {
+					have[e.Seq] = true
+				}
+				return yield(e)
+			})
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	for _, e := range f.last(recent) {
+		if have[e.Seq] {
+			continue
+		}
+		if err := yield(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachOf gives what matches in a file to yield, a batch at a time.
+func (j *Journal) eachOf(path string, f Filter, yield func(Entry) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var part []Entry
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	pass := func() error {
+		j.disk.Unlock() // whoever reads slowly keeps nobody waiting
+		defer j.disk.Lock()
+		for _, e := range part {
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+		part = part[:0]
+		return nil
+	}
+	in := &ended{r: file}
+	needles := f.needles()
+	err = scan(in, func(line []byte, _ int64, _ bool) {
+		if in.err != nil || !wanted(line, needles) {
+			return
+		}
+		if e, ok := parse(line); ok && f.match(&e) {
+			if part = append(part, e); len(part) == batch {
+				in.err = pass()
+			}
+		}
+	})
+	if err == nil && in.err == nil {
+		err = pass()
+	}
+	return cmp.Or(in.err, err)
+}
+
+// ended is a reader that fails from now on once it has an error.
+type ended struct {
+	r   io.Reader
+	err error
+}
+
+func (e *ended) Read(p []byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return e.r.Read(p)
+}
+
+// wanted: most lines are not asked for, and need not be decoded.
+func wanted(line []byte, needles [][]byte) bool {
+	for _, n := range needles {
+		if !bytes.Contains(line, n) {
+			return false
+		}
+	}
+	return true
 }
 
 // needles are what every line has in it whose entry matches, as line writes

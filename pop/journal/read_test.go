@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -76,5 +77,99 @@ func TestReadSparesTheDisk(t *testing.T) {
 		if _, err := j.Read(f); err == nil {
 			t.Errorf("%+v: not looked for on the disk", f)
 		}
+	}
+}
+
+// TestEach: what Read returns, in the same order, whatever is asked for and
+// wherever it is.
+func TestEach(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Dir: dir, MaxSize: 20 << 10, Keep: 100, Recent: 50}
+	fill := func(from, to int) *Journal {
+		return with(t, o, func(j *Journal) {
+			for n := from; n < to; n++ {
+				e := entry(n)
+				if n%3 == 0 {
+					e.Slice = slice("2001:db8:100::/48")
+				}
+				j.Append(e)
+			}
+		})
+	}
+	fill(0, 3*batch)
+	j := fill(3*batch, 4*batch) // the newest are in memory and on the disk
+	if files, err := list(dir); err != nil || len(files) < 4 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range []Filter{
+		{}, {Limit: 3}, {Limit: 60}, {Limit: 5000}, {After: 20}, {After: 20, Limit: 100}, {After: 4*batch - 5}, {After: 10 * batch},
+		{Slice: slice("2001:db8:100::/48")}, {Slice: slice("2001:db8:100::/48"), Limit: 20}, {Slice: slice("2001:db8:100::/48"), Limit: 100},
+		{Service: "web", Limit: 7}, {Service: "other"}, {Since: time.Unix(0, 0)}, {Since: time.Now().Add(time.Hour)},
+	} {
+		want, err := j.Read(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []Entry
+		if err := j.Each(f, func(e Entry) error { got = append(got, e); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if numbers(got) != numbers(want) {
+			t.Errorf("%+v: %s\nwant %s", f, numbers(got), numbers(want))
+		}
+	}
+	enough := errors.New("enough")
+	n := 0
+	if err := j.Each(Filter{}, func(Entry) error { n++; return enough }); !errors.Is(err, enough) || n != 1 {
+		t.Errorf("a reader that has enough: %v after %d", err, n)
+	}
+}
+
+// TestEachTakesTurns: who reads slowly keeps neither other readers from the
+// files, nor all of them in memory.
+func TestEachTakesTurns(t *testing.T) {
+	dir := t.TempDir()
+	j := with(t, Options{Dir: dir, Recent: 4}, func(j *Journal) {
+		for n := range 3 * batch {
+			j.Append(entry(n))
+		}
+	})
+	first := true
+	err := j.Each(Filter{}, func(Entry) error {
+		if !first {
+			return nil
+		}
+		first = false
+		if err := os.Truncate(filepath.Join(dir, "00000000000000000001.jsonl"), 0); err != nil {
+			t.Error(err)
+		}
+		return j.Each(Filter{}, func(e Entry) error {
+			if e.Seq <= 3*batch-4 {
+				t.Errorf("%d is still there", e.Seq)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLimitIsInMemory: the newest few need no file.
+func TestLimitIsInMemory(t *testing.T) {
+	dir := t.TempDir()
+	j := with(t, Options{Dir: dir, Recent: 8}, func(j *Journal) {
+		for n := range 16 {
+			j.Append(entry(n))
+		}
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := j.Read(Filter{Limit: 8}); err != nil || numbers(got) != "9 10 11 12 13 14 15 16" {
+		t.Errorf("%s, %v", numbers(got), err)
+	}
+	if _, err := j.Read(Filter{Limit: 9}); err == nil {
+		t.Error("9 of 8 in memory")
 	}
 }

@@ -445,7 +445,7 @@ type JournalRequest struct {
 	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"` // only of this service
 	Slice         string                 `protobuf:"bytes,2,opt,name=slice,proto3" json:"slice,omitempty"`     // only of this prefix
 	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`     // not older
-	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`    // only the last so many of what is there; 0: all
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`    // only the last so many of what is there, at most 10000; 0: all
 	Follow        bool                   `protobuf:"varint,5,opt,name=follow,proto3" json:"follow,omitempty"`  // go on with what is written from now on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3203,7 +3203,7 @@ func (x *PlanRequest) GetFor() *durationpb.Duration {
 // Supposition is one thing that is supposed to happen.
 type Supposition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // drain, undrain, hold, pin, withdraw, release, stop, check, pop, neighbor, config
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // drain, undrain, hold, pin, prepend, withdraw, release, stop, check, pop, capacity, neighbor, config
 	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
 	Slice         string                 `protobuf:"bytes,3,opt,name=slice,proto3" json:"slice,omitempty"`
 	Check         string                 `protobuf:"bytes,4,opt,name=check,proto3" json:"check,omitempty"`
@@ -3213,10 +3213,12 @@ type Supposition struct {
 	For           *durationpb.Duration   `protobuf:"bytes,8,opt,name=for,proto3" json:"for,omitempty"`
 	Force         bool                   `protobuf:"varint,9,opt,name=force,proto3" json:"force,omitempty"`
 	Pop           string                 `protobuf:"bytes,10,opt,name=pop,proto3" json:"pop,omitempty"`
-	Neighbor      string                 `protobuf:"bytes,11,opt,name=neighbor,proto3" json:"neighbor,omitempty"` // address
-	Is            string                 `protobuf:"bytes,12,opt,name=is,proto3" json:"is,omitempty"`             // another POP: gone, silent, down or up; a neighbor: up or down
-	Config        string                 `protobuf:"bytes,13,opt,name=config,proto3" json:"config,omitempty"`     // the text of the file
-	Format        string                 `protobuf:"bytes,14,opt,name=format,proto3" json:"format,omitempty"`     // of config: yaml (empty too) or toml
+	Neighbor      string                 `protobuf:"bytes,11,opt,name=neighbor,proto3" json:"neighbor,omitempty"`   // address
+	Is            string                 `protobuf:"bytes,12,opt,name=is,proto3" json:"is,omitempty"`               // another POP: gone, silent, down or up; a neighbor: up or down
+	Config        string                 `protobuf:"bytes,13,opt,name=config,proto3" json:"config,omitempty"`       // the text of the file
+	Format        string                 `protobuf:"bytes,14,opt,name=format,proto3" json:"format,omitempty"`       // of config: yaml (empty too) or toml
+	Rung          string                 `protobuf:"bytes,15,opt,name=rung,proto3" json:"rung,omitempty"`           // with pin in place of a stance: its name; with prepend: its name, or how often it prepends more than normal
+	Capacity      float64                `protobuf:"fixed64,16,opt,name=capacity,proto3" json:"capacity,omitempty"` // with capacity: 0.7 of what it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3349,18 +3351,35 @@ func (x *Supposition) GetFormat() string {
 	return ""
 }
 
+func (x *Supposition) GetRung() string {
+	if x != nil {
+		return x.Rung
+	}
+	return ""
+}
+
+func (x *Supposition) GetCapacity() float64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
 // Plan is what would happen, by the same code that decides.
 type Plan struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pop           string                 `protobuf:"bytes,1,opt,name=pop,proto3" json:"pop,omitempty"`
 	Now           *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"`
-	Suppose       []string               `protobuf:"bytes,3,rep,name=suppose,proto3" json:"suppose,omitempty"`  // in words
-	Until         *durationpb.Duration   `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`      // how far was looked ahead
-	Settled       bool                   `protobuf:"varint,5,opt,name=settled,proto3" json:"settled,omitempty"` // after the last step time alone changes nothing
-	Slices        []*PlanSlice           `protobuf:"bytes,6,rep,name=slices,proto3" json:"slices,omitempty"`    // every slice, those that stay too
-	Changes       []string               `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`  // with a configuration: what of it is another
-	Refused       string                 `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"`  // with a configuration: why a reload would change nothing
-	Notes         []string               `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`      // what the plan takes for granted, or cannot know
+	Suppose       []string               `protobuf:"bytes,3,rep,name=suppose,proto3" json:"suppose,omitempty"`          // in words
+	Until         *durationpb.Duration   `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`              // how far was looked ahead
+	Settled       bool                   `protobuf:"varint,5,opt,name=settled,proto3" json:"settled,omitempty"`         // after the last step time alone changes nothing
+	Slices        []*PlanSlice           `protobuf:"bytes,6,rep,name=slices,proto3" json:"slices,omitempty"`            // every slice, those that stay too
+	Changes       []string               `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`          // with a configuration: what of it is another
+	Refused       string                 `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"`          // with a configuration: why a reload would change nothing
+	Notes         []string               `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`              // what the plan takes for granted, or cannot know
+	Loads         *PlanLoads             `protobuf:"bytes,10,opt,name=loads,proto3" json:"loads,omitempty"`             // who would carry how much in the end
+	Alternative   *PlanAlternative       `protobuf:"bytes,11,opt,name=alternative,proto3" json:"alternative,omitempty"` // the cheapest of those compared, unless what is supposed is
+	Compared      int32                  `protobuf:"varint,12,opt,name=compared,proto3" json:"compared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3458,6 +3477,343 @@ func (x *Plan) GetNotes() []string {
 	return nil
 }
 
+func (x *Plan) GetLoads() *PlanLoads {
+	if x != nil {
+		return x.Loads
+	}
+	return nil
+}
+
+func (x *Plan) GetAlternative() *PlanAlternative {
+	if x != nil {
+		return x.Alternative
+	}
+	return nil
+}
+
+func (x *Plan) GetCompared() int32 {
+	if x != nil {
+		return x.Compared
+	}
+	return 0
+}
+
+// PlanLoads is who would carry how much. What is not known has no number.
+type PlanLoads struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"` // in, out (bit/s), requests (a second), connections, or percent of what this POP carries
+	Pops          []*PlanLoad            `protobuf:"bytes,2,rep,name=pops,proto3" json:"pops,omitempty"`
+	Moved         *PlanRange             `protobuf:"bytes,3,opt,name=moved,proto3" json:"moved,omitempty"` // load whose POP changes
+	Over          []string               `protobuf:"bytes,4,rep,name=over,proto3" json:"over,omitempty"`   // POPs that then carry more than they can at the upper end of the interval
+	Notes         []string               `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanLoads) Reset() {
+	*x = PlanLoads{}
+	mi := &file_catchment_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanLoads) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanLoads) ProtoMessage() {}
+
+func (x *PlanLoads) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanLoads.ProtoReflect.Descriptor instead.
+func (*PlanLoads) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *PlanLoads) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *PlanLoads) GetPops() []*PlanLoad {
+	if x != nil {
+		return x.Pops
+	}
+	return nil
+}
+
+func (x *PlanLoads) GetMoved() *PlanRange {
+	if x != nil {
+		return x.Moved
+	}
+	return nil
+}
+
+func (x *PlanLoads) GetOver() []string {
+	if x != nil {
+		return x.Over
+	}
+	return nil
+}
+
+func (x *PlanLoads) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// PlanLoad is what one POP carries.
+type PlanLoad struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pop           string                 `protobuf:"bytes,1,opt,name=pop,proto3" json:"pop,omitempty"`
+	Capacity      float64                `protobuf:"fixed64,2,opt,name=capacity,proto3" json:"capacity,omitempty"` // 0: not known
+	Supposed      float64                `protobuf:"fixed64,3,opt,name=supposed,proto3" json:"supposed,omitempty"` // the capacity that is supposed, where it is another
+	Before        *float64               `protobuf:"fixed64,4,opt,name=before,proto3,oneof" json:"before,omitempty"`
+	After         *PlanRange             `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	Change        *PlanRange             `protobuf:"bytes,6,opt,name=change,proto3" json:"change,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`     // of the sample that before is from
+	Note          string                 `protobuf:"bytes,8,opt,name=note,proto3" json:"note,omitempty"` // why something is not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanLoad) Reset() {
+	*x = PlanLoad{}
+	mi := &file_catchment_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanLoad) ProtoMessage() {}
+
+func (x *PlanLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanLoad.ProtoReflect.Descriptor instead.
+func (*PlanLoad) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *PlanLoad) GetPop() string {
+	if x != nil {
+		return x.Pop
+	}
+	return ""
+}
+
+func (x *PlanLoad) GetCapacity() float64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *PlanLoad) GetSupposed() float64 {
+	if x != nil {
+		return x.Supposed
+	}
+	return 0
+}
+
+func (x *PlanLoad) GetBefore() float64 {
+	if x != nil && x.Before != nil {
+		return *x.Before
+	}
+	return 0
+}
+
+func (x *PlanLoad) GetAfter() *PlanRange {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *PlanLoad) GetChange() *PlanRange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *PlanLoad) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *PlanLoad) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// PlanRange is an expectation with its 95 % interval.
+type PlanRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mean          float64                `protobuf:"fixed64,1,opt,name=mean,proto3" json:"mean,omitempty"`
+	Low           float64                `protobuf:"fixed64,2,opt,name=low,proto3" json:"low,omitempty"`
+	High          float64                `protobuf:"fixed64,3,opt,name=high,proto3" json:"high,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRange) Reset() {
+	*x = PlanRange{}
+	mi := &file_catchment_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRange) ProtoMessage() {}
+
+func (x *PlanRange) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRange.ProtoReflect.Descriptor instead.
+func (*PlanRange) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *PlanRange) GetMean() float64 {
+	if x != nil {
+		return x.Mean
+	}
+	return 0
+}
+
+func (x *PlanRange) GetLow() float64 {
+	if x != nil {
+		return x.Low
+	}
+	return 0
+}
+
+func (x *PlanRange) GetHigh() float64 {
+	if x != nil {
+		return x.High
+	}
+	return 0
+}
+
+// PlanAlternative is what could be done instead.
+type PlanAlternative struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Commands      []string               `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
+	Part          *float64               `protobuf:"fixed64,3,opt,name=part,proto3,oneof" json:"part,omitempty"` // of the load that was to leave
+	Loads         *PlanLoads             `protobuf:"bytes,4,opt,name=loads,proto3" json:"loads,omitempty"`
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"` // it is better
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanAlternative) Reset() {
+	*x = PlanAlternative{}
+	mi := &file_catchment_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanAlternative) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanAlternative) ProtoMessage() {}
+
+func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanAlternative.ProtoReflect.Descriptor instead.
+func (*PlanAlternative) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *PlanAlternative) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *PlanAlternative) GetCommands() []string {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *PlanAlternative) GetPart() float64 {
+	if x != nil && x.Part != nil {
+		return *x.Part
+	}
+	return 0
+}
+
+func (x *PlanAlternative) GetLoads() *PlanLoads {
+	if x != nil {
+		return x.Loads
+	}
+	return nil
+}
+
+func (x *PlanAlternative) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 type PlanSlice struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Slice         string                 `protobuf:"bytes,1,opt,name=slice,proto3" json:"slice,omitempty"`
@@ -3474,7 +3830,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3486,7 +3842,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3499,7 +3855,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{43}
+	return file_catchment_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -3571,7 +3927,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3583,7 +3939,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3596,7 +3952,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{44}
+	return file_catchment_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -3650,7 +4006,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +4018,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +4031,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{45}
+	return file_catchment_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -3754,7 +4110,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3766,7 +4122,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3779,7 +4135,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{46}
+	return file_catchment_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -4141,7 +4497,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\ajournal\x18\x05 \x01(\v2\x1a.catchment.v1.JournalEntryR\ajournal\"o\n" +
 	"\vPlanRequest\x123\n" +
 	"\asuppose\x18\x01 \x03(\v2\x19.catchment.v1.SuppositionR\asuppose\x12+\n" +
-	"\x03for\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03for\"\x8f\x03\n" +
+	"\x03for\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03for\"\xbf\x03\n" +
 	"\vSupposition\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
@@ -4157,7 +4513,9 @@ const file_catchment_proto_rawDesc = "" +
 	"\bneighbor\x18\v \x01(\tR\bneighbor\x12\x0e\n" +
 	"\x02is\x18\f \x01(\tR\x02is\x12\x16\n" +
 	"\x06config\x18\r \x01(\tR\x06config\x12\x16\n" +
-	"\x06format\x18\x0e \x01(\tR\x06format\"\xa6\x02\n" +
+	"\x06format\x18\x0e \x01(\tR\x06format\x12\x12\n" +
+	"\x04rung\x18\x0f \x01(\tR\x04rung\x12\x1a\n" +
+	"\bcapacity\x18\x10 \x01(\x01R\bcapacity\"\xb2\x03\n" +
 	"\x04Plan\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x18\n" +
@@ -4167,7 +4525,38 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06slices\x18\x06 \x03(\v2\x17.catchment.v1.PlanSliceR\x06slices\x12\x18\n" +
 	"\achanges\x18\a \x03(\tR\achanges\x12\x18\n" +
 	"\arefused\x18\b \x01(\tR\arefused\x12\x14\n" +
-	"\x05notes\x18\t \x03(\tR\x05notes\"\xb6\x02\n" +
+	"\x05notes\x18\t \x03(\tR\x05notes\x12-\n" +
+	"\x05loads\x18\n" +
+	" \x01(\v2\x17.catchment.v1.PlanLoadsR\x05loads\x12?\n" +
+	"\valternative\x18\v \x01(\v2\x1d.catchment.v1.PlanAlternativeR\valternative\x12\x1a\n" +
+	"\bcompared\x18\f \x01(\x05R\bcompared\"\xa4\x01\n" +
+	"\tPlanLoads\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12*\n" +
+	"\x04pops\x18\x02 \x03(\v2\x16.catchment.v1.PlanLoadR\x04pops\x12-\n" +
+	"\x05moved\x18\x03 \x01(\v2\x17.catchment.v1.PlanRangeR\x05moved\x12\x12\n" +
+	"\x04over\x18\x04 \x03(\tR\x04over\x12\x14\n" +
+	"\x05notes\x18\x05 \x03(\tR\x05notes\"\x9c\x02\n" +
+	"\bPlanLoad\x12\x10\n" +
+	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x1a\n" +
+	"\bcapacity\x18\x02 \x01(\x01R\bcapacity\x12\x1a\n" +
+	"\bsupposed\x18\x03 \x01(\x01R\bsupposed\x12\x1b\n" +
+	"\x06before\x18\x04 \x01(\x01H\x00R\x06before\x88\x01\x01\x12-\n" +
+	"\x05after\x18\x05 \x01(\v2\x17.catchment.v1.PlanRangeR\x05after\x12/\n" +
+	"\x06change\x18\x06 \x01(\v2\x17.catchment.v1.PlanRangeR\x06change\x12*\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04note\x18\b \x01(\tR\x04noteB\t\n" +
+	"\a_before\"E\n" +
+	"\tPlanRange\x12\x12\n" +
+	"\x04mean\x18\x01 \x01(\x01R\x04mean\x12\x10\n" +
+	"\x03low\x18\x02 \x01(\x01R\x03low\x12\x12\n" +
+	"\x04high\x18\x03 \x01(\x01R\x04high\"\xa4\x01\n" +
+	"\x0fPlanAlternative\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1a\n" +
+	"\bcommands\x18\x02 \x03(\tR\bcommands\x12\x17\n" +
+	"\x04part\x18\x03 \x01(\x01H\x00R\x04part\x88\x01\x01\x12-\n" +
+	"\x05loads\x18\x04 \x01(\v2\x17.catchment.v1.PlanLoadsR\x05loads\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03whyB\a\n" +
+	"\x05_part\"\xb6\x02\n" +
 	"\tPlanSlice\x12\x14\n" +
 	"\x05slice\x18\x01 \x01(\tR\x05slice\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
@@ -4237,7 +4626,7 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_catchment_proto_goTypes = []any{
 	(*RightsRequest)(nil),         // 0: catchment.v1.RightsRequest
 	(*RightsResponse)(nil),        // 1: catchment.v1.RightsResponse
@@ -4282,24 +4671,28 @@ var file_catchment_proto_goTypes = []any{
 	(*PlanRequest)(nil),           // 40: catchment.v1.PlanRequest
 	(*Supposition)(nil),           // 41: catchment.v1.Supposition
 	(*Plan)(nil),                  // 42: catchment.v1.Plan
-	(*PlanSlice)(nil),             // 43: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 44: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 45: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 46: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 49: google.protobuf.Struct
+	(*PlanLoads)(nil),             // 43: catchment.v1.PlanLoads
+	(*PlanLoad)(nil),              // 44: catchment.v1.PlanLoad
+	(*PlanRange)(nil),             // 45: catchment.v1.PlanRange
+	(*PlanAlternative)(nil),       // 46: catchment.v1.PlanAlternative
+	(*PlanSlice)(nil),             // 47: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 48: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 49: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 50: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 52: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 53: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
 	16,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
 	26,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	47,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	51,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
 	24,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	48,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	48,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	52,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	52,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
 	26,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	47,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	47,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	51,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	51,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
 	16,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
 	30,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
 	31,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
@@ -4312,114 +4705,122 @@ var file_catchment_proto_depIdxs = []int32{
 	23,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
 	26,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
 	17,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	47,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	51,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
 	17,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
 	19,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
 	20,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
 	17,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
 	17,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	47,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	47,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	51,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	51,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
 	22,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
 	22,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	47,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	48,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	51,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	52,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
 	24,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	47,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	51,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
 	25,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
 	27,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
 	24,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
 	25,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
 	29,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	47,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	51,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
 	34,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
 	28,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	47,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	47,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	47,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	48,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	51,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	51,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	51,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	52,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
 	32,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
 	15,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
 	24,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	47,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	48,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	51,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	52,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
 	32,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
 	24,  // 53: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	47,  // 54: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	47,  // 55: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	51,  // 54: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	51,  // 55: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
 	35,  // 56: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	47,  // 57: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	47,  // 58: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	51,  // 57: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	51,  // 58: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
 	26,  // 59: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
 	21,  // 60: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
 	23,  // 61: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
 	34,  // 62: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
 	33,  // 63: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
 	38,  // 64: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	47,  // 65: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	49,  // 66: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	51,  // 65: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	53,  // 66: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
 	14,  // 67: catchment.v1.Event.status:type_name -> catchment.v1.Status
 	16,  // 68: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
 	30,  // 69: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
 	38,  // 70: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
 	41,  // 71: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	48,  // 72: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	52,  // 72: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
 	24,  // 73: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	48,  // 74: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	48,  // 75: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	47,  // 76: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	48,  // 77: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	43,  // 78: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	44,  // 79: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	44,  // 80: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	45,  // 81: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	46,  // 82: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	24,  // 83: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	25,  // 84: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	27,  // 85: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	48,  // 86: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	24,  // 87: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	25,  // 88: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	27,  // 89: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	48,  // 90: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	48,  // 91: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	24,  // 92: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	24,  // 93: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 94: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 95: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 96: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 97: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 98: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	10,  // 99: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 100: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	40,  // 101: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	11,  // 102: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	11,  // 103: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	11,  // 104: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	11,  // 105: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	11,  // 106: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	9,   // 107: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	11,  // 108: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 109: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	14,  // 110: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 111: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 112: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	37,  // 113: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	38,  // 114: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	39,  // 115: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	42,  // 116: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	12,  // 117: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	12,  // 118: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	12,  // 119: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	12,  // 120: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	12,  // 121: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	13,  // 122: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	12,  // 123: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	109, // [109:124] is the sub-list for method output_type
-	94,  // [94:109] is the sub-list for method input_type
-	94,  // [94:94] is the sub-list for extension type_name
-	94,  // [94:94] is the sub-list for extension extendee
-	0,   // [0:94] is the sub-list for field type_name
+	52,  // 74: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	52,  // 75: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	51,  // 76: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	52,  // 77: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	47,  // 78: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	43,  // 79: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	46,  // 80: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	44,  // 81: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	45,  // 82: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	45,  // 83: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	45,  // 84: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	51,  // 85: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	43,  // 86: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	48,  // 87: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	48,  // 88: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	49,  // 89: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	50,  // 90: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	24,  // 91: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	25,  // 92: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	27,  // 93: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	52,  // 94: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	24,  // 95: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	25,  // 96: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	27,  // 97: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	52,  // 98: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	52,  // 99: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	24,  // 100: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	24,  // 101: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 102: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 103: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 104: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 105: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 106: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	10,  // 107: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 108: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	40,  // 109: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	11,  // 110: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	11,  // 111: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	11,  // 112: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	11,  // 113: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	11,  // 114: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	9,   // 115: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	11,  // 116: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 117: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	14,  // 118: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 119: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 120: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	37,  // 121: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	38,  // 122: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	39,  // 123: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	42,  // 124: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	12,  // 125: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	12,  // 126: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	12,  // 127: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	12,  // 128: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	12,  // 129: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	13,  // 130: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	12,  // 131: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	117, // [117:132] is the sub-list for method output_type
+	102, // [102:117] is the sub-list for method input_type
+	102, // [102:102] is the sub-list for extension type_name
+	102, // [102:102] is the sub-list for extension extendee
+	0,   // [0:102] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -4433,13 +4834,15 @@ func file_catchment_proto_init() {
 	file_catchment_proto_msgTypes[28].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[35].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[37].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[44].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[46].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
