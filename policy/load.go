@@ -55,3 +55,53 @@ func (s Shed) Reserved() string {
 	}
 	return out
 }
+
+// Outcome is what would come of a wish of load.
+type Outcome uint8
+
+// Outcomes.
+const (
+	Refused Outcome = iota // something else would be announced, now or for good
+	Waits                  // a guard waits for other POPs, and may allow it then
+	Reached                // it would be announced as wished
+)
+
+// Wish says what would come of a wish of load for a slice, without changing
+// anything. A wish for the normal announcement takes back the one there is.
+func (d Decider) Wish(last State, in Input, id SliceID, want Shed, now time.Time) (SliceDecision, Outcome) {
+	in.Shed = With(in.Shed, id, want)
+	_, all := d.Decide(last, in, now)
+	for _, s := range all.Slices {
+		if s.Slice != id {
+			continue
+		}
+		switch {
+		case s.Stance == want.Stance:
+			return s, Reached
+		case s.Want != want.Stance || s.Stance != s.Before:
+			return s, Refused
+		}
+		for _, g := range s.Guards {
+			if g.Answer != Allow && !g.Ask {
+				return s, Refused
+			}
+		}
+		return s, Waits
+	}
+	return SliceDecision{Slice: id, Reason: Reason{Code: Removed, Detail: "there is no such slice"}}, Refused
+}
+
+// With is a set of wishes with one put in the place of the former: none where
+// it is for the normal announcement, or of no time.
+func With(all map[SliceID]Shed, id SliceID, s Shed) map[SliceID]Shed {
+	out := make(map[SliceID]Shed, len(all)+1)
+	for k, v := range all {
+		if k != id {
+			out[k] = v
+		}
+	}
+	if s.Stance != (Stance{Action: Announce}) && !s.Since.IsZero() {
+		out[id] = s
+	}
+	return out
+}

@@ -17,7 +17,6 @@ func sliceOf(s string) policy.SliceID { return policy.SliceID(netip.MustParsePre
 var (
 	web  = sliceOf("192.0.2.0/25")
 	web2 = sliceOf("192.0.2.128/25")
-	web6 = sliceOf("2001:db8:100::/48")
 	dns  = sliceOf("198.51.100.0/24")
 	t0   = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 )

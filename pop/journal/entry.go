@@ -21,7 +21,8 @@ const (
 	Start    Kind = "start"
 	Stop     Kind = "stop"
 	Alarm    Kind = "alarm"
-	Gap      Kind = "gap" // entries are missing here; Text says how many and why
+	Load     Kind = "load" // what the load loop did, or would do, and what came of it
+	Gap      Kind = "gap"  // entries are missing here; Text says how many and why
 )
 
 // Entry is one line of the journal.
