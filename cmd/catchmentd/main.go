@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/catchment/catchment/cmd/internal/buildinfo"
 	"github.com/catchment/catchment/pop/config"
@@ -26,7 +27,7 @@ exit:    0 stopped in order, 1 failed, 2 wrong command line or configuration
 
 `
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(unhurried(time.Now(), run(os.Args[1:], os.Stdout, os.Stderr))) }
 
 func run(args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("catchmentd", flag.ContinueOnError)

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -143,5 +146,40 @@ func TestWatchdogIsSilent(t *testing.T) {
 	case more := <-said:
 		t.Errorf("and %q", more)
 	default:
+	}
+}
+
+// TestUnhurried: under systemd, which starts it again at once, a failure at the
+// start takes a while; by hand, and for a reload, it does not.
+func TestUnhurried(t *testing.T) {
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(wrong, []byte("no: good"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := []string{"--config", wrong}
+	for _, c := range []struct {
+		what            string
+		args            []string
+		notify, mainPID string
+		status          int
+		age, takes      time.Duration
+	}{
+		{"refused, under systemd", refused, "@nobody", "", 2, 0, shortest},
+		{"refused late", refused, "@nobody", "", 2, shortest - 1, 1},
+		{"failed much later", refused, "@nobody", "", 2, time.Hour, 0},
+		{"refused, by hand", refused, "", "", 2, 0, 0},
+		{"looked at for a reload", append(refused, "--check-config"), "@nobody", "4711", 2, 0, 0},
+		{"no failure", []string{"--version"}, "@nobody", "", 0, 0, 0},
+	} {
+		t.Setenv("NOTIFY_SOCKET", c.notify)
+		t.Setenv("MAINPID", c.mainPID)
+		synctest.Test(t, func(t *testing.T) {
+			now := time.Now()
+			var said strings.Builder
+			status := unhurried(now.Add(-c.age), run(c.args, io.Discard, &said))
+			if took := time.Since(now); status != c.status || took != c.takes {
+				t.Errorf("%s: status %d after %v, want %d after %v; said %s", c.what, status, took, c.status, c.takes, &said)
+			}
+		})
 	}
 }
