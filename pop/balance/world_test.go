@@ -1,0 +1,458 @@
+package balance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/catchment/catchment/health/load"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/guard"
+	"github.com/catchment/catchment/policy/shed"
+	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/fleet"
+	"github.com/catchment/catchment/pop/journal"
+	"github.com/catchment/catchment/pop/matrix"
+)
+
+// world is a fleet in the virtual time of a synctest bubble: POPs with the
+// real loop, the real policy with all its guards and a model of the control
+// core; demand, BGP and telemetry are simulated.
+type world struct {
+	t      *testing.T
+	r      *rand.Rand
+	core   *core.Memory
+	cfg    shed.Config
+	ids    []policy.SliceID
+	pops   []*site
+	age    [2]time.Duration // of what POPs hear of one another
+	lossy  float64          // part of it that is lost
+	unit   load.Unit
+	caused float64 // POP-seconds above capacity at POPs that had enough of their own
+	over   float64 // POP-seconds above capacity
+}
+
+// site is one POP.
+type site struct {
+	w        *world
+	id       policy.POPID
+	capacity float64
+	demand   float64           // its own, over all slices
+	leave    []float64         // by level: part of its demand that leaves; index 0 is 0
+	split    map[int]float64   // where it goes
+	at       []time.Time       // when the level of a slice changed, [slice]
+	from, to []int             // the levels before and after, [slice]
+	lie      func(*fleet.Load) // what it says instead
+	deaf     bool              // hears nobody
+	failing  bool              // its service is down
+	told     []said            // what it has said, oldest first
+	heard    map[policy.POPID]int
+
+	loop *Loop
+	book *matrix.Book
+	stop func()
+	dir  string
+
+	mu      sync.Mutex
+	decider policy.Decider
+	state   policy.State
+	in      policy.Input
+	last    []policy.SliceDecision
+	alarms  map[string]string
+	journal []journal.Entry
+	changes []time.Time
+}
+
+type said struct {
+	at    time.Time
+	load  []byte
+	claim map[policy.SliceID]policy.PeerSlice
+}
+
+const slicesEach = 4
+
+var rungNames = []string{"normal", "backup"}
+
+// newWorld makes POPs with capacity 100 and the demand given, each of which
+// loses most of a slice at level 1, evenly to the others.
+func newWorld(t *testing.T, seed uint64, demand ...float64) *world {
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 77)), cfg: shed.Defaults(), age: [2]time.Duration{time.Second, time.Second}, unit: load.Requests}
+	w.core = core.NewMemory(core.Options{})
+	w.cfg.Effort = 2000
+	w.cfg.Normal = 1
+	for i := range slicesEach {
+		w.ids = append(w.ids, policy.SliceID(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i * 64)}), 26)))
+	}
+	for i, d := range demand {
+		s := &site{w: w, id: policy.POPID(fmt.Sprint("P", i)), capacity: 100, demand: d, leave: []float64{0, 0.85, 1}, split: map[int]float64{},
+			at: make([]time.Time, slicesEach), from: make([]int, slicesEach), to: make([]int, slicesEach), heard: map[policy.POPID]int{}, dir: t.TempDir(), alarms: map[string]string{}}
+		for j := range demand {
+			if j != i {
+				s.split[j] = 1 / float64(len(demand)-1)
+			}
+		}
+		s.in = policy.Input{POP: s.id, Services: []policy.Service{{
+			ID: "web", Slices: w.ids, Rungs: len(rungNames), LastRung: 1, DegradedRung: 1, WithdrawOnDown: true, MinPOPs: 1,
+		}}, Health: map[policy.ServiceID]policy.Health{"web": {Verdict: policy.Up, Fraction: 1}}, Limits: policy.Limits{StaleAfter: 5 * time.Second}}
+		s.decider = policy.Decider{Guards: guard.Standard()}
+		w.pops = append(w.pops, s)
+	}
+	return w
+}
+
+// start begins a life of a POP.
+func (s *site) start() {
+	s.mu.Lock()
+	s.decide()
+	s.mu.Unlock()
+	s.book = matrix.NewBook(filepath.Join(s.dir, "matrix.json"), slog.New(slog.DiscardHandler))
+	weight := map[policy.POPID]float64{}
+	seeds := matrix.Seeds{POP: s.id, Weight: weight, Ladders: map[policy.ServiceID]matrix.Ladder{"web": {{Name: "normal"}, {Name: "backup", Prepend: 1}}}}
+	c := &matrix.Catchments{Source: "playbook", Measured: time.Now(), Normal: matrix.Row{Name: "normal", Clients: map[policy.POPID]float64{}}}
+	for _, p := range s.w.pops {
+		weight[p.id] = p.demand
+		c.POPs = append(c.POPs, p.id)
+		c.Normal.Clients[p.id] = p.demand
+	}
+	for i, p := range s.w.pops {
+		row := matrix.Row{Name: string(p.id) + "=backup", Settings: []matrix.Setting{{POP: p.id, Rung: "backup"}}, Clients: map[policy.POPID]float64{}}
+		for j, q := range s.w.pops {
+			row.Clients[q.id] = q.demand + p.demand*p.leave[1]*p.split[j]
+			if i == j {
+				row.Clients[q.id] = q.demand * (1 - p.leave[1])
+			}
+		}
+		c.Rows = append(c.Rows, row)
+	}
+	seeds.Catchments = c
+	s.book.Set(seeds)
+	vips := make([]netip.Addr, slicesEach)
+	for i, id := range s.w.ids {
+		vips[i] = id.Prefix().Addr().Next()
+	}
+	var err error
+	s.loop, err = New(Options{
+		POP: s.id, Config: Config{Mode: Act, Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg},
+		Targets: []Target{{ID: "web", Slices: s.w.ids, VIPs: vips, Rungs: rungNames, Moves: true}},
+		Core:    s.w.core, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
+		Path: filepath.Join(s.dir, "balance.json"), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(s.w.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.loop.Run(ctx) }()
+	s.stop = func() { cancel(); <-done }
+}
+
+// part is how much of a change of route has taken effect: 80 % within ten
+// seconds, the rest by fifty.
+func part(since time.Duration) float64 {
+	if since > 50*time.Second {
+		return 1
+	}
+	return 1 - math.Exp(-since.Seconds()/6.2)
+}
+
+// gone is the part of a slice's demand that leaves a POP.
+func (s *site) gone(slice int, now time.Time) float64 {
+	m := part(now.Sub(s.at[slice]))
+	return s.leave[s.from[slice]]*(1-m) + s.leave[s.to[slice]]*m
+}
+
+// load is what a POP carries of each slice now.
+func (w *world) load(now time.Time) [][]float64 {
+	out := make([][]float64, len(w.pops))
+	for i := range out {
+		out[i] = make([]float64, slicesEach)
+	}
+	for k := range slicesEach {
+		for i, p := range w.pops {
+			d := p.demand / slicesEach
+			gone := p.gone(k, now)
+			out[i][k] += d * (1 - gone)
+			takers := map[int]float64{}
+			all := 0.0
+			for j, part := range p.split {
+				takers[j] = part * (1 - w.pops[j].gone(k, now))
+				all += takers[j]
+			}
+			for j, part := range takers {
+				if all > 0 {
+					out[j][k] += d * gone * part / all
+				} else {
+					out[i][k] += d * gone / float64(len(takers))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Snapshot is the site's measurement (Measured): requests of the POP, and the
+// connections of the VIPs.
+func (s *site) Snapshot() load.Snapshot {
+	now := time.Now()
+	s.w.lock()
+	defer s.w.unlock()
+	mine := s.w.load(now)[slices.Index(s.w.pops, s)]
+	noise := 1 + 0.003*s.w.r.NormFloat64()
+	out := load.Snapshot{At: now, Sources: []load.SourceState{{Name: "host:connections"}}}
+	out.POP.Load[s.w.unit] = load.Value{Value: noise * sum(mine), Known: true, At: now}
+	out.POP.Capacity[s.w.unit] = s.capacity
+	for i, id := range s.w.ids {
+		out.Sources[0].Points = append(out.Sources[0].Points, load.PointState{
+			Name: id.Prefix().Addr().Next().String(), Unit: load.Connections, Value: load.Value{Value: 100 * mine[i], Known: true, At: now},
+		})
+	}
+	return out
+}
+
+func (w *world) lock() {
+	for _, p := range w.pops {
+		p.mu.Lock()
+	}
+}
+
+func (w *world) unlock() {
+	for _, p := range w.pops {
+		p.mu.Unlock()
+	}
+}
+
+// decide is what the controller does each second; the caller holds s.mu.
+func (s *site) decide() {
+	now := time.Now()
+	v := policy.Health{Verdict: policy.Up, Fraction: 1}
+	if s.failing {
+		v = policy.Health{Verdict: policy.Down, Failing: []policy.Failure{{Check: "http"}}}
+	}
+	s.in.Health = map[policy.ServiceID]policy.Health{"web": v}
+	st, d := s.decider.Decide(s.state, s.in, now)
+	s.state, s.last = st, d.Slices
+	for _, sd := range d.Slices {
+		k := slices.Index(s.w.ids, sd.Slice)
+		if l := int(shed.LevelOf(sd.Stance, len(rungNames))); l != s.to[k] {
+			s.from[k], s.to[k], s.at[k] = s.to[k], l, now
+			s.changes = append(s.changes, now)
+		}
+	}
+}
+
+// Shed implements Controller as pop.Controller does.
+func (s *site) Shed(_ context.Context, id policy.SliceID, want policy.Shed) (policy.SliceDecision, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, out := s.decider.Wish(s.state, s.in, id, want, time.Now())
+	if out == policy.Refused {
+		return d, false, fmt.Errorf("%v", d.Reason)
+	}
+	s.in.Shed = policy.With(s.in.Shed, id, want)
+	s.decide()
+	return d, out == policy.Reached, nil
+}
+
+func (s *site) Unshed(_ context.Context, id policy.SliceID, back policy.Shed) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.in.Shed = policy.With(s.in.Shed, id, back)
+	s.decide()
+	return nil
+}
+
+func (s *site) Situation() Situation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Situation{Decision: slices.Clone(s.last), Heard: map[policy.SliceID]bool{}, Shed: map[policy.SliceID]policy.Shed{}}
+	for _, d := range s.last {
+		out.Heard[d.Slice] = d.Stance.Announced()
+	}
+	for id, w := range s.in.Shed {
+		out.Shed[id] = w
+	}
+	return out
+}
+
+func (s *site) Alarm(_ context.Context, name string, on bool, detail string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if delete(s.alarms, name); on {
+		s.alarms[name] = detail
+	}
+}
+
+func (s *site) Append(e journal.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.Time = time.Now()
+	s.journal = append(s.journal, e)
+}
+
+// said is what the site tells the others now.
+func (s *site) say() {
+	m := s.loop.Message()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m != nil && s.lie != nil {
+		l, _ := fleet.DecodeLoad(m)
+		s.lie(&l)
+		m = l.Encode()
+	}
+	c := map[policy.SliceID]policy.PeerSlice{}
+	for _, d := range s.last {
+		c[d.Slice] = policy.PeerSlice{Stance: d.Stance, Verdict: s.in.Health["web"].Verdict, Leaving: !d.Leaving.IsZero()}
+	}
+	s.told = append(s.told, said{time.Now(), m, c})
+}
+
+// hear brings what the site has heard of the others.
+func (s *site) hear() {
+	now := time.Now()
+	for _, p := range s.w.pops {
+		if p == s || s.deaf || len(p.told) == 0 {
+			continue
+		}
+		age := s.w.age[0] + time.Duration(s.w.r.Int64N(int64(s.w.age[1]-s.w.age[0])+1))
+		for s.w.r.Float64() < s.w.lossy {
+			age += 10 * time.Second
+		}
+		n := len(p.told) - 1
+		for n > s.heard[p.id] && p.told[n].at.After(now.Add(-age)) {
+			n--
+		}
+		s.heard[p.id] = n
+	}
+}
+
+// Peers implements Peers.
+func (s *site) Peers(time.Time) []fleet.PeerReport {
+	s.w.lock()
+	defer s.w.unlock()
+	var out []fleet.PeerReport
+	for _, p := range s.w.pops {
+		if p == s {
+			continue
+		}
+		r := fleet.PeerReport{Peer: policy.Peer{POP: p.id, Capacity: 1, Source: "status"}}
+		if len(p.told) > 0 {
+			t := p.told[s.heard[p.id]]
+			r.Heard, r.Slices = t.at, t.claim
+			if l, err := fleet.DecodeLoad(json.RawMessage(t.load)); err == nil {
+				r.Load, r.LoadAt = &l, t.at.Add(-l.Age())
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// run lets time pass, in steps of the tick, and counts what is too much.
+func (w *world) run(d time.Duration, each ...func()) {
+	const tick = 5 * time.Second
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(tick)
+		synctest.Wait()
+		for _, p := range w.pops {
+			p.mu.Lock()
+			p.decide()
+			p.mu.Unlock()
+			if p.loop != nil {
+				p.say()
+			}
+		}
+		w.lock()
+		for _, p := range w.pops {
+			p.hear()
+		}
+		loads := w.load(time.Now())
+		w.unlock()
+		for i, p := range w.pops {
+			if l := sum(loads[i]); l > p.capacity*1.0001 {
+				w.over += tick.Seconds()
+				if p.demand <= p.capacity {
+					w.caused += tick.Seconds()
+				}
+			}
+		}
+		for _, f := range each {
+			f()
+		}
+	}
+}
+
+// begin starts every POP and lets the loads settle.
+func (w *world) begin() {
+	for _, p := range w.pops {
+		p.start()
+	}
+	w.run(2 * time.Minute)
+}
+
+func (w *world) end() {
+	for _, p := range w.pops {
+		if p.stop != nil {
+			p.stop()
+			p.stop = nil
+		}
+	}
+}
+
+// total is what a POP carries now.
+func (w *world) total(i int) float64 {
+	w.lock()
+	defer w.unlock()
+	return sum(w.load(time.Now())[i])
+}
+
+// below is how many slices of a POP are below normal.
+func (s *site) below() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.to {
+		if l > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// words are the journal of a POP from a time on.
+func (s *site) words() (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.journal {
+		out = append(out, fmt.Sprintf("%s %s: %s", e.Time.Format("15:04:05"), e.Kind, e.Text))
+	}
+	return out
+}
+
+// inCore is what stands in the core.
+func (w *world) inCore() (claims []shed.Claim, reserved []core.Held) {
+	held, rev, err := w.core.Reservations(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := w.core.List(w.t.Context(), core.All(KindClaim), core.At(rev))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, o := range s.Objects {
+		var c shed.Claim
+		if err := o.Into(&c); err != nil {
+			w.t.Fatal(err)
+		}
+		claims = append(claims, c)
+	}
+	return claims, held
+}
