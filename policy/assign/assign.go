@@ -82,7 +82,8 @@ type Problem struct {
 	// Suspect is the share of the targets that may be down at once before the
 	// checks are not believed. 0: always believed.
 	Suspect float64
-	// Reflex: only what must leave its target moves; load and cost wait.
+	// Reflex: between two rounds only what is sent to a target that is gone
+	// moves. All else is planned and waits.
 	Reflex bool
 }
 

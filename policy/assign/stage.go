@@ -40,7 +40,7 @@ func (r *Result) stage(p *Problem) {
 				continue
 			}
 			d, bounded := p.Items[i].Demand, rank[i] != rankGone
-			if bounded && (p.MaxMoves > 0 && moves >= p.MaxMoves || p.MaxShare > 0 && moves > 0 && moved+d > p.MaxShare*w.total+w.eps) {
+			if bounded && (p.Reflex || p.MaxMoves > 0 && moves >= p.MaxMoves || p.MaxShare > 0 && moves > 0 && moved+d > p.MaxShare*w.total+w.eps) {
 				continue
 			}
 			if w.of[i] != forced && !w.fits(i, r.Plan[i]) {
@@ -114,8 +114,6 @@ func (w *world) reason(i, plan int, why map[int]Code) Code {
 		return TargetUnknown
 	case !it.Known:
 		return DemandUnknown
-	case it.Now == None && w.p.Reflex:
-		return Waiting
 	case it.Now == None:
 		return NoRoom
 	case it.Now == best || w.p.Cost[it.Router][it.Now] <= w.p.Cost[it.Router][best]:

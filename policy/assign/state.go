@@ -125,7 +125,7 @@ func (w *world) freedom(it *Item) freedom {
 			return forced
 		}
 		return fixed
-	case w.p.Reflex || !it.Known || it.Now != None && w.state(it.Slice, it.Now) == Unknown:
+	case !it.Known || it.Now != None && w.state(it.Slice, it.Now) == Unknown:
 		return fixed
 	}
 	return free
