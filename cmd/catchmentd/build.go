@@ -29,6 +29,7 @@ import (
 	"github.com/catchment/catchment/pop/core/host"
 	"github.com/catchment/catchment/pop/fleet"
 	"github.com/catchment/catchment/pop/journal"
+	"github.com/catchment/catchment/pop/matrix"
 	"github.com/catchment/catchment/pop/metrics"
 )
 
@@ -36,7 +37,7 @@ import (
 // they start.
 type parts struct {
 	cfg        *config.Config // of the start; the controller has the one in force
-	path       string
+	origin     *origin
 	dry        bool
 	log        *slog.Logger
 	deadline   atomic.Int64 // stop.deadline in force, nanoseconds
@@ -47,17 +48,13 @@ type parts struct {
 	runner     *health.Runner
 	watcher    *socket.Watcher
 	load       *load.Runner
+	matrix     *matrix.Book
 	bfd        *bfd.Manager
 	resets     *resets
 	fleet      *fleet.Fleet
 	core       *host.Host // nil: no control core
-	routes     *routes // nil: no FIB
+	routes     *routes    // nil: no FIB
 	tasks      []task
-}
-
-// readConfig reads the configuration with every part's own judgement of its section.
-func readConfig(path string) (*config.Config, error) {
-	return config.Load(path, judged())
 }
 
 // judged are the judges of what config itself knows nothing of.
@@ -77,6 +74,8 @@ func judged() config.Options {
 		},
 		Group: knownGroup,
 		TLS:   func(t config.TLS) error { return api.TLS(t).Check() },
+
+		Matrix: judgeCatchments,
 	}
 }
 
@@ -94,8 +93,8 @@ func knownGroup(group string) error {
 }
 
 // build makes every part. Nothing runs and nobody hears of us yet.
-func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts, error) {
-	d := &parts{cfg: cfg, path: path, dry: dry, log: logger(cfg.Log, stderr), asked: make(chan string, 1)}
+func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts, error) {
+	d := &parts{cfg: cfg, origin: src, dry: dry, log: logger(cfg.Log, stderr), asked: make(chan string, 1)}
 	d.deadline.Store(int64(cfg.Stop.Deadline))
 	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
@@ -110,6 +109,11 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
+	}
+	if src.fetched != nil {
+		if err := src.fetched.Begin(); err != nil {
+			return nil, fmt.Errorf("core.dir: %w", err)
+		}
 	}
 	store := pop.NewStore(cfg.StateDir, d.log)
 	addresses, err := addr.New(addr.Options{StateFile: filepath.Join(cfg.StateDir, "addresses.json"), Logger: d.log})
@@ -132,13 +136,14 @@ func build(cfg *config.Config, path string, dry bool, stderr io.Writer) (*parts,
 	})
 	d.watcher = socket.NewWatcher(socket.Options{Logger: d.log, OnHint: d.runner.Hint})
 	d.load = load.NewRunner(d.log)
+	d.matrix = matrix.NewBook(filepath.Join(cfg.StateDir, "matrix.json"), d.log)
 	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, RPKI: announcer{d}, Core: d.coreOf(), Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
-	if err := errors.Join(d.setChecks(cfg), d.measure(cfg)); err != nil {
+	if err := errors.Join(d.setChecks(cfg), d.measure(cfg), d.seed(cfg)); err != nil {
 		return nil, err
 	}
 	if err := d.buildAPI(); err != nil {
@@ -177,6 +182,9 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	if d.core != nil {
 		tasks = append(tasks, d.core)
+	}
+	if d.origin.fetched != nil {
+		tasks = append(tasks, follow{d})
 	}
 	if w, wanted := newWatchdog(d.controller.Alive); wanted {
 		tasks = append(tasks, w)

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core/host"
 )
 
@@ -11,6 +15,26 @@ func (d *parts) buildCore() {
 	if d.cfg.Core.Mode != "" {
 		d.core = host.New(d.cfg.Core, string(d.cfg.POP), d.log)
 	}
+}
+
+// coreAdmin is the core as operators use it; nil where there is none.
+func (d *parts) coreAdmin() api.Core {
+	if d.core == nil {
+		return nil
+	}
+	return host.Admin{Host: d.core, Configs: d.origin.fetched, Judge: judgeOther}
+}
+
+// judgeOther judges the configuration of some POP. Its own file may say more,
+// so what is not set is no mistake, and what it names is on another host.
+func judgeOther(text string, whole bool) error {
+	o := judged()
+	o.Partial, o.Env, o.Group, o.TLS, o.Matrix = true, nil, nil, nil, nil
+	if !whole {
+		o.BGP = nil
+	}
+	_, err := config.Parse(strings.NewReader(text), "yaml", o)
+	return err
 }
 
 // coreOf is the core as the controller sees it; nil where there is none.

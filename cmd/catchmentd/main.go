@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -48,7 +49,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "catchmentd: unexpected argument %q\n", fs.Arg(0))
 		return 2
 	}
-	cfg, err := readConfig(*path)
+	src := &origin{path: *path, stderr: stderr}
+	cfg, err := src.boot()
+	if errors.Is(err, errNothingFetched) {
+		if *check {
+			fmt.Fprintf(stdout, "%s is right: POP %s; %v\n", *path, cfg.POP, err)
+			return 0
+		}
+		if cfg, err = src.first(cfg); err == nil && cfg == nil {
+			return 0
+		}
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		if !*check {
@@ -63,7 +74,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "%s is right: POP %s, %s\n", *path, cfg.POP, summary(cfg))
 		return 0
 	}
-	d, err := build(cfg, *path, *dry, stderr)
+	d, err := build(cfg, src, *dry, stderr)
 	if err == nil {
 		err = d.serve(context.Background())
 	}

@@ -14,12 +14,12 @@ import (
 // announced that nobody checks. Where one of them cannot, all go back. It runs
 // on the controller's goroutine.
 func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
-	cfg, err := readConfig(d.path)
+	cfg, err := d.origin.read()
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := config.CheckReload(old, cfg); err != nil {
-		return nil, nil, err
+		return nil, nil, restartNeeded{err}
 	}
 	section, err := gobgp.ParseConfig(cfg.BGP)
 	if err != nil {
@@ -31,7 +31,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	}
 	err = d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg))
 	if err == nil {
-		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg))
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
@@ -50,7 +50,7 @@ func (d *parts) goBack(ctx context.Context, old *config.Config) error {
 	if err == nil {
 		err = d.speaker.Reload(ctx, section, d.controller.Own(old), imports(old))
 	}
-	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old)); err != nil {
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old)); err != nil {
 		return fmt.Errorf("back to the old configuration: %w", err)
 	}
 	return nil

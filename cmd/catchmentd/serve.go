@@ -32,6 +32,9 @@ func (d *parts) serve(ctx context.Context) error {
 			return errors.Join(c.join(), err)
 		}
 	}
+	if d.origin.fetched != nil {
+		d.origin.fetched.Booted()
+	}
 	d.log.Info("ready", "pop", d.cfg.POP, "version", version)
 	tell("POP " + string(d.cfg.POP))
 	daemon.SdNotify(false, daemon.SdNotifyReady)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/catchment/catchment/pop/config"
 )
 
 // TestTry: a check that a configuration leaves as it is is the same check, as
@@ -13,7 +15,7 @@ func TestTry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, err := readConfig("../../configs/minimal.yaml")
+	old, err := config.Load("../../configs/minimal.yaml", judged())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func (h *Host) Trouble() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []string
-	for _, about := range []string{"engine", "join", "certificate", "joins"} {
+	for _, about := range []string{"engine", "join", "certificate", "joins", "config"} {
 		if t := h.trouble[about]; t != "" {
 			out = append(out, t)
 		}
