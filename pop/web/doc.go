@@ -15,7 +15,10 @@
 //   - scripts and styles that are not ours: the Content-Security-Policy allows
 //     files of this origin and nothing inline;
 //   - changes, unless web.change says otherwise: there is no password here, so
-//     whoever reaches the listener has the same rights.
+//     whoever reaches the listener has the same rights, and every user of the
+//     host does;
+//   - load: of connections, and of answers that are being made, there are few
+//     at a time, so that no reader takes the daemon the time for its checks.
 //
 // Beyond loopback the page is served by the API's own mutual-TLS listener,
 // which takes the files from Assets.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,10 @@ import (
 // connect, and none may thereby take the daemon the time for its checks. More
 // wait in the kernel's queue.
 const mostConnections = 64
+
+// mostCalls bounds how many answers are made at the same time, for the same
+// reason. More wait for their turn.
+const mostCalls = 2
 
 // Options are what a Server needs.
 type Options struct {
@@ -109,7 +114,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener) error {
 // out.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", s.opt.API)
+	mux.Handle("/v1/", inTurn(s.opt.API))
 	mux.Handle("/", Assets())
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -119,6 +124,24 @@ func (s *Server) Handler() http.Handler {
 			return
 		}
 		origin.Handler(mux).ServeHTTP(w, r)
+	})
+}
+
+// inTurn lets through so many questions at a time. Streams last, and work
+// little; plans take turns of their own; changes wait for nobody.
+func inTurn(h http.Handler) http.Handler {
+	turns := make(chan struct{}, mostCalls)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		follow, _ := strconv.ParseBool(r.URL.Query().Get("follow"))
+		if r.Method == http.MethodGet && r.URL.Path != "/v1/watch" && !follow {
+			select {
+			case turns <- struct{}{}:
+				defer func() { <-turns }()
+			case <-r.Context().Done():
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
 	})
 }
 

@@ -8,9 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -237,4 +241,47 @@ func TestManyLookers(t *testing.T) {
 	if !answered(more, patience) {
 		t.Error("who waited is not served once another has gone")
 	}
+}
+
+// TestInTurn: few answers are made at a time; changes, plans and streams wait
+// for none of them.
+func TestInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at atomic.Int32
+		end := make(chan struct{})
+		h := inTurn(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			at.Add(1)
+			<-end
+			at.Add(-1)
+		}))
+		ctx, gone := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		ask := func(ctx context.Context, method, path string) {
+			wg.Go(func() { h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, method, path, nil)) })
+			synctest.Wait()
+		}
+		for _, c := range []struct {
+			method, path string
+			want         int32
+		}{
+			{"GET", "/v1/status", 1}, {"GET", "/v1/explain/192.0.2.0/24", 2}, {"GET", "/v1/journal", 2}, {"GET", "/v1/journal?follow=0", 2},
+			{"GET", "/v1/watch", 3}, {"GET", "/v1/journal?follow=1", 4}, {"POST", "/v1/plan", 5}, {"POST", "/v1/drain", 6},
+		} {
+			if ask(ctx, c.method, c.path); at.Load() != c.want {
+				t.Errorf("%s %s: %d are at work, want %d", c.method, c.path, at.Load(), c.want)
+			}
+		}
+		gone() // those who wait are not waited for
+		synctest.Wait()
+		for range 6 {
+			end <- struct{}{}
+		}
+		wg.Wait()
+		ask(t.Context(), "GET", "/v1/status")
+		if at.Load() != 1 {
+			t.Error("no turn was given back")
+		}
+		close(end)
+		wg.Wait()
+	})
 }
