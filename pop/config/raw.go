@@ -40,6 +40,7 @@ type rawConfig struct {
 	Fleet    rawFleet       `mapstructure:"fleet"`
 	Core     rawCore        `mapstructure:"core"`
 	Load     rawLoad        `mapstructure:"load"`
+	Balance  rawBalance     `mapstructure:"balance"`
 	Ingress  rawIngress     `mapstructure:"ingress"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
