@@ -133,11 +133,12 @@ func (w *crowd) verdict(service int, v policy.Verdict) {
 
 type crowdFleet struct{ *crowd }
 
-func (c crowdFleet) View(time.Time) policy.Fleet         { return c.fleet }
-func (c crowdFleet) Poke(time.Time)                      {}
-func (c crowdFleet) Changed() <-chan struct{}            { return nil }
-func (c crowdFleet) Peers(time.Time) []fleet.PeerReport  { return nil }
-func (c crowdFleet) Disagreements() []fleet.Disagreement { return nil }
+func (c crowdFleet) View(time.Time) policy.Fleet              { return c.fleet }
+func (c crowdFleet) Poke(time.Time)                           {}
+func (c crowdFleet) Changed() <-chan struct{}                 { return nil }
+func (c crowdFleet) Peers(time.Time) []fleet.PeerReport       { return nil }
+func (c crowdFleet) Disagreements() []fleet.Disagreement      { return nil }
+func (c crowdFleet) Differences(time.Time) []fleet.Difference { return nil }
 
 // BenchmarkRound is a round in which nothing changes, with everything that
 // follows the announcements.

@@ -21,7 +21,7 @@ import (
 const tick = time.Second
 
 // Options are what a controller is made of. Fleet, Addresses, Loads, Measured,
-// RPKI, Core, Metrics and Reload may be nil.
+// Matrices, RPKI, Core, Turns, Metrics and Reload may be nil.
 type Options struct {
 	Config    *config.Config
 	Announcer Announcer
@@ -34,6 +34,7 @@ type Options struct {
 	RPKI      RPKI
 	Core      Core
 	Metrics   *metrics.Metrics
+	Turns     Turns // the queue of drains in Core
 	Store     *Store
 	Logger    *slog.Logger
 	Version   string
@@ -245,6 +246,7 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	c.state, c.last = state, d
 	c.announce(ctx, d, detected)
 	c.tell(d, now)
+	c.queue(d)
 	changed := c.record(d, in, now)
 	c.publish(d, in, changed, now)
 	c.decided()
@@ -273,7 +275,7 @@ func (c *Controller) tell(d policy.Decision, now time.Time) {
 	if c.opt.Fleet == nil {
 		return
 	}
-	since, weaker := time.Time{}, false
+	since, weaker := d.Turn.Since, d.Turn.Since.Equal(now)
 	for _, s := range d.Slices {
 		if s.Leaving.After(since) {
 			since = s.Leaving

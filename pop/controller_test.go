@@ -53,6 +53,7 @@ type world struct {
 	c        *pop.Controller
 	store    *pop.Store
 	core     pop.Core
+	differs  []fleet.Difference
 	cancel   context.CancelFunc
 	finished sync.WaitGroup
 }
@@ -253,7 +254,8 @@ func (p peers) Poke(time.Time) {
 func (p peers) Changed() <-chan struct{}           { return p.w.changed }
 func (p peers) Peers(time.Time) []fleet.PeerReport { return p.w.reports }
 
-func (p peers) Disagreements() []fleet.Disagreement { return nil }
+func (p peers) Differences(time.Time) []fleet.Difference { return p.w.differs }
+func (p peers) Disagreements() []fleet.Disagreement      { return nil }
 
 func (w *world) verdict(v policy.Verdict) {
 	w.mu.Lock()

@@ -51,6 +51,7 @@ type Fleet interface {
 	Changed() <-chan struct{}
 	Peers(now time.Time) []fleet.PeerReport
 	Disagreements() []fleet.Disagreement
+	Differences(now time.Time) []fleet.Difference
 }
 
 // Journal keeps what happened. Append never blocks.

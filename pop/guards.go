@@ -18,6 +18,7 @@ var guardRules = []struct{ name, rule string }{
 	{guard.NameCorrelated, "what fails at many POPs at once, or everywhere, is a failure of the check"},
 	{guard.NameIsolated, "while the control core is out of reach only operators here and services that are down take anything away"},
 	{guard.NameHeadroom, "load moves only what other POPs have reserved room for"},
+	{guard.NameDrains, "only so many POPs drain at a time: the others wait their turn and begin by themselves"},
 	{guard.NameBlast, "only so much loses preference or is withdrawn within an interval; no checks means hold"},
 }
 
@@ -51,6 +52,8 @@ func (v *View) guardOff(name string) string {
 		return "guards.isolated is 0"
 	case name == guard.NameHeadroom && !v.balances:
 		return "load moves nothing here (balance.mode)"
+	case name == guard.NameDrains && !l.Queued():
+		return "guards.drains sets no limit"
 	case name == guard.NameStale && l.StaleAfter <= 0:
 		return "guards.stale is 0"
 	case name == guard.NameCorrelated && l.CorrelatedShare <= 0:
@@ -77,6 +80,8 @@ func (v *View) guardLimits(name string) []string {
 			return nil
 		}
 		return []string{fmt.Sprintf("guards.isolated %v", l.IsolatedAfter)}
+	case guard.NameDrains:
+		return drainLimits(l)
 	case guard.NameBlast:
 		var out []string
 		if l.BlastSlices > 0 {
@@ -119,5 +124,15 @@ func needs(all []policy.Service) []string {
 		}
 	}
 	slices.Sort(out[1:])
+	return out
+}
+
+func drainLimits(l policy.Limits) (out []string) {
+	if l.DrainPOPs > 0 {
+		out = append(out, fmt.Sprintf("guards.drains %d POPs at a time", l.DrainPOPs))
+	}
+	if l.DrainShare > 0 {
+		out = append(out, fmt.Sprintf("guards.drains %.0f %% of the fleet's capacity at a time", l.DrainShare*100))
+	}
 	return out
 }

@@ -73,6 +73,9 @@ func (c *Controller) input(now time.Time) policy.Input {
 		Intents: c.live(now), Load: c.load, Limits: c.cfg.Limits,
 	}
 	in.Core = c.core(now)
+	if c.opt.Turns != nil && in.Limits.Queued() {
+		in.Queue = c.opt.Turns.Queue()
+	}
 	if c.opt.RPKI != nil {
 		in.Invalid = invalid(c.opt.RPKI.Invalid())
 	}

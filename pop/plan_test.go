@@ -109,10 +109,11 @@ func (a answering) Poke(time.Time) {
 		}
 	})
 }
-func (a answering) Changed() <-chan struct{}            { return a.s.changed }
-func (a answering) Peers(time.Time) []fleet.PeerReport  { return nil }
-func (a answering) Disagreements() []fleet.Disagreement { return nil }
-func prefix(s string) policy.SliceID                    { return policy.SliceID(netip.MustParsePrefix(s)) }
+func (a answering) Changed() <-chan struct{}                 { return a.s.changed }
+func (a answering) Peers(time.Time) []fleet.PeerReport       { return nil }
+func (a answering) Disagreements() []fleet.Disagreement      { return nil }
+func (a answering) Differences(time.Time) []fleet.Difference { return nil }
+func prefix(s string) policy.SliceID                         { return policy.SliceID(netip.MustParsePrefix(s)) }
 func (s *stage) Set(_ context.Context, set []bgp.Announcement) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -58,6 +58,9 @@ func Restored(f Former, now time.Time) policy.State {
 		}
 		st.Slices[id] = v
 	}
+	if st.Turn = f.State.Turn; st.Turn.Ticket > 0 { // the others are asked anew
+		st.Turn.Since = now
+	}
 	for _, t := range f.State.Reductions { // a restart gives blast no new allowance
 		st.Reductions = append(st.Reductions, past(t))
 	}

@@ -67,6 +67,7 @@ func TestGuardsAreListed(t *testing.T) {
 			{Guard: "correlated", Says: api.Off, Detail: none, Limits: []string{"guards.correlated share 0 % of the POPs, window 0s"}},
 			{Guard: "isolated", Says: api.Off, Detail: "no control core is configured"},
 			{Guard: "headroom", Says: api.Off, Detail: "load moves nothing here (balance.mode)"},
+			{Guard: "drains", Says: api.Off, Detail: "guards.drains sets no limit"},
 			{Guard: "blast", Says: api.On, Limits: []string{"guards.blast 50 slices in 1s", "guards.blast 50 % of what is announced in 1s"}},
 		} {
 			got := st.Guards[i]
@@ -77,7 +78,7 @@ func TestGuardsAreListed(t *testing.T) {
 				t.Errorf("%+v, want %+v", got, want)
 			}
 		}
-		if len(st.Guards) != 8 {
+		if len(st.Guards) != 9 {
 			t.Errorf("%d guards", len(st.Guards))
 		}
 	})

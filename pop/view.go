@@ -25,6 +25,7 @@ type View struct {
 	Peers     []bgp.PeerState
 	Fleet     []fleet.PeerReport
 	Stopping  bool
+	core      string                         // what we are to the control core; empty: nothing
 	where     map[policy.POPID]*api.Location // of the configuration
 	index     announcements
 	cover     map[policy.SliceID]bool
@@ -64,6 +65,7 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, n
 	if !c.opt.DryRun {
 		v.announced = c.set
 	}
+	v.core = c.cfg.Core.Mode
 	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
 	c.view.Store(v)
 	close(*c.newer.Swap(new(make(chan struct{}))))

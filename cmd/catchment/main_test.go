@@ -91,6 +91,8 @@ func TestOutput(t *testing.T) {
 		{"pop-silent", 0, "pop AMS"},
 		{"pop-json", 0, "pop FRA -j"},
 		{"pop-misspelt", 1, "pop FRB"},
+		{"fleet", 0, "fleet"},
+		{"fleet-json", 0, "fleet -j"},
 		{"service", 0, "service resolver-with-a-long-name"},
 		{"service-json", 0, "service web -j"},
 		{"service-misspelt", 1, "service wbe"},

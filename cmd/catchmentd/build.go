@@ -31,6 +31,7 @@ import (
 	"github.com/catchment/catchment/pop/journal"
 	"github.com/catchment/catchment/pop/matrix"
 	"github.com/catchment/catchment/pop/metrics"
+	"github.com/catchment/catchment/pop/turns"
 )
 
 // parts are the daemon's parts, built and not started, and the order in which
@@ -52,8 +53,9 @@ type parts struct {
 	bfd        *bfd.Manager
 	resets     *resets
 	fleet      *fleet.Fleet
-	core       *host.Host // nil: no control core
-	routes     *routes    // nil: no FIB
+	core       *host.Host    // nil: no control core
+	turns      *turns.Keeper // nil: no control core
+	routes     *routes       // nil: no FIB
 	tasks      []task
 }
 
@@ -124,6 +126,7 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 		return nil, err
 	}
 	d.buildCore()
+	d.buildTurns()
 	m := metrics.New(metrics.Build{Version: version})
 	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
 	m.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
@@ -140,7 +143,7 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
 	if err := errors.Join(d.setChecks(cfg), d.measure(cfg), d.seed(cfg)); err != nil {
@@ -181,7 +184,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	}
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	if d.core != nil {
-		tasks = append(tasks, d.core)
+		tasks = append(tasks, d.core, d.turns)
 	}
 	if d.origin.fetched != nil {
 		tasks = append(tasks, follow{d})
@@ -253,6 +256,7 @@ func (d *parts) buildFleet() (*fleet.Fleet, error) {
 	for _, r := range f.RIB {
 		c.Sites = append(c.Sites, fleet.Site{POP: r.POP, Community: r.Site, Capacity: r.Capacity})
 	}
+	c.About = d.about
 	if f.SecretFile != "" {
 		secrets, err := fleet.ReadSecrets(f.SecretFile)
 		if err != nil {

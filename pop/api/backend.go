@@ -19,6 +19,7 @@ type Reader interface {
 	// of Status would give now.
 	Changed() <-chan struct{}
 	Planner
+	Fleeter
 }
 
 // Changer carries out what an operator asks. It fails with NotFound for a

@@ -33,8 +33,10 @@ func pairs() []pair {
 		pairOf[Status](&catchmentv1.Status{}), pairOf[Explanation](&catchmentv1.Explanation{}),
 		pairOf[JournalEntry](&catchmentv1.JournalEntry{}), pairOf[Event](&catchmentv1.Event{}),
 		pairOf[Change](&catchmentv1.Change{}), pairOf[Result](&catchmentv1.Result{}), pairOf[Reloaded](&catchmentv1.Reloaded{}),
+		pairOf[Fleet](&catchmentv1.Fleet{}),
 		pairOf[Rights](&catchmentv1.RightsResponse{}),
 		pairOf[CoreStatus](&catchmentv1.CoreStatus{}), pairOf[CoreConfig](&catchmentv1.CoreConfig{}), pairOf[CoreObject](&catchmentv1.CoreObject{}),
+		pairOf[IngressReport](&catchmentv1.IngressReport{}),
 		pairOf[CoreChange](&catchmentv1.CoreChange{}), pairOf[CoreResult](&catchmentv1.CoreResult{}), pairOf[CoreQuery](&catchmentv1.CoreQuery{}),
 		pairOf[PlanRequest](&catchmentv1.PlanRequest{}), pairOf[Plan](&catchmentv1.Plan{}),
 	}

@@ -64,7 +64,7 @@ func sortedKeys(m map[netip.Addr]bgp.Override) []netip.Addr {
 // or an answer already asked for will lift is a wait.
 func GuardOf(v policy.GuardVerdict) GuardStatus {
 	g := GuardStatus{Guard: v.Guard, Says: v.Answer.String(), Detail: v.Detail}
-	if v.Answer != policy.Allow && (!v.Wake.IsZero() || v.Answer == policy.Veto && v.Ask) {
+	if v.Answer != policy.Allow && (!v.Wake.IsZero() || v.Answer == policy.Veto && v.Ask || v.Queued) {
 		g.Says = Wait
 	}
 	return g

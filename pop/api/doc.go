@@ -16,6 +16,8 @@
 //	GET  /v1/services          []ServiceStatus
 //	GET  /v1/slices            []SliceStatus, of all services
 //	GET  /v1/explain/{prefix}  Explanation
+//	GET  /v1/fleet             Fleet: all POPs as this one knows them
+//	GET  /v1/ingress           IngressReport; not found where no ingress routers are told anything
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
 //	                           ?service= ?slice= ?since= (RFC 3339 or a duration
 //	                           back from now) ?limit= (the last n, 1000 unless

@@ -16,6 +16,7 @@ import (
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	catchmentv1.RegisterCatchmentServer(r, service{s: s})
 	catchmentv1.RegisterCoreServer(r, coreService{s: s})
+	catchmentv1.RegisterIngressServer(r, ingressService{s: s})
 }
 
 // service is the API over gRPC: the same calls as over HTTP, and the same
@@ -72,6 +73,10 @@ func (v service) Explain(ctx context.Context, r *catchmentv1.ExplainRequest) (*c
 		return nil, statusOf(err)
 	}
 	return answer[catchmentv1.Explanation](v.s.opt.Backend.Explain(ctx, id))
+}
+
+func (v service) Fleet(ctx context.Context, _ *catchmentv1.FleetRequest) (*catchmentv1.Fleet, error) {
+	return answer[catchmentv1.Fleet](v.s.opt.Backend.Fleet(ctx))
 }
 
 func (v service) Journal(r *catchmentv1.JournalRequest, out grpc.ServerStreamingServer[catchmentv1.JournalEntry]) error {

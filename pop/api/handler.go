@@ -40,7 +40,10 @@ func (s *Server) Handler() http.Handler {
 		"GET /v1/services":           s.services,
 		"GET /v1/slices":             s.slices,
 		"GET /v1/explain/{slice...}": s.explain,
+		"GET /v1/fleet":              s.fleet,
 		"POST /v1/plan":              s.planned,
+
+		"GET /v1/ingress": func(r *http.Request) (any, error) { return s.ingress(r.Context()) },
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })
 	}

@@ -161,6 +161,10 @@ type rawGuards struct {
 	Stale    time.Duration `mapstructure:"stale"`
 	Isolated time.Duration `mapstructure:"isolated"`
 }
+	Drains   struct {
+		POPs  int     `mapstructure:"pops"`
+		Share float64 `mapstructure:"share"`
+	} `mapstructure:"drains"`
 
 type rawFleet struct {
 	Listen     string              `mapstructure:"listen"`

@@ -25,8 +25,8 @@ const (
 	// aboutHeader says, unsigned, that its sender takes what a POP says of
 	// itself as a whole.
 	aboutHeader = "Catchment-About"
-	nonceBytes = 16
-	minSecret  = 16
+	nonceBytes  = 16
+	minSecret   = 16
 )
 
 // Kinds of a message, in its proof: a reply can never pass for a question.

@@ -65,7 +65,7 @@ type PeerState struct {
 	about    *About                       // its last word on itself; nil: none yet
 	aboutAt  time.Time
 	turn     policy.PeerTurn // believed
-	load     *heard                       // its last word on what it carries; nil: none yet
+	load     *heard          // its last word on what it carries; nil: none yet
 
 	memo memo
 }

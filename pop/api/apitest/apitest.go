@@ -25,6 +25,7 @@ type Backend struct {
 	Err      error             // of every change, if not nil
 	Planned  *api.Plan         // the answer to every plan; nil: World's
 	Plans    []api.PlanRequest // as asked
+	Members  []api.FleetMember // of Fleet; nil: World's
 	// OnIntent, if not nil, is called with the lock held.
 	OnIntent func(*Backend, policy.Intent)
 	// More is what a followed journal goes on with.

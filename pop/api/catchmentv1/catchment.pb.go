@@ -404,6 +404,42 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 	return file_catchment_proto_rawDescGZIP(), []int{8}
 }
 
+type FleetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetRequest) Reset() {
+	*x = FleetRequest{}
+	mi := &file_catchment_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetRequest) ProtoMessage() {}
+
+func (x *FleetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetRequest.ProtoReflect.Descriptor instead.
+func (*FleetRequest) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{9}
+}
+
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -412,7 +448,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_catchment_proto_msgTypes[9]
+	mi := &file_catchment_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +460,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[9]
+	mi := &file_catchment_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +473,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{9}
+	return file_catchment_proto_rawDescGZIP(), []int{10}
 }
 
 type JournalRequest struct {
@@ -453,7 +489,7 @@ type JournalRequest struct {
 
 func (x *JournalRequest) Reset() {
 	*x = JournalRequest{}
-	mi := &file_catchment_proto_msgTypes[10]
+	mi := &file_catchment_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +501,7 @@ func (x *JournalRequest) String() string {
 func (*JournalRequest) ProtoMessage() {}
 
 func (x *JournalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[10]
+	mi := &file_catchment_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +514,7 @@ func (x *JournalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalRequest.ProtoReflect.Descriptor instead.
 func (*JournalRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{10}
+	return file_catchment_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JournalRequest) GetService() string {
@@ -533,7 +569,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_catchment_proto_msgTypes[11]
+	mi := &file_catchment_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +581,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[11]
+	mi := &file_catchment_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +594,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{11}
+	return file_catchment_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Change) GetService() string {
@@ -620,7 +656,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_catchment_proto_msgTypes[12]
+	mi := &file_catchment_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +668,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[12]
+	mi := &file_catchment_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +681,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{12}
+	return file_catchment_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Result) GetText() string {
@@ -671,7 +707,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_catchment_proto_msgTypes[13]
+	mi := &file_catchment_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +719,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[13]
+	mi := &file_catchment_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +732,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{13}
+	return file_catchment_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reloaded) GetChanges() []string {
@@ -728,7 +764,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_catchment_proto_msgTypes[14]
+	mi := &file_catchment_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +776,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[14]
+	mi := &file_catchment_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +789,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{14}
+	return file_catchment_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Status) GetPop() string {
@@ -865,7 +901,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +913,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +926,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{15}
+	return file_catchment_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Location) GetLatitude() float64 {
@@ -922,7 +958,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +970,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +983,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{16}
+	return file_catchment_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ServiceStatus) GetId() string {
@@ -1012,7 +1048,7 @@ type LoadStatus struct {
 
 func (x *LoadStatus) Reset() {
 	*x = LoadStatus{}
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1060,7 @@ func (x *LoadStatus) String() string {
 func (*LoadStatus) ProtoMessage() {}
 
 func (x *LoadStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1073,7 @@ func (x *LoadStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadStatus.ProtoReflect.Descriptor instead.
 func (*LoadStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{17}
+	return file_catchment_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoadStatus) GetUnit() string {
@@ -1080,7 +1116,7 @@ type LoadReport struct {
 
 func (x *LoadReport) Reset() {
 	*x = LoadReport{}
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1128,7 @@ func (x *LoadReport) String() string {
 func (*LoadReport) ProtoMessage() {}
 
 func (x *LoadReport) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1141,7 @@ func (x *LoadReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadReport.ProtoReflect.Descriptor instead.
 func (*LoadReport) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{18}
+	return file_catchment_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoadReport) GetPop() []*LoadStatus {
@@ -1139,7 +1175,7 @@ type HostLoad struct {
 
 func (x *HostLoad) Reset() {
 	*x = HostLoad{}
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1187,7 @@ func (x *HostLoad) String() string {
 func (*HostLoad) ProtoMessage() {}
 
 func (x *HostLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1200,7 @@ func (x *HostLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLoad.ProtoReflect.Descriptor instead.
 func (*HostLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{19}
+	return file_catchment_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HostLoad) GetHost() string {
@@ -1195,7 +1231,7 @@ type LoadSource struct {
 
 func (x *LoadSource) Reset() {
 	*x = LoadSource{}
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1243,7 @@ func (x *LoadSource) String() string {
 func (*LoadSource) ProtoMessage() {}
 
 func (x *LoadSource) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1256,7 @@ func (x *LoadSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSource.ProtoReflect.Descriptor instead.
 func (*LoadSource) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{20}
+	return file_catchment_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoadSource) GetName() string {
@@ -1283,7 +1319,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1331,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1344,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{21}
+	return file_catchment_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Health) GetVerdict() string {
@@ -1384,7 +1420,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1432,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1445,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{22}
+	return file_catchment_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Failure) GetCheck() string {
@@ -1447,7 +1483,7 @@ type CheckStatus struct {
 
 func (x *CheckStatus) Reset() {
 	*x = CheckStatus{}
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1495,7 @@ func (x *CheckStatus) String() string {
 func (*CheckStatus) ProtoMessage() {}
 
 func (x *CheckStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1508,7 @@ func (x *CheckStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatus.ProtoReflect.Descriptor instead.
 func (*CheckStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{23}
+	return file_catchment_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CheckStatus) GetId() string {
@@ -1577,7 +1613,7 @@ type Stance struct {
 
 func (x *Stance) Reset() {
 	*x = Stance{}
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1625,7 @@ func (x *Stance) String() string {
 func (*Stance) ProtoMessage() {}
 
 func (x *Stance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1638,7 @@ func (x *Stance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stance.ProtoReflect.Descriptor instead.
 func (*Stance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{24}
+	return file_catchment_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Stance) GetAction() string {
@@ -1631,7 +1667,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1679,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1692,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{25}
+	return file_catchment_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Reason) GetCode() string {
@@ -1703,7 +1739,7 @@ type SliceStatus struct {
 
 func (x *SliceStatus) Reset() {
 	*x = SliceStatus{}
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1751,7 @@ func (x *SliceStatus) String() string {
 func (*SliceStatus) ProtoMessage() {}
 
 func (x *SliceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1764,7 @@ func (x *SliceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SliceStatus.ProtoReflect.Descriptor instead.
 func (*SliceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{26}
+	return file_catchment_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SliceStatus) GetSlice() string {
@@ -1852,7 +1888,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1900,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1913,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{27}
+	return file_catchment_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Attributes) GetMed() uint32 {
@@ -1946,7 +1982,7 @@ type NeighborAttributes struct {
 
 func (x *NeighborAttributes) Reset() {
 	*x = NeighborAttributes{}
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +1994,7 @@ func (x *NeighborAttributes) String() string {
 func (*NeighborAttributes) ProtoMessage() {}
 
 func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2007,7 @@ func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighborAttributes.ProtoReflect.Descriptor instead.
 func (*NeighborAttributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{28}
+	return file_catchment_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NeighborAttributes) GetNeighbor() string {
@@ -2043,7 +2079,7 @@ type GuardStatus struct {
 
 func (x *GuardStatus) Reset() {
 	*x = GuardStatus{}
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2091,7 @@ func (x *GuardStatus) String() string {
 func (*GuardStatus) ProtoMessage() {}
 
 func (x *GuardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2104,7 @@ func (x *GuardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
 func (*GuardStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{29}
+	return file_catchment_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GuardStatus) GetGuard() string {
@@ -2128,7 +2164,7 @@ type PeerState struct {
 
 func (x *PeerState) Reset() {
 	*x = PeerState{}
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2176,7 @@ func (x *PeerState) String() string {
 func (*PeerState) ProtoMessage() {}
 
 func (x *PeerState) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2189,7 @@ func (x *PeerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerState.ProtoReflect.Descriptor instead.
 func (*PeerState) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{30}
+	return file_catchment_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PeerState) GetAddress() string {
@@ -2267,7 +2303,7 @@ type FleetPeer struct {
 
 func (x *FleetPeer) Reset() {
 	*x = FleetPeer{}
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2315,7 @@ func (x *FleetPeer) String() string {
 func (*FleetPeer) ProtoMessage() {}
 
 func (x *FleetPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2328,7 @@ func (x *FleetPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetPeer.ProtoReflect.Descriptor instead.
 func (*FleetPeer) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{31}
+	return file_catchment_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FleetPeer) GetPop() string {
@@ -2388,7 +2424,7 @@ type FleetSlice struct {
 
 func (x *FleetSlice) Reset() {
 	*x = FleetSlice{}
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2436,7 @@ func (x *FleetSlice) String() string {
 func (*FleetSlice) ProtoMessage() {}
 
 func (x *FleetSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2449,7 @@ func (x *FleetSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetSlice.ProtoReflect.Descriptor instead.
 func (*FleetSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{32}
+	return file_catchment_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FleetSlice) GetSlice() string {
@@ -2482,7 +2518,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2530,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2543,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{33}
+	return file_catchment_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FleetView) GetPop() string {
@@ -2566,6 +2602,632 @@ func (x *FleetView) GetBecause() string {
 	return ""
 }
 
+// Fleet is every POP as one knows it, that one first.
+type Fleet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pop           string                 `protobuf:"bytes,1,opt,name=pop,proto3" json:"pop,omitempty"` // who answers
+	Now           *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"` // its clock; ages count from here
+	All           []*FleetMember         `protobuf:"bytes,3,rep,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fleet) Reset() {
+	*x = Fleet{}
+	mi := &file_catchment_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fleet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fleet) ProtoMessage() {}
+
+func (x *Fleet) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fleet.ProtoReflect.Descriptor instead.
+func (*Fleet) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Fleet) GetPop() string {
+	if x != nil {
+		return x.Pop
+	}
+	return ""
+}
+
+func (x *Fleet) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *Fleet) GetAll() []*FleetMember {
+	if x != nil {
+		return x.All
+	}
+	return nil
+}
+
+// FleetMember is a POP of the fleet. What it does not say is unset.
+type FleetMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pop           string                 `protobuf:"bytes,1,opt,name=pop,proto3" json:"pop,omitempty"`
+	Here          bool                   `protobuf:"varint,2,opt,name=here,proto3" json:"here,omitempty"`        // it is the one who answers
+	Location      *Location              `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"` // unset: not configured
+	Source        string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`     // here, status, rib
+	Weight        float64                `protobuf:"fixed64,5,opt,name=weight,proto3" json:"weight,omitempty"`   // in min-capacity and guards.drains.share
+	Heard         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=heard,proto3" json:"heard,omitempty"`       // unset: never
+	Stale         bool                   `protobuf:"varint,7,opt,name=stale,proto3" json:"stale,omitempty"`      // too old to count
+	Error         string                 `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`       // of the last exchange, if it failed
+	Version       string                 `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
+	Slices        *FleetStances          `protobuf:"bytes,10,opt,name=slices,proto3" json:"slices,omitempty"`
+	Level         int32                  `protobuf:"varint,11,opt,name=level,proto3" json:"level,omitempty"`                       // deepest rung of what it announces, 0: normal
+	Load          *LoadStatus            `protobuf:"bytes,12,opt,name=load,proto3" json:"load,omitempty"`                          // unset: not told, or not known
+	Sessions      *FleetCount            `protobuf:"bytes,13,opt,name=sessions,proto3" json:"sessions,omitempty"`                  // of BGP
+	Core          string                 `protobuf:"bytes,14,opt,name=core,proto3" json:"core,omitempty"`                          // to the control core: embedded, follow, external; empty: nothing
+	CoreLost      bool                   `protobuf:"varint,15,opt,name=core_lost,json=coreLost,proto3" json:"core_lost,omitempty"` // out of its reach
+	Drains        []*FleetDrain          `protobuf:"bytes,16,rep,name=drains,proto3" json:"drains,omitempty"`
+	Windows       []*FleetWindow         `protobuf:"bytes,17,rep,name=windows,proto3" json:"windows,omitempty"` // maintenance, earliest first
+	Differs       []*FleetDifference     `protobuf:"bytes,18,rep,name=differs,proto3" json:"differs,omitempty"`
+	Follows       []string               `protobuf:"bytes,19,rep,name=follows,proto3" json:"follows,omitempty"` // what the guards make of it, a sentence each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetMember) Reset() {
+	*x = FleetMember{}
+	mi := &file_catchment_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetMember) ProtoMessage() {}
+
+func (x *FleetMember) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetMember.ProtoReflect.Descriptor instead.
+func (*FleetMember) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *FleetMember) GetPop() string {
+	if x != nil {
+		return x.Pop
+	}
+	return ""
+}
+
+func (x *FleetMember) GetHere() bool {
+	if x != nil {
+		return x.Here
+	}
+	return false
+}
+
+func (x *FleetMember) GetLocation() *Location {
+	if x != nil {
+		return x.Location
+	}
+	return nil
+}
+
+func (x *FleetMember) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *FleetMember) GetWeight() float64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *FleetMember) GetHeard() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *FleetMember) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *FleetMember) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *FleetMember) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *FleetMember) GetSlices() *FleetStances {
+	if x != nil {
+		return x.Slices
+	}
+	return nil
+}
+
+func (x *FleetMember) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *FleetMember) GetLoad() *LoadStatus {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+func (x *FleetMember) GetSessions() *FleetCount {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *FleetMember) GetCore() string {
+	if x != nil {
+		return x.Core
+	}
+	return ""
+}
+
+func (x *FleetMember) GetCoreLost() bool {
+	if x != nil {
+		return x.CoreLost
+	}
+	return false
+}
+
+func (x *FleetMember) GetDrains() []*FleetDrain {
+	if x != nil {
+		return x.Drains
+	}
+	return nil
+}
+
+func (x *FleetMember) GetWindows() []*FleetWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+func (x *FleetMember) GetDiffers() []*FleetDifference {
+	if x != nil {
+		return x.Differs
+	}
+	return nil
+}
+
+func (x *FleetMember) GetFollows() []string {
+	if x != nil {
+		return x.Follows
+	}
+	return nil
+}
+
+// FleetStances counts slices by what a POP does with them.
+type FleetStances struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	All           int32                  `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
+	Announced     int32                  `protobuf:"varint,2,opt,name=announced,proto3" json:"announced,omitempty"` // on any rung
+	Rungs         int32                  `protobuf:"varint,3,opt,name=rungs,proto3" json:"rungs,omitempty"`         // of them below normal
+	Drained       int32                  `protobuf:"varint,4,opt,name=drained,proto3" json:"drained,omitempty"`     // on their way out
+	Down          int32                  `protobuf:"varint,5,opt,name=down,proto3" json:"down,omitempty"`           // whose checks say down
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetStances) Reset() {
+	*x = FleetStances{}
+	mi := &file_catchment_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetStances) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetStances) ProtoMessage() {}
+
+func (x *FleetStances) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetStances.ProtoReflect.Descriptor instead.
+func (*FleetStances) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *FleetStances) GetAll() int32 {
+	if x != nil {
+		return x.All
+	}
+	return 0
+}
+
+func (x *FleetStances) GetAnnounced() int32 {
+	if x != nil {
+		return x.Announced
+	}
+	return 0
+}
+
+func (x *FleetStances) GetRungs() int32 {
+	if x != nil {
+		return x.Rungs
+	}
+	return 0
+}
+
+func (x *FleetStances) GetDrained() int32 {
+	if x != nil {
+		return x.Drained
+	}
+	return 0
+}
+
+func (x *FleetStances) GetDown() int32 {
+	if x != nil {
+		return x.Down
+	}
+	return 0
+}
+
+type FleetCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Up            int32                  `protobuf:"varint,1,opt,name=up,proto3" json:"up,omitempty"`
+	All           int32                  `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetCount) Reset() {
+	*x = FleetCount{}
+	mi := &file_catchment_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetCount) ProtoMessage() {}
+
+func (x *FleetCount) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetCount.ProtoReflect.Descriptor instead.
+func (*FleetCount) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *FleetCount) GetUp() int32 {
+	if x != nil {
+		return x.Up
+	}
+	return 0
+}
+
+func (x *FleetCount) GetAll() int32 {
+	if x != nil {
+		return x.All
+	}
+	return 0
+}
+
+// FleetDrain is a drain that an operator asked for.
+type FleetDrain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Of            string                 `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"` // a service, a prefix, or "all services"
+	By            string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"` // unset: by undrain
+	Waits         bool                   `protobuf:"varint,6,opt,name=waits,proto3" json:"waits,omitempty"`
+	Detail        string                 `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"` // what it waits for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetDrain) Reset() {
+	*x = FleetDrain{}
+	mi := &file_catchment_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetDrain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetDrain) ProtoMessage() {}
+
+func (x *FleetDrain) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetDrain.ProtoReflect.Descriptor instead.
+func (*FleetDrain) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *FleetDrain) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *FleetDrain) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *FleetDrain) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *FleetDrain) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *FleetDrain) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *FleetDrain) GetWaits() bool {
+	if x != nil {
+		return x.Waits
+	}
+	return false
+}
+
+func (x *FleetDrain) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// FleetWindow is a maintenance window.
+type FleetWindow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Of            string                 `protobuf:"bytes,2,opt,name=of,proto3" json:"of,omitempty"`
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	Start         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
+	End           *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetWindow) Reset() {
+	*x = FleetWindow{}
+	mi := &file_catchment_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetWindow) ProtoMessage() {}
+
+func (x *FleetWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetWindow.ProtoReflect.Descriptor instead.
+func (*FleetWindow) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *FleetWindow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FleetWindow) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *FleetWindow) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *FleetWindow) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *FleetWindow) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// FleetDifference is a slice of which a POP says another thing than BGP shows.
+type FleetDifference struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slice         string                 `protobuf:"bytes,1,opt,name=slice,proto3" json:"slice,omitempty"`
+	Says          *Stance                `protobuf:"bytes,2,opt,name=says,proto3" json:"says,omitempty"`
+	Shown         bool                   `protobuf:"varint,3,opt,name=shown,proto3" json:"shown,omitempty"` // BGP shows a route of that POP
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Follows       string                 `protobuf:"bytes,5,opt,name=follows,proto3" json:"follows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetDifference) Reset() {
+	*x = FleetDifference{}
+	mi := &file_catchment_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetDifference) ProtoMessage() {}
+
+func (x *FleetDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetDifference.ProtoReflect.Descriptor instead.
+func (*FleetDifference) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *FleetDifference) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
+}
+
+func (x *FleetDifference) GetSays() *Stance {
+	if x != nil {
+		return x.Says
+	}
+	return nil
+}
+
+func (x *FleetDifference) GetShown() bool {
+	if x != nil {
+		return x.Shown
+	}
+	return false
+}
+
+func (x *FleetDifference) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *FleetDifference) GetFollows() string {
+	if x != nil {
+		return x.Follows
+	}
+	return ""
+}
+
 // Intent is what an operator asked for.
 type Intent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2586,7 +3248,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2598,7 +3260,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2611,7 +3273,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{34}
+	return file_catchment_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Intent) GetKind() string {
@@ -2706,7 +3368,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +3380,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +3393,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{35}
+	return file_catchment_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Route) GetMed() uint32 {
@@ -2790,7 +3452,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2802,7 +3464,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2815,7 +3477,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{36}
+	return file_catchment_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Alarm) GetName() string {
@@ -2872,7 +3534,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3546,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3559,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{37}
+	return file_catchment_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Explanation) GetPop() string {
@@ -2992,7 +3654,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3666,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3679,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{38}
+	return file_catchment_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *JournalEntry) GetSeq() uint64 {
@@ -3083,7 +3745,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3757,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3770,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{39}
+	return file_catchment_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Event) GetKind() string {
@@ -3158,7 +3820,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3170,7 +3832,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3183,7 +3845,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{40}
+	return file_catchment_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *PlanRequest) GetSuppose() []*Supposition {
@@ -3225,7 +3887,7 @@ type Supposition struct {
 
 func (x *Supposition) Reset() {
 	*x = Supposition{}
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3899,7 @@ func (x *Supposition) String() string {
 func (*Supposition) ProtoMessage() {}
 
 func (x *Supposition) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3912,7 @@ func (x *Supposition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supposition.ProtoReflect.Descriptor instead.
 func (*Supposition) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{41}
+	return file_catchment_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Supposition) GetKind() string {
@@ -3386,7 +4048,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +4060,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +4073,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{42}
+	return file_catchment_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Plan) GetPop() string {
@@ -3512,7 +4174,7 @@ type PlanLoads struct {
 
 func (x *PlanLoads) Reset() {
 	*x = PlanLoads{}
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3524,7 +4186,7 @@ func (x *PlanLoads) String() string {
 func (*PlanLoads) ProtoMessage() {}
 
 func (x *PlanLoads) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3537,7 +4199,7 @@ func (x *PlanLoads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoads.ProtoReflect.Descriptor instead.
 func (*PlanLoads) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{43}
+	return file_catchment_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PlanLoads) GetUnit() string {
@@ -3592,7 +4254,7 @@ type PlanLoad struct {
 
 func (x *PlanLoad) Reset() {
 	*x = PlanLoad{}
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3604,7 +4266,7 @@ func (x *PlanLoad) String() string {
 func (*PlanLoad) ProtoMessage() {}
 
 func (x *PlanLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +4279,7 @@ func (x *PlanLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoad.ProtoReflect.Descriptor instead.
 func (*PlanLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{44}
+	return file_catchment_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PlanLoad) GetPop() string {
@@ -3688,7 +4350,7 @@ type PlanRange struct {
 
 func (x *PlanRange) Reset() {
 	*x = PlanRange{}
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3700,7 +4362,7 @@ func (x *PlanRange) String() string {
 func (*PlanRange) ProtoMessage() {}
 
 func (x *PlanRange) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3713,7 +4375,7 @@ func (x *PlanRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRange.ProtoReflect.Descriptor instead.
 func (*PlanRange) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{45}
+	return file_catchment_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PlanRange) GetMean() float64 {
@@ -3751,7 +4413,7 @@ type PlanAlternative struct {
 
 func (x *PlanAlternative) Reset() {
 	*x = PlanAlternative{}
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3763,7 +4425,7 @@ func (x *PlanAlternative) String() string {
 func (*PlanAlternative) ProtoMessage() {}
 
 func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3776,7 +4438,7 @@ func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAlternative.ProtoReflect.Descriptor instead.
 func (*PlanAlternative) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{46}
+	return file_catchment_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *PlanAlternative) GetText() string {
@@ -3830,7 +4492,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3842,7 +4504,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3855,7 +4517,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{47}
+	return file_catchment_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -3927,7 +4589,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3939,7 +4601,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3952,7 +4614,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{48}
+	return file_catchment_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -4006,7 +4668,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4680,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4693,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{49}
+	return file_catchment_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -4110,7 +4772,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4122,7 +4784,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4135,7 +4797,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{50}
+	return file_catchment_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -4233,7 +4895,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06slices\x18\x01 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"&\n" +
 	"\x0eExplainRequest\x12\x14\n" +
 	"\x05slice\x18\x01 \x01(\tR\x05slice\"\x0e\n" +
-	"\fWatchRequest\"\x0f\n" +
+	"\fWatchRequest\"\x0e\n" +
+	"\fFleetRequest\"\x0f\n" +
 	"\rReloadRequest\"\xa0\x01\n" +
 	"\x0eJournalRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
@@ -4437,7 +5100,63 @@ const file_catchment_proto_rawDesc = "" +
 	"\x05stale\x18\x05 \x01(\bR\x05stale\x12\x16\n" +
 	"\x06counts\x18\x06 \x01(\bR\x06counts\x12.\n" +
 	"\x05slice\x18\a \x01(\v2\x18.catchment.v1.FleetSliceR\x05slice\x12\x18\n" +
-	"\abecause\x18\b \x01(\tR\abecause\"\xcf\x02\n" +
+	"\abecause\x18\b \x01(\tR\abecause\"t\n" +
+	"\x05Fleet\x12\x10\n" +
+	"\x03pop\x18\x01 \x01(\tR\x03pop\x12,\n" +
+	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12+\n" +
+	"\x03all\x18\x03 \x03(\v2\x19.catchment.v1.FleetMemberR\x03all\"\xa8\x05\n" +
+	"\vFleetMember\x12\x10\n" +
+	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x12\n" +
+	"\x04here\x18\x02 \x01(\bR\x04here\x122\n" +
+	"\blocation\x18\x03 \x01(\v2\x16.catchment.v1.LocationR\blocation\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x16\n" +
+	"\x06weight\x18\x05 \x01(\x01R\x06weight\x120\n" +
+	"\x05heard\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x14\n" +
+	"\x05stale\x18\a \x01(\bR\x05stale\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\x12\x18\n" +
+	"\aversion\x18\t \x01(\tR\aversion\x122\n" +
+	"\x06slices\x18\n" +
+	" \x01(\v2\x1a.catchment.v1.FleetStancesR\x06slices\x12\x14\n" +
+	"\x05level\x18\v \x01(\x05R\x05level\x12,\n" +
+	"\x04load\x18\f \x01(\v2\x18.catchment.v1.LoadStatusR\x04load\x124\n" +
+	"\bsessions\x18\r \x01(\v2\x18.catchment.v1.FleetCountR\bsessions\x12\x12\n" +
+	"\x04core\x18\x0e \x01(\tR\x04core\x12\x1b\n" +
+	"\tcore_lost\x18\x0f \x01(\bR\bcoreLost\x120\n" +
+	"\x06drains\x18\x10 \x03(\v2\x18.catchment.v1.FleetDrainR\x06drains\x123\n" +
+	"\awindows\x18\x11 \x03(\v2\x19.catchment.v1.FleetWindowR\awindows\x127\n" +
+	"\adiffers\x18\x12 \x03(\v2\x1d.catchment.v1.FleetDifferenceR\adiffers\x12\x18\n" +
+	"\afollows\x18\x13 \x03(\tR\afollows\"\x82\x01\n" +
+	"\fFleetStances\x12\x10\n" +
+	"\x03all\x18\x01 \x01(\x05R\x03all\x12\x1c\n" +
+	"\tannounced\x18\x02 \x01(\x05R\tannounced\x12\x14\n" +
+	"\x05rungs\x18\x03 \x01(\x05R\x05rungs\x12\x18\n" +
+	"\adrained\x18\x04 \x01(\x05R\adrained\x12\x12\n" +
+	"\x04down\x18\x05 \x01(\x05R\x04down\".\n" +
+	"\n" +
+	"FleetCount\x12\x0e\n" +
+	"\x02up\x18\x01 \x01(\x05R\x02up\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\x05R\x03all\"\xd0\x01\n" +
+	"\n" +
+	"FleetDrain\x12\x0e\n" +
+	"\x02of\x18\x01 \x01(\tR\x02of\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
+	"\x05waits\x18\x06 \x01(\bR\x05waits\x12\x16\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"\xa3\x01\n" +
+	"\vFleetWindow\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\tR\x02of\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x120\n" +
+	"\x05start\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\"\xb3\x01\n" +
+	"\x0fFleetDifference\x12\x14\n" +
+	"\x05slice\x18\x01 \x01(\tR\x05slice\x12(\n" +
+	"\x04says\x18\x02 \x01(\v2\x14.catchment.v1.StanceR\x04says\x12\x14\n" +
+	"\x05shown\x18\x03 \x01(\bR\x05shown\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\afollows\x18\x05 \x01(\tR\afollows\"\xcf\x02\n" +
 	"\x06Intent\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
@@ -4596,13 +5315,14 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06anyway\x18\t \x01(\bR\x06anyway\x12\x12\n" +
 	"\x04rule\x18\n" +
 	" \x01(\tR\x04rule\x12\x16\n" +
-	"\x06limits\x18\v \x03(\tR\x06limits2\x98\a\n" +
+	"\x06limits\x18\v \x03(\tR\x06limits2\xd2\a\n" +
 	"\tCatchment\x12C\n" +
 	"\x06Rights\x12\x1b.catchment.v1.RightsRequest\x1a\x1c.catchment.v1.RightsResponse\x12;\n" +
 	"\x06Status\x12\x1b.catchment.v1.StatusRequest\x1a\x14.catchment.v1.Status\x12I\n" +
 	"\bServices\x12\x1d.catchment.v1.ServicesRequest\x1a\x1e.catchment.v1.ServicesResponse\x12C\n" +
 	"\x06Slices\x12\x1b.catchment.v1.SlicesRequest\x1a\x1c.catchment.v1.SlicesResponse\x12B\n" +
-	"\aExplain\x12\x1c.catchment.v1.ExplainRequest\x1a\x19.catchment.v1.Explanation\x12E\n" +
+	"\aExplain\x12\x1c.catchment.v1.ExplainRequest\x1a\x19.catchment.v1.Explanation\x128\n" +
+	"\x05Fleet\x12\x1a.catchment.v1.FleetRequest\x1a\x13.catchment.v1.Fleet\x12E\n" +
 	"\aJournal\x12\x1c.catchment.v1.JournalRequest\x1a\x1a.catchment.v1.JournalEntry0\x01\x12:\n" +
 	"\x05Watch\x12\x1a.catchment.v1.WatchRequest\x1a\x13.catchment.v1.Event0\x01\x125\n" +
 	"\x04Plan\x12\x19.catchment.v1.PlanRequest\x1a\x12.catchment.v1.Plan\x123\n" +
@@ -4626,7 +5346,7 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_catchment_proto_goTypes = []any{
 	(*RightsRequest)(nil),         // 0: catchment.v1.RightsRequest
 	(*RightsResponse)(nil),        // 1: catchment.v1.RightsResponse
@@ -4637,190 +5357,216 @@ var file_catchment_proto_goTypes = []any{
 	(*SlicesResponse)(nil),        // 6: catchment.v1.SlicesResponse
 	(*ExplainRequest)(nil),        // 7: catchment.v1.ExplainRequest
 	(*WatchRequest)(nil),          // 8: catchment.v1.WatchRequest
-	(*ReloadRequest)(nil),         // 9: catchment.v1.ReloadRequest
-	(*JournalRequest)(nil),        // 10: catchment.v1.JournalRequest
-	(*Change)(nil),                // 11: catchment.v1.Change
-	(*Result)(nil),                // 12: catchment.v1.Result
-	(*Reloaded)(nil),              // 13: catchment.v1.Reloaded
-	(*Status)(nil),                // 14: catchment.v1.Status
-	(*Location)(nil),              // 15: catchment.v1.Location
-	(*ServiceStatus)(nil),         // 16: catchment.v1.ServiceStatus
-	(*LoadStatus)(nil),            // 17: catchment.v1.LoadStatus
-	(*LoadReport)(nil),            // 18: catchment.v1.LoadReport
-	(*HostLoad)(nil),              // 19: catchment.v1.HostLoad
-	(*LoadSource)(nil),            // 20: catchment.v1.LoadSource
-	(*Health)(nil),                // 21: catchment.v1.Health
-	(*Failure)(nil),               // 22: catchment.v1.Failure
-	(*CheckStatus)(nil),           // 23: catchment.v1.CheckStatus
-	(*Stance)(nil),                // 24: catchment.v1.Stance
-	(*Reason)(nil),                // 25: catchment.v1.Reason
-	(*SliceStatus)(nil),           // 26: catchment.v1.SliceStatus
-	(*Attributes)(nil),            // 27: catchment.v1.Attributes
-	(*NeighborAttributes)(nil),    // 28: catchment.v1.NeighborAttributes
-	(*GuardStatus)(nil),           // 29: catchment.v1.GuardStatus
-	(*PeerState)(nil),             // 30: catchment.v1.PeerState
-	(*FleetPeer)(nil),             // 31: catchment.v1.FleetPeer
-	(*FleetSlice)(nil),            // 32: catchment.v1.FleetSlice
-	(*FleetView)(nil),             // 33: catchment.v1.FleetView
-	(*Intent)(nil),                // 34: catchment.v1.Intent
-	(*Route)(nil),                 // 35: catchment.v1.Route
-	(*Alarm)(nil),                 // 36: catchment.v1.Alarm
-	(*Explanation)(nil),           // 37: catchment.v1.Explanation
-	(*JournalEntry)(nil),          // 38: catchment.v1.JournalEntry
-	(*Event)(nil),                 // 39: catchment.v1.Event
-	(*PlanRequest)(nil),           // 40: catchment.v1.PlanRequest
-	(*Supposition)(nil),           // 41: catchment.v1.Supposition
-	(*Plan)(nil),                  // 42: catchment.v1.Plan
-	(*PlanLoads)(nil),             // 43: catchment.v1.PlanLoads
-	(*PlanLoad)(nil),              // 44: catchment.v1.PlanLoad
-	(*PlanRange)(nil),             // 45: catchment.v1.PlanRange
-	(*PlanAlternative)(nil),       // 46: catchment.v1.PlanAlternative
-	(*PlanSlice)(nil),             // 47: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 48: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 49: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 50: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 52: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 53: google.protobuf.Struct
+	(*FleetRequest)(nil),          // 9: catchment.v1.FleetRequest
+	(*ReloadRequest)(nil),         // 10: catchment.v1.ReloadRequest
+	(*JournalRequest)(nil),        // 11: catchment.v1.JournalRequest
+	(*Change)(nil),                // 12: catchment.v1.Change
+	(*Result)(nil),                // 13: catchment.v1.Result
+	(*Reloaded)(nil),              // 14: catchment.v1.Reloaded
+	(*Status)(nil),                // 15: catchment.v1.Status
+	(*Location)(nil),              // 16: catchment.v1.Location
+	(*ServiceStatus)(nil),         // 17: catchment.v1.ServiceStatus
+	(*LoadStatus)(nil),            // 18: catchment.v1.LoadStatus
+	(*LoadReport)(nil),            // 19: catchment.v1.LoadReport
+	(*HostLoad)(nil),              // 20: catchment.v1.HostLoad
+	(*LoadSource)(nil),            // 21: catchment.v1.LoadSource
+	(*Health)(nil),                // 22: catchment.v1.Health
+	(*Failure)(nil),               // 23: catchment.v1.Failure
+	(*CheckStatus)(nil),           // 24: catchment.v1.CheckStatus
+	(*Stance)(nil),                // 25: catchment.v1.Stance
+	(*Reason)(nil),                // 26: catchment.v1.Reason
+	(*SliceStatus)(nil),           // 27: catchment.v1.SliceStatus
+	(*Attributes)(nil),            // 28: catchment.v1.Attributes
+	(*NeighborAttributes)(nil),    // 29: catchment.v1.NeighborAttributes
+	(*GuardStatus)(nil),           // 30: catchment.v1.GuardStatus
+	(*PeerState)(nil),             // 31: catchment.v1.PeerState
+	(*FleetPeer)(nil),             // 32: catchment.v1.FleetPeer
+	(*FleetSlice)(nil),            // 33: catchment.v1.FleetSlice
+	(*FleetView)(nil),             // 34: catchment.v1.FleetView
+	(*Fleet)(nil),                 // 35: catchment.v1.Fleet
+	(*FleetMember)(nil),           // 36: catchment.v1.FleetMember
+	(*FleetStances)(nil),          // 37: catchment.v1.FleetStances
+	(*FleetCount)(nil),            // 38: catchment.v1.FleetCount
+	(*FleetDrain)(nil),            // 39: catchment.v1.FleetDrain
+	(*FleetWindow)(nil),           // 40: catchment.v1.FleetWindow
+	(*FleetDifference)(nil),       // 41: catchment.v1.FleetDifference
+	(*Intent)(nil),                // 42: catchment.v1.Intent
+	(*Route)(nil),                 // 43: catchment.v1.Route
+	(*Alarm)(nil),                 // 44: catchment.v1.Alarm
+	(*Explanation)(nil),           // 45: catchment.v1.Explanation
+	(*JournalEntry)(nil),          // 46: catchment.v1.JournalEntry
+	(*Event)(nil),                 // 47: catchment.v1.Event
+	(*PlanRequest)(nil),           // 48: catchment.v1.PlanRequest
+	(*Supposition)(nil),           // 49: catchment.v1.Supposition
+	(*Plan)(nil),                  // 50: catchment.v1.Plan
+	(*PlanLoads)(nil),             // 51: catchment.v1.PlanLoads
+	(*PlanLoad)(nil),              // 52: catchment.v1.PlanLoad
+	(*PlanRange)(nil),             // 53: catchment.v1.PlanRange
+	(*PlanAlternative)(nil),       // 54: catchment.v1.PlanAlternative
+	(*PlanSlice)(nil),             // 55: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 56: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 57: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 58: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 61: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
-	16,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
-	26,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	51,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
-	24,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	52,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	52,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
-	26,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	51,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	51,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
-	16,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
-	30,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
-	31,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
-	34,  // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
-	29,  // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
-	36,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
-	15,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
-	18,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
-	21,  // 17: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	23,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	26,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	17,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	51,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	17,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	19,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	20,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	17,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	17,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	51,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	51,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	22,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	22,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	51,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	52,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	24,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	51,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	25,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	27,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	24,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	25,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	29,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	51,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	34,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	28,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	51,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	51,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	51,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	52,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	32,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	15,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	24,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	51,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	52,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	32,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	24,  // 53: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	51,  // 54: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	51,  // 55: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	35,  // 56: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	51,  // 57: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	51,  // 58: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	26,  // 59: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	21,  // 60: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	23,  // 61: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	34,  // 62: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	33,  // 63: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	38,  // 64: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	51,  // 65: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	53,  // 66: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	14,  // 67: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	16,  // 68: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	30,  // 69: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	38,  // 70: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	41,  // 71: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	52,  // 72: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	24,  // 73: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	52,  // 74: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	52,  // 75: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	51,  // 76: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	52,  // 77: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	47,  // 78: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	43,  // 79: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
-	46,  // 80: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
-	44,  // 81: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
-	45,  // 82: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
-	45,  // 83: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
-	45,  // 84: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
-	51,  // 85: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
-	43,  // 86: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
-	48,  // 87: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	48,  // 88: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	49,  // 89: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	50,  // 90: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	24,  // 91: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	25,  // 92: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	27,  // 93: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	52,  // 94: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	24,  // 95: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	25,  // 96: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	27,  // 97: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	52,  // 98: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	52,  // 99: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	24,  // 100: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	24,  // 101: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 102: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 103: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 104: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 105: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 106: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	10,  // 107: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 108: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	40,  // 109: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	11,  // 110: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	11,  // 111: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	11,  // 112: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	11,  // 113: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	11,  // 114: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	9,   // 115: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	11,  // 116: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 117: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	14,  // 118: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 119: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 120: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	37,  // 121: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	38,  // 122: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	39,  // 123: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	42,  // 124: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	12,  // 125: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	12,  // 126: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	12,  // 127: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	12,  // 128: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	12,  // 129: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	13,  // 130: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	12,  // 131: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	117, // [117:132] is the sub-list for method output_type
-	102, // [102:117] is the sub-list for method input_type
-	102, // [102:102] is the sub-list for extension type_name
-	102, // [102:102] is the sub-list for extension extendee
-	0,   // [0:102] is the sub-list for field type_name
+	17,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
+	27,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
+	59,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	25,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
+	60,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	60,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	27,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
+	59,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	59,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	17,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
+	31,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
+	32,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
+	42,  // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
+	30,  // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
+	44,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
+	16,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
+	19,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
+	22,  // 17: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	24,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	27,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	18,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	59,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	18,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	20,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	21,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	18,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	18,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	59,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	59,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	23,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	23,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	59,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	60,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	25,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	59,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	26,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	28,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	25,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	26,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	30,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	59,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	42,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	29,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	59,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	59,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	59,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	60,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	33,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	16,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	25,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	59,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	60,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	33,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	59,  // 53: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
+	36,  // 54: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
+	16,  // 55: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
+	59,  // 56: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
+	37,  // 57: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
+	18,  // 58: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
+	38,  // 59: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
+	39,  // 60: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
+	40,  // 61: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
+	41,  // 62: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
+	59,  // 63: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
+	59,  // 64: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
+	59,  // 65: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
+	59,  // 66: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
+	25,  // 67: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
+	59,  // 68: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
+	25,  // 69: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	59,  // 70: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	59,  // 71: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	43,  // 72: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	59,  // 73: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	59,  // 74: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	27,  // 75: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	22,  // 76: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	24,  // 77: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	42,  // 78: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	34,  // 79: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	46,  // 80: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	59,  // 81: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	61,  // 82: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	15,  // 83: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	17,  // 84: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	31,  // 85: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	46,  // 86: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	49,  // 87: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	60,  // 88: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	25,  // 89: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	60,  // 90: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	60,  // 91: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	59,  // 92: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	60,  // 93: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	55,  // 94: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	51,  // 95: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	54,  // 96: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	52,  // 97: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	53,  // 98: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	53,  // 99: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	53,  // 100: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	59,  // 101: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	51,  // 102: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	56,  // 103: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	56,  // 104: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	57,  // 105: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	58,  // 106: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	25,  // 107: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	26,  // 108: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	28,  // 109: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	60,  // 110: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	25,  // 111: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	26,  // 112: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	28,  // 113: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	60,  // 114: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	60,  // 115: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	25,  // 116: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	25,  // 117: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 118: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 119: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 120: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 121: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 122: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	9,   // 123: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
+	11,  // 124: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 125: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	48,  // 126: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	12,  // 127: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	12,  // 128: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	12,  // 129: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	12,  // 130: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	12,  // 131: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	10,  // 132: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	12,  // 133: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 134: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	15,  // 135: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 136: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 137: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	45,  // 138: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	35,  // 139: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
+	46,  // 140: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	47,  // 141: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	50,  // 142: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	13,  // 143: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	13,  // 144: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	13,  // 145: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	13,  // 146: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	13,  // 147: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	14,  // 148: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	13,  // 149: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	134, // [134:150] is the sub-list for method output_type
+	118, // [118:134] is the sub-list for method input_type
+	118, // [118:118] is the sub-list for extension type_name
+	118, // [118:118] is the sub-list for extension extendee
+	0,   // [0:118] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -4828,21 +5574,21 @@ func file_catchment_proto_init() {
 	if File_catchment_proto != nil {
 		return
 	}
-	file_catchment_proto_msgTypes[16].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[17].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[27].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[18].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[28].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[35].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[37].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[44].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[46].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[29].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[43].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[45].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[52].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[54].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,7 @@ const (
 	Catchment_Services_FullMethodName = "/catchment.v1.Catchment/Services"
 	Catchment_Slices_FullMethodName   = "/catchment.v1.Catchment/Slices"
 	Catchment_Explain_FullMethodName  = "/catchment.v1.Catchment/Explain"
+	Catchment_Fleet_FullMethodName    = "/catchment.v1.Catchment/Fleet"
 	Catchment_Journal_FullMethodName  = "/catchment.v1.Catchment/Journal"
 	Catchment_Watch_FullMethodName    = "/catchment.v1.Catchment/Watch"
 	Catchment_Plan_FullMethodName     = "/catchment.v1.Catchment/Plan"
@@ -66,6 +67,8 @@ type CatchmentClient interface {
 	Slices(ctx context.Context, in *SlicesRequest, opts ...grpc.CallOption) (*SlicesResponse, error)
 	// Why a slice is as it is, and what would change that.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*Explanation, error)
+	// All POPs of the fleet as this one knows them.
+	Fleet(ctx context.Context, in *FleetRequest, opts ...grpc.CallOption) (*Fleet, error)
 	// Entries of the journal, oldest first.
 	Journal(ctx context.Context, in *JournalRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[JournalEntry], error)
 	// A whole status first, then what changes, as it changes.
@@ -138,6 +141,16 @@ func (c *catchmentClient) Explain(ctx context.Context, in *ExplainRequest, opts 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Explanation)
 	err := c.cc.Invoke(ctx, Catchment_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catchmentClient) Fleet(ctx context.Context, in *FleetRequest, opts ...grpc.CallOption) (*Fleet, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Fleet)
+	err := c.cc.Invoke(ctx, Catchment_Fleet_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -276,6 +289,8 @@ type CatchmentServer interface {
 	Slices(context.Context, *SlicesRequest) (*SlicesResponse, error)
 	// Why a slice is as it is, and what would change that.
 	Explain(context.Context, *ExplainRequest) (*Explanation, error)
+	// All POPs of the fleet as this one knows them.
+	Fleet(context.Context, *FleetRequest) (*Fleet, error)
 	// Entries of the journal, oldest first.
 	Journal(*JournalRequest, grpc.ServerStreamingServer[JournalEntry]) error
 	// A whole status first, then what changes, as it changes.
@@ -318,6 +333,9 @@ func (UnimplementedCatchmentServer) Slices(context.Context, *SlicesRequest) (*Sl
 }
 func (UnimplementedCatchmentServer) Explain(context.Context, *ExplainRequest) (*Explanation, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedCatchmentServer) Fleet(context.Context, *FleetRequest) (*Fleet, error) {
+	return nil, status.Error(codes.Unimplemented, "method Fleet not implemented")
 }
 func (UnimplementedCatchmentServer) Journal(*JournalRequest, grpc.ServerStreamingServer[JournalEntry]) error {
 	return status.Error(codes.Unimplemented, "method Journal not implemented")
@@ -456,6 +474,24 @@ func _Catchment_Explain_Handler(srv interface{}, ctx context.Context, dec func(i
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CatchmentServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Catchment_Fleet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FleetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatchmentServer).Fleet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catchment_Fleet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatchmentServer).Fleet(ctx, req.(*FleetRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -652,6 +688,10 @@ var Catchment_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Explain",
 			Handler:    _Catchment_Explain_Handler,
+		},
+		{
+			MethodName: "Fleet",
+			Handler:    _Catchment_Fleet_Handler,
 		},
 		{
 			MethodName: "Plan",

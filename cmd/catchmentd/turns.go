@@ -1,0 +1,27 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/turns"
+)
+
+// buildTurns makes the keeper of this POP's place in the core's queue of
+// drains; none where there is no core. Without guards.drains it keeps nothing.
+func (d *parts) buildTurns() {
+	if d.core != nil {
+		d.turns = turns.New(turns.Options{POP: d.cfg.POP, Store: d.core.Core(), Log: d.log, OnChange: func() { d.controller.Look() }})
+	}
+}
+
+// turnsOf is the queue as the controller sees it; nil where there is none.
+func (d *parts) turnsOf() pop.Turns {
+	if d.turns == nil {
+		return nil
+	}
+	return d.turns
+}
+
+// about is what this POP says of itself to the others.
+func (d *parts) about() json.RawMessage { return d.controller.About() }
