@@ -31,6 +31,7 @@ type Options struct {
 	Addresses Addresses
 	Loads     Loads
 	Measured  Measured
+	Matrices  Matrices // for plans
 	RPKI      RPKI
 	Core      Core
 	Metrics   *metrics.Metrics

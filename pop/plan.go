@@ -9,6 +9,7 @@ import (
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
@@ -53,6 +54,7 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 	would := is.copy()
 	p := api.Plan{POP: is.cfg.POP, Now: is.now, Until: api.Duration(horizon)}
 	for _, s := range r.Suppose {
+		s = would.meant(s)
 		p.Suppose = append(p.Suppose, words(s))
 		refused, err := would.suppose(s, c.opt.Try)
 		if err != nil {
@@ -75,7 +77,10 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 	p.Changes = would.changes
 	p.Slices = planned(&is, &would, without, with)
 	p.Notes = append(prevented(without, with), would.remarks(p)...)
-	return p, nil
+	shifts := append(would.becomes(p), would.shifts...)
+	p.Loads = would.loads(shifts)
+	err = is.instead(ctx, &would, r, shifts, without, &p)
+	return p, err
 }
 
 // situation is all that decides at one moment, and what comes of it. What it
@@ -91,6 +96,11 @@ type situation struct {
 	view    *View // of the last round
 	peers   []bgp.PeerState
 	links   links
+
+	measured *load.Snapshot           // what this POP carries; nil: nothing is measured
+	matrices Matrices                 // nil: none
+	capacity map[policy.POPID]float64 // by what the capacity of a POP is supposed to be multiplied
+	shifts   []shift                  // what other POPs are supposed to announce otherwise
 
 	quiet   map[policy.POPID]bool // not heard any more
 	later   []happening
@@ -112,7 +122,11 @@ func (c *Controller) situation(now time.Time) situation {
 	v := c.view.Load()
 	s := situation{
 		now: now, cfg: c.cfg, decider: c.decider, state: c.state, in: v.Input, checks: v.Checks, index: c.index,
-		view: v, peers: v.Peers, links: linksOf(c.cfg),
+		view: v, peers: v.Peers, links: linksOf(c.cfg), matrices: c.opt.Matrices,
+	}
+	if c.opt.Measured != nil {
+		m := c.opt.Measured.Snapshot()
+		s.measured = &m
 	}
 	for _, p := range v.Input.Fleet.Peers {
 		if !p.Fresh(v.Input.Limits, v.Now) {
@@ -131,6 +145,8 @@ func (s *situation) copy() situation {
 	c.checks = maps.Clone(s.checks)
 	c.peers = slices.Clone(s.peers)
 	c.quiet = maps.Clone(s.quiet)
+	c.capacity = maps.Clone(s.capacity)
+	c.shifts = slices.Clone(s.shifts)
 	c.later = slices.Clone(s.later)
 	return c
 }

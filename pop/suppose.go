@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,16 @@ func (s *situation) suppose(what api.Supposition, try Try) (refused string, err 
 		return "", s.supposeNeighbor(what)
 	case api.SupposeConfig:
 		return s.supposeConfig(what, try)
+	case api.SupposeCapacity:
+		return "", s.supposeCapacity(what)
+	}
+	if what.Rung != "" {
+		return "", s.supposeRung(what)
+	}
+	if what.POP != "" {
+		return "", s.supposeElsewhere(what)
+	}
+	switch what.Kind {
 	case api.SupposeUndrain:
 		return "", s.release(what, policy.IntentDrain)
 	case api.SupposeRelease:
@@ -138,16 +149,17 @@ var outcomeOf = map[policy.Verdict]health.Outcome{
 }
 
 func (s *situation) supposePOP(what api.Supposition) error {
-	i := slices.IndexFunc(s.in.Fleet.Peers, func(p policy.Peer) bool { return p.POP == what.POP })
+	i := s.peer(what.POP)
 	if i < 0 {
-		var names []string
-		for _, p := range s.in.Fleet.Peers {
-			names = append(names, string(p.POP))
-		}
-		if len(names) == 0 {
-			return api.Errorf(api.NotFound, "no other POP is configured (fleet.peers or fleet.rib)")
-		}
-		return api.Errorf(api.NotFound, "no other POP %q; there are: %s", what.POP, strings.Join(names, ", "))
+		return s.noPOP(what.POP)
+	}
+	switch what.Is {
+	case api.IsSilent:
+		s.notes = append(s.notes, fmt.Sprintf("What %s carries while it is not heard is not known: its load is taken to stay.", what.POP))
+	case api.IsUp:
+		s.shiftAll(what.POP, policy.Stance{Action: policy.Announce})
+	default:
+		s.shiftAll(what.POP, policy.Stance{})
 	}
 	p := &s.in.Fleet.Peers[i]
 	before, counted := *p, !s.quiet[p.POP]
@@ -332,6 +344,17 @@ func words(s api.Supposition) string {
 		return "a reload with another configuration"
 	}
 	out := string(s.Kind) + " of " + scope(s.Service, s.Slice)
+	switch {
+	case s.Kind == api.SupposeCapacity:
+		return fmt.Sprintf("%s can carry %g of what it can", s.POP, s.Capacity)
+	case s.POP != "":
+		out += " at " + string(s.POP)
+	}
+	if _, err := strconv.Atoi(s.Rung); err == nil {
+		out += " " + s.Rung + " times"
+	} else if s.Rung != "" {
+		out += " to rung " + s.Rung
+	}
 	if s.Kind == api.SupposeStop {
 		out = "the daemon is told to stop"
 	}

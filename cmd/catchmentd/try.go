@@ -11,7 +11,7 @@ import (
 // and nothing that it names is opened: who may ask for a plan may only read.
 func try(old *config.Config, text, format string) (*config.Config, []string, error) {
 	o := judged()
-	o.TLS = nil
+	o.TLS, o.Matrix = nil, nil
 	cfg, err := config.Parse(strings.NewReader(text), format, o)
 	if err != nil {
 		return nil, nil, err

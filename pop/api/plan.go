@@ -39,16 +39,20 @@ type SupposeKind string
 
 // Suppositions. Those of an operator's words take Service, or Slice, or
 // neither for the whole POP, and Force and For as the words themselves do.
+// With POP, or with its name as Service, it is another POP that does it: what
+// its own guards would say to it is not asked.
 const (
 	SupposeDrain    SupposeKind = "drain"    // Wait: instead of drain.wait
 	SupposeUndrain  SupposeKind = "undrain"  // the drains of it end
 	SupposeHold     SupposeKind = "hold"     //
-	SupposePin      SupposeKind = "pin"      // to Stance
+	SupposePin      SupposeKind = "pin"      // to Stance, or to Rung
+	SupposePrepend  SupposeKind = "prepend"  // a pin to Rung, or to the rung that prepends so many times more than normal
 	SupposeWithdraw SupposeKind = "withdraw" // a pin to withdraw: at once, without a drain
 	SupposeRelease  SupposeKind = "release"  // the holds and pins of it end
 	SupposeStop     SupposeKind = "stop"     // the daemon is told to stop
 	SupposeCheck    SupposeKind = "check"    // Check of Service (empty: all its checks) says Verdict
 	SupposePOP      SupposeKind = "pop"      // POP is Is: gone, silent, down or up
+	SupposeCapacity SupposeKind = "capacity" // POP can carry Capacity times what it can now
 	SupposeNeighbor SupposeKind = "neighbor" // Neighbor is Is: up or down
 	SupposeConfig   SupposeKind = "config"   // a reload with Config, which is a whole file; takes the right to change things
 )
@@ -73,6 +77,10 @@ type Supposition struct {
 	For     Duration         `json:"for,omitempty"`
 	Force   bool             `json:"force,omitempty"`
 	POP     policy.POPID     `json:"pop,omitempty"`
+	// Rung is the name of a rung, with pin and prepend, or how often it
+	// prepends more than normal, with prepend.
+	Rung     string  `json:"rung,omitempty"`
+	Capacity float64 `json:"capacity,omitempty"` // with capacity: 0.7 of what it is
 	// Neighbor is the address of a BGP neighbor.
 	Neighbor netip.Addr `json:"neighbor,omitzero"`
 	Is       string     `json:"is,omitempty"`
@@ -95,6 +103,13 @@ type Plan struct {
 	// there are no steps then.
 	Refused string   `json:"refused,omitempty"`
 	Notes   []string `json:"notes,omitempty"` // what the plan takes for granted, or cannot know
+	// Loads is who would carry how much in the end; nil where no announcement
+	// and no capacity changes.
+	Loads *PlanLoads `json:"loads,omitempty"`
+	// Alternative is the cheapest of those that were Compared, where that is
+	// not what is supposed itself.
+	Alternative *PlanAlternative `json:"alternative,omitempty"`
+	Compared    int              `json:"compared,omitempty"`
 }
 
 // PlanSlice is what would become of a slice.
@@ -186,8 +201,8 @@ func (s Supposition) validate() error {
 	if s.Wait < 0 || s.For < 0 {
 		return bad("wait and for are not negative")
 	}
-	if (s.Kind == SupposePin) != (s.Stance != nil) {
-		return bad("a stance is needed with pin, and has no meaning otherwise")
+	if err := s.validateRung(bad); err != nil {
+		return err
 	}
 	oneOf := func(what string, all ...string) error {
 		for _, a := range all {
@@ -198,7 +213,12 @@ func (s Supposition) validate() error {
 		return bad("%s is %q: want one of %v", what, s.Is, all)
 	}
 	switch s.Kind {
-	case SupposeDrain, SupposeUndrain, SupposeHold, SupposePin, SupposeWithdraw, SupposeRelease:
+	case SupposeDrain, SupposeUndrain, SupposeHold, SupposePin, SupposePrepend, SupposeWithdraw, SupposeRelease:
+		return nil
+	case SupposeCapacity:
+		if !(s.Capacity > 0 && s.Capacity <= 100) {
+			return bad("%v: want how much of what it is, more than 0, such as 0.7", s.Capacity)
+		}
 		return nil
 	case SupposeStop:
 		if s.Service != "" || s.Slice.Prefix().IsValid() {
@@ -221,6 +241,21 @@ func (s Supposition) validate() error {
 		return nil
 	}
 	return Errorf(Invalid, "plan: no kind %q", s.Kind)
+}
+
+// validateRung looks at what a pin is to.
+func (s Supposition) validateRung(bad func(string, ...any) error) error {
+	switch {
+	case s.Kind == SupposePrepend && (s.Rung == "" || s.Stance != nil):
+		return bad("want a rung: its name, or how often it prepends")
+	case s.Kind == SupposePin && (s.Stance == nil) == (s.Rung == ""):
+		return bad("a stance is needed, or the name of a rung")
+	case s.Kind != SupposePin && s.Kind != SupposePrepend && (s.Stance != nil || s.Rung != ""):
+		return bad("a stance or a rung has a meaning only with pin and prepend")
+	case (s.Kind == SupposeCapacity) != (s.Capacity != 0):
+		return bad("a capacity is needed with capacity, and has no meaning otherwise")
+	}
+	return nil
 }
 
 // maxPlan bounds the body of a plan request that may hold a configuration.

@@ -38,6 +38,7 @@ type Config struct {
 	Fleet    Fleet
 	Core     Core
 	Load     Loads
+	Matrix   Matrix
 	Balance  Balance
 	Ingress  Ingress
 	FIB      FIB

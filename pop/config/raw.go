@@ -40,6 +40,7 @@ type rawConfig struct {
 	Fleet    rawFleet       `mapstructure:"fleet"`
 	Core     rawCore        `mapstructure:"core"`
 	Load     rawLoad        `mapstructure:"load"`
+	Matrix   rawMatrix      `mapstructure:"matrix"`
 	Balance  rawBalance     `mapstructure:"balance"`
 	Ingress  rawIngress     `mapstructure:"ingress"`
 	FIB      struct {

@@ -1,0 +1,241 @@
+package pop_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/health/load"
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop"
+	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/fleet"
+	"github.com/catchment/catchment/pop/matrix"
+)
+
+// burdened is a world in which LON, FRA and AMS say what they carry of a
+// service of four slices.
+type burdened struct {
+	*world
+	measured load.Snapshot
+	book     *matrix.Book
+	slices   []policy.SliceID
+}
+
+func (b *burdened) Snapshot() load.Snapshot { return b.measured }
+
+const gbit = 1e9
+
+func newBurdened(t *testing.T) *burdened {
+	b := &burdened{world: newWorld(t, t.TempDir())}
+	svc := &b.cfg.Services[0]
+	svc.Slices = nil
+	for i := range 4 {
+		svc.Slices = append(svc.Slices, prefix(fmt.Sprintf("192.0.%d.0/24", i)))
+	}
+	b.slices = svc.Slices
+	spec := svc.Checks[0].Spec(svc.ID, nil)
+	b.states = []health.State{{Spec: &spec, Verdict: policy.Up, Last: health.Result{Outcome: health.Pass}}}
+	b.cfg.Matrix.Receivers = []config.Receiver{{Of: "LON", POP: "FRA", Share: 0.75}, {Of: "LON", POP: "AMS", Share: 0.25}}
+	b.cfg.Fleet.Peers = []config.StatusPeer{{POP: "FRA", Capacity: 1}, {POP: "AMS", Capacity: 1}}
+	b.fleet.Configured = true
+	b.book = matrix.NewBook(filepath.Join(t.TempDir(), "matrix.json"), slog.New(slog.DiscardHandler))
+	at := time.Now()
+	b.measured.POP.Load[load.Out] = load.Value{Value: 8 * gbit, Known: true, At: at}
+	b.measured.POP.Capacity[load.Out] = 10 * gbit
+	b.peer("FRA", 6*gbit, 10*gbit)
+	b.peer("AMS", 2*gbit, 10*gbit)
+	return b
+}
+
+// peer has another POP announce every slice and carry the load.
+func (b *burdened) peer(id policy.POPID, carries, capacity float64) {
+	p := policy.Peer{POP: id, Capacity: 1, Source: "status", Heard: time.Now(), Asked: time.Now(), Slices: map[policy.SliceID]policy.PeerSlice{}}
+	r := fleet.PeerReport{Load: &fleet.Load{Unit: "out", Capacity: capacity}, LoadAt: time.Now()}
+	for _, s := range b.slices {
+		p.Slices[s] = policy.PeerSlice{Stance: policy.Stance{Action: policy.Announce}, Verdict: policy.Up}
+		level := 0
+		r.Load.Slices = append(r.Load.Slices, fleet.SliceLoad{Slice: s, Load: carries / float64(len(b.slices)), Level: &level})
+	}
+	r.Peer = p
+	b.fleet.Peers = append(slices.DeleteFunc(b.fleet.Peers, func(o policy.Peer) bool { return o.POP == id }), p)
+	b.reports = append(slices.DeleteFunc(b.reports, func(o fleet.PeerReport) bool { return o.POP == id }), r)
+}
+
+func (b *burdened) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	b.book.Set(pop.Seeds(b.cfg, nil))
+	b.c = pop.New(pop.Options{
+		Config: b.cfg, Announcer: b, Checks: checks{b.world}, Fleet: peers{b.world}, Journal: b, Addresses: b, Loads: b, RPKI: b, Measured: b, Matrices: b.book,
+		Store: b.store, Logger: slog.New(slog.DiscardHandler), Version: "test",
+	})
+	b.finished.Go(func() {
+		if err := b.store.Run(ctx); err != nil {
+			b.t.Error(err)
+		}
+	})
+	b.finished.Go(func() {
+		if err := b.c.Run(ctx); err != nil {
+			b.t.Error(err)
+		}
+	})
+	synctest.Wait()
+	time.Sleep(30 * time.Second) // what is announced is announced
+	synctest.Wait()
+}
+
+// plan asks, with everybody heard and measured just now.
+func (b *burdened) plan(what ...api.Supposition) api.Plan {
+	b.t.Helper()
+	b.mu.Lock()
+	now := time.Now()
+	for i := range b.fleet.Peers {
+		if !b.fleet.Peers[i].Heard.IsZero() {
+			b.fleet.Peers[i].Heard, b.fleet.Peers[i].Asked = now, now
+			b.reports[i].Heard, b.reports[i].LoadAt = now, now
+		}
+	}
+	b.measured.POP.Load[load.Out].At = now
+	b.mu.Unlock()
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+	synctest.Wait()
+	p, err := b.c.Plan(context.Background(), api.PlanRequest{Suppose: what})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+func of(l *api.PlanLoads, id policy.POPID) api.PlanLoad {
+	if l == nil {
+		return api.PlanLoad{}
+	}
+	for _, p := range l.POPs {
+		if p.POP == id {
+			return p
+		}
+	}
+	return api.PlanLoad{}
+}
+
+// near reports whether a range has that mean, in Gbit/s, and an interval
+// around it.
+func near(r *api.PlanRange, mean float64) bool {
+	return r != nil && math.Abs(r.Mean-mean*gbit) <= 0.02*gbit && r.Low <= r.Mean && r.Mean <= r.High && (r.High > r.Low)
+}
+
+func burden(t *testing.T, change func(*burdened), ask func(*burdened)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBurdened(t)
+		if change != nil {
+			change(b)
+		}
+		b.begin()
+		ask(b)
+		b.stop()
+	})
+}
+
+var withdrawAll = api.Supposition{Kind: api.SupposeWithdraw}
+
+// TestPlanLoads: where the load goes when this POP, or another, steps back.
+func TestPlanLoads(t *testing.T) {
+	burden(t, nil, func(b *burdened) {
+		p := b.plan(withdrawAll)
+		l := p.Loads
+		// A tenth of what receivers get goes by size: 0.75*0.9+0.05 of 8.
+		if l == nil || l.Unit != "out" || !near(of(l, "LON").After, 0) || !near(of(l, "FRA").After, 6+5.8) || !near(of(l, "AMS").After, 2+2.2) || !near(l.Moved, 8) {
+			t.Fatalf("withdraw: %+v", l)
+		}
+		if lon := of(l, "LON"); *lon.Before != 8*gbit || lon.Capacity != 10*gbit || lon.At.IsZero() {
+			t.Errorf("LON %+v", lon)
+		}
+		if !slices.Equal(l.Over, []policy.POPID{"FRA"}) {
+			t.Errorf("over: %v", l.Over)
+		}
+		if notes := strings.Join(l.Notes, "\n"); !strings.Contains(notes, "matrix.receivers says") || !strings.Contains(notes, "same part of the load (LON)") {
+			t.Errorf("notes: %s", notes)
+		}
+		if one := b.plan(api.Supposition{Kind: api.SupposeDrain, Slice: b.slices[1]}); !near(of(one.Loads, "LON").After, 6) || !near(of(one.Loads, "FRA").After, 7.45) {
+			t.Errorf("one slice: %+v", one.Loads)
+		}
+		// FRA has no row: where its load goes is not known, and no number is given.
+		fra := b.plan(api.Supposition{Kind: api.SupposeWithdraw, Service: "FRA"}).Loads
+		if fra == nil || of(fra, "LON").After != nil || !strings.Contains(strings.Join(fra.Notes, "\n"), "Where the load of FRA goes is not known") {
+			t.Errorf("FRA withdraws: %+v", fra)
+		}
+		if none := b.plan(api.Supposition{Kind: api.SupposeHold}); none.Loads != nil {
+			t.Errorf("a hold moves %+v", none.Loads)
+		}
+		less := b.plan(api.Supposition{Kind: api.SupposeCapacity, Service: "LON", Capacity: 0.7})
+		if lon := of(less.Loads, "LON"); lon.Supposed != 7*gbit || !near(lon.After, 8) || !slices.Equal(less.Loads.Over, []policy.POPID{"LON"}) || less.Suppose[0] != "LON can carry 0.7 of what it can" {
+			t.Errorf("less capacity: %+v %v", less.Loads, less.Suppose)
+		}
+	})
+}
+
+// TestPlanLoadsUnknown: what is not known is said, and has no number.
+func TestPlanLoadsUnknown(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*burdened)
+		what   api.Supposition
+		says   string
+		check  func(*api.PlanLoads) bool
+	}{
+		"not measured": {func(b *burdened) { b.measured = load.Snapshot{} }, withdrawAll, "not measured",
+			func(l *api.PlanLoads) bool {
+				fra := of(l, "FRA")
+				return l.Unit == "percent" && fra.Before == nil && fra.After == nil && math.Abs(fra.Change.Mean-72.5) < 0.1 && fra.Change.Low < 72 && fra.Change.High > 73
+			}},
+		"another does not tell": {func(b *burdened) { b.reports[0].Load = nil }, withdrawAll, "",
+			func(l *api.PlanLoads) bool {
+				fra := of(l, "FRA")
+				return fra.Note == "does not tell its load" && fra.Before == nil && fra.After == nil && near(fra.Change, 5.8) && near(of(l, "AMS").After, 4.2)
+			}},
+		"another unit": {func(b *burdened) { b.reports[0].Load.Unit = "requests" }, withdrawAll, "",
+			func(l *api.PlanLoads) bool {
+				return of(l, "FRA").Note == "tells its load in requests, not in out" && of(l, "FRA").After == nil
+			}},
+		"no capacity": {func(b *burdened) { b.measured.POP.Capacity, b.reports[0].Load.Capacity = load.Capacity{}, 0 }, withdrawAll, "What LON, FRA can carry is not told",
+			func(l *api.PlanLoads) bool { return len(l.Over) == 0 && of(l, "FRA").After != nil }},
+		"nothing known of receivers": {func(b *burdened) { b.cfg.Matrix.Receivers = nil }, withdrawAll, "Where the load of LON goes is not known",
+			func(l *api.PlanLoads) bool {
+				return *of(l, "FRA").Before == 6*gbit && of(l, "FRA").After == nil && l.Moved == nil
+			}},
+		"one other POP only": {func(b *burdened) {
+			b.cfg.Matrix.Receivers = nil
+			b.fleet.Peers, b.reports = b.fleet.Peers[:1], b.reports[:1]
+		}, withdrawAll, "", func(l *api.PlanLoads) bool { return near(of(l, "FRA").After, 14) }},
+		"nobody else": {func(b *burdened) { b.fleet.Peers, b.reports = nil, nil }, api.Supposition{Kind: api.SupposeWithdraw, Force: true}, "its load has nowhere to go",
+			func(l *api.PlanLoads) bool { return of(l, "LON").After == nil }},
+		"a rung never seen": {nil, api.Supposition{Kind: api.SupposePrepend, Rung: "3"}, "How much leaves LON at rung backup was never seen",
+			func(l *api.PlanLoads) bool {
+				lon := of(l, "LON").After
+				return lon.Low < 0.2*gbit && lon.High > 7*gbit
+			}},
+	} {
+		burden(t, tc.change, func(b *burdened) {
+			p := b.plan(tc.what)
+			if p.Loads == nil {
+				t.Fatalf("%s: no loads", name)
+			}
+			if notes := strings.Join(p.Loads.Notes, "\n"); !strings.Contains(notes, tc.says) || !tc.check(p.Loads) {
+				t.Errorf("%s: %+v, notes %s", name, p.Loads.POPs, notes)
+			}
+		})
+	}
+}
