@@ -31,6 +31,7 @@ type Options struct {
 	Addresses Addresses
 	Loads     Loads
 	Measured  Measured
+	Balance   Balance  // nil: no load loop
 	Matrices  Matrices // for plans
 	RPKI      RPKI
 	Core      Core
@@ -84,7 +85,8 @@ type Controller struct {
 	state     policy.State
 	intents   []policy.Intent
 	load      map[policy.ServiceID]float64
-	set       []bgp.Announcement // handed to the announcer last
+	shed      map[policy.SliceID]policy.Shed // what load wants; never changed in place
+	set       []bgp.Announcement             // handed to the announcer last
 	setOnce   bool
 	failed    map[policy.SliceID]bool // of set: the announcer did not take it
 	last      policy.Decision
@@ -133,6 +135,9 @@ func (c *Controller) adopt(cfg *config.Config) {
 	c.looked = time.Time{}
 	c.steady = false
 	c.index = index(cfg, c.index.forced(c.last))
+	wishes := c.shed
+	c.shed = c.sheddable(wishes, cfg)
+	c.dropped(wishes)
 }
 
 // OnVerdict is for health.Options: a verdict changed.

@@ -114,6 +114,9 @@ func (v *View) wouldChange(d policy.SliceDecision, s policy.Service) []string {
 		add("%s up again: the normal rung, at the earliest %v after the last step.", checks(append(h.Failing, h.Shared...)), s.Dwell)
 	case policy.HoldDown, policy.Damped, policy.Dwell:
 		add("%s: %s.", d.Reason, next(d, v.Now))
+	case policy.Load:
+		add("The load falls, or other POPs stop sending theirs: taken back as soon as, with it, this POP surely stays below balance.return.")
+		add("The checks say down: %s.", onDown(s))
 	case policy.Operator, policy.Maintenance:
 		if d.Intent != nil && d.Intent.Route != nil {
 			add("The route that the operator forced is released (catchment release --slice %v, or global rib del %v --force of one that was added): health decides again.", d.Slice, d.Slice)

@@ -78,6 +78,10 @@ func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input) jour
 	if why := in.Invalid[s.Slice]; why != "" {
 		inputs.Invalid = map[policy.SliceID]string{s.Slice: why}
 	}
+	inputs.Shed = nil
+	if w, ok := in.Shed[s.Slice]; ok {
+		inputs.Shed = map[policy.SliceID]policy.Shed{s.Slice: w}
+	}
 	inputs.Fleet.Peers = nil
 	for _, p := range in.Fleet.Peers {
 		p.Slices = map[policy.SliceID]policy.PeerSlice{s.Slice: p.Slices[s.Slice]}

@@ -32,6 +32,7 @@ func (c *Controller) restore() {
 		}
 	}
 	c.state = Restored(f, now)
+	c.shed = c.sheddable(f.Shed, c.cfg)
 	c.note(entryStart(c.opt.Version, len(c.state.Slices), len(c.intents)))
 }
 
@@ -95,5 +96,5 @@ func (c *Controller) waits(d policy.Decision) bool {
 // saved is what the writer takes. It shares nothing that the controller
 // changes in place: Decide makes a new state each time, intents are copied.
 func (c *Controller) saved() Saved {
-	return Saved{State: c.state, Intents: slices.Clone(c.intents), Announced: c.kept(), Stopped: c.stopped.Load()}
+	return Saved{State: c.state, Intents: slices.Clone(c.intents), Announced: c.kept(), Shed: c.shed, Stopped: c.stopped.Load()}
 }

@@ -20,6 +20,8 @@ import (
 type Saved struct {
 	State   policy.State    `json:"state"`
 	Intents []policy.Intent `json:"intents,omitempty"`
+	// Shed is what load wants of slices.
+	Shed map[policy.SliceID]policy.Shed `json:"shed,omitempty"`
 	// Announced is how each slice is announced that is.
 	Announced []Kept `json:"announced,omitempty"`
 	// Stopped: the daemon went away in order, with everything withdrawn.

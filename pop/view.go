@@ -44,7 +44,7 @@ type View struct {
 func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, now time.Time) {
 	v := &View{
 		Now: now, Input: in, Decision: d, Checks: maps.Clone(c.checks), Alarms: c.alarms.list(), Peers: c.opt.Announcer.Peers(),
-		dry: c.opt.DryRun, blind: c.blind, index: c.index, where: places(c.cfg), cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
+		dry: c.opt.DryRun, blind: c.blind, balances: c.cfg.Balance.Acts(), index: c.index, where: places(c.cfg), cover: map[policy.SliceID]bool{}, set: map[policy.SliceID]bool{}, heard: map[policy.SliceID]bool{},
 	}
 	if c.opt.RPKI != nil {
 		v.synchronized, v.caches = c.opt.RPKI.Caches()

@@ -60,6 +60,8 @@ type Controller interface {
 	// Unshed puts a wish that there was before in the place of one that could
 	// not be had, whatever comes of it; a zero Since means none.
 	Unshed(ctx context.Context, id policy.SliceID, back policy.Shed) error
+	// Ready is closed when something was decided.
+	Ready() <-chan struct{}
 	// Situation is what was decided last.
 	Situation() Situation
 	// Alarm raises or clears an alarm.
@@ -190,6 +192,11 @@ const telling = time.Second
 // Run plays rounds until ctx ends. The first comes within one interval: POPs
 // that were started together do not decide together.
 func (l *Loop) Run(ctx context.Context) error {
+	select {
+	case <-l.opt.Controller.Ready():
+	case <-ctx.Done():
+		return nil
+	}
 	l.remember(time.Now())
 	l.measure(time.Now())
 	round := time.NewTimer(rand.N(l.opt.Config.Every))

@@ -271,6 +271,12 @@ func (s *site) Unshed(_ context.Context, id policy.SliceID, back policy.Shed) er
 	return nil
 }
 
+func (s *site) Ready() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
 func (s *site) Situation() Situation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
