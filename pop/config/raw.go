@@ -161,11 +161,11 @@ type rawGuards struct {
 	} `mapstructure:"correlated"`
 	Stale    time.Duration `mapstructure:"stale"`
 	Isolated time.Duration `mapstructure:"isolated"`
-}
 	Drains   struct {
 		POPs  int     `mapstructure:"pops"`
 		Share float64 `mapstructure:"share"`
 	} `mapstructure:"drains"`
+}
 
 type rawFleet struct {
 	Listen     string              `mapstructure:"listen"`
