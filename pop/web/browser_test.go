@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,11 +245,19 @@ type daemon struct {
 	stop func()
 	// without is a call that the daemon does not know; set it before it is asked.
 	without string
+	// silent: who asks for the stream gets no answer, and is counted.
+	silent atomic.Bool
+	asked  atomic.Int32
 }
 
 func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.without != "" && r.URL.Path == d.without {
 		http.NotFound(w, r)
+		return
+	}
+	if r.URL.Path == "/v1/watch" && d.silent.Load() {
+		d.asked.Add(1)
+		<-r.Context().Done()
 		return
 	}
 	d.api.ServeHTTP(w, r)

@@ -116,6 +116,51 @@ func TestDaemonGoesAndComes(t *testing.T) {
 	u.until(`document.getElementById("about").innerText.includes("v0.4.0")`)
 }
 
+// TestNoAnswer: a connection that is taken and never answered, as by an SSH
+// tunnel that leads nowhere, is given up and tried again.
+func TestNoAnswer(t *testing.T) {
+	d := start(t, atNight(), "", false)
+	d.silent.Store(true)
+	u := open(t, wide, high, "light")
+	u.visit(d.url())
+	u.until(`document.getElementById("feed").innerText.includes("connecting")`)
+	for d.asked.Load() == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	d.silent.Store(false)
+	eval[bool](u, `(Date.now = ((real) => () => real() + 60000)(Date.now.bind(Date)), true)`)
+	u.until(`document.querySelector("#feed.good") && document.querySelector("#slices tbody")`)
+}
+
+// TestEndIsMeant: one touch ends no maintenance.
+func TestEndIsMeant(t *testing.T) {
+	b := atNight()
+	u := visits(t, start(t, b, "", true), wide, high, "light")
+	end := func(answer string) {
+		eval[bool](u, `(window.confirm = (text) => { window.question = text; return `+answer+`; }, true)`)
+		u.do(chromedp.Click(chromedp.CSS(`#intents button[data-do="end"]`)))
+		u.until(`window.question === "End the hold of mail now?"`)
+	}
+	ended := func() int {
+		b.Lock()
+		defer b.Unlock()
+		return len(b.Released)
+	}
+	end("false")
+	if eval[bool](u, `true`); ended() != 0 {
+		t.Error("it is ended though that was not meant")
+	}
+	end("true")
+	for wait := time.Now().Add(patience); ended() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(wait) {
+			t.Fatal("it is not ended")
+		}
+	}
+	if n := ended(); n != 1 {
+		t.Errorf("ended %d times", n)
+	}
+}
+
 // TestKeyboard: everything can be done without a mouse.
 func TestKeyboard(t *testing.T) {
 	u := visits(t, start(t, atNight(), "", false), wide, high, "light")

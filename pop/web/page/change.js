@@ -45,8 +45,9 @@ export async function submitChange(form) {
   }
 }
 
-// endIntent ends an intent of the list.
+// endIntent ends an intent of the list, if that is meant.
 export async function endIntent({ kind, slice, service }) {
+  if (!confirm(`End the ${kind} of ${slice || service || "everything"} now?`)) return;
   const body = { ...(slice ? { slice } : {}), ...(service ? { service } : {}), why: "ended on the page" };
   try {
     await call("POST", kind === "drain" ? "v1/undrain" : "v1/release", body);

@@ -15,6 +15,7 @@ export class Feed {
   journal = []; // oldest first
   live = false;
   heard = 0; // when the daemon last said anything, by the browser's clock
+  asked = 0; // when it was asked for the stream that is under way
   pause = firstPause;
   source = null;
   timer = 0;
@@ -23,7 +24,7 @@ export class Feed {
   constructor(changed) {
     this.changed = changed;
     setInterval(() => {
-      if (this.live && Date.now() - this.heard > silence) this.lost();
+      if (this.source && Date.now() - Math.max(this.heard, this.asked) > silence) this.lost();
     }, 1000);
     addEventListener("online", () => this.soon());
     document.addEventListener("visibilitychange", () => this.soon());
@@ -34,6 +35,7 @@ export class Feed {
     this.source?.close();
     const source = new EventSource("v1/watch");
     this.source = source;
+    this.asked = Date.now();
     for (const kind of ["status", "service", "neighbor", "pop", "journal"]) {
       source.addEventListener(kind, (e) => {
         if (this.source === source) this.take(kind, JSON.parse(e.data));
