@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/catchment/catchment/pop"
@@ -23,6 +24,20 @@ func (d *parts) coreAdmin() api.Core {
 		return nil
 	}
 	return host.Admin{Host: d.core, Configs: d.origin.fetched, Judge: judgeOther}
+}
+
+// withCore is the backend, with how the core is.
+type withCore struct{ backend }
+
+// Status is the POP's, with the core's.
+func (b withCore) Status(ctx context.Context) (api.Status, error) {
+	st, err := b.backend.Status(ctx)
+	if admin := b.d.coreAdmin(); admin != nil && err == nil {
+		if core, err := admin.CoreStatus(ctx); err == nil {
+			st.Core = &core
+		}
+	}
+	return st, err
 }
 
 // judgeOther judges the configuration of some POP. Its own file may say more,

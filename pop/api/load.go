@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // LoadStatus is one kind of load, and the most that can be carried of it.
 type LoadStatus struct {
@@ -45,6 +48,9 @@ func settled(old, new Status) Status {
 	if new.Load != nil && old.Load != nil && sameReport(*old.Load, *new.Load) {
 		new.Load = old.Load
 	}
+	if new.Core != nil && old.Core != nil && sameCore(*old.Core, *new.Core) {
+		new.Core = old.Core
+	}
 	if !sameMembers(old, new) {
 		return new
 	}
@@ -57,6 +63,12 @@ func settled(old, new Status) Status {
 	}
 	new.Services = services
 	return new
+}
+
+// sameCore reports whether nothing but counters differ.
+func sameCore(a, b CoreStatus) bool {
+	a.Revision, a.Database, a.InUse, a.Free, a.Written, a.Refused = b.Revision, b.Database, b.InUse, b.Free, b.Written, b.Refused
+	return reflect.DeepEqual(a, b)
 }
 
 func sameReport(a, b LoadReport) bool {

@@ -52,6 +52,7 @@ type Status struct {
 	Guards    []GuardStatus     `json:"guards,omitempty"` // POP-wide; those of a slice are with the slice
 	Alarms    []Alarm           `json:"alarms,omitempty"`
 	Load      *LoadReport       `json:"load,omitempty"` // nil: nothing is measured
+	Core      *CoreStatus       `json:"core,omitempty"` // nil: there is no control core here
 }
 
 // Location is where a POP is, in degrees: north and east are positive.

@@ -758,6 +758,7 @@ type Status struct {
 	Alarms        []*Alarm               `protobuf:"bytes,12,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	Location      *Location              `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"` // unset: not configured
 	Load          *LoadReport            `protobuf:"bytes,14,opt,name=load,proto3" json:"load,omitempty"`         // unset: nothing is measured
+	Core          *CoreStatus            `protobuf:"bytes,15,opt,name=core,proto3" json:"core,omitempty"`         // unset: there is no control core here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -886,6 +887,13 @@ func (x *Status) GetLocation() *Location {
 func (x *Status) GetLoad() *LoadReport {
 	if x != nil {
 		return x.Load
+	}
+	return nil
+}
+
+func (x *Status) GetCore() *CoreStatus {
+	if x != nil {
+		return x.Core
 	}
 	return nil
 }
@@ -4881,7 +4889,8 @@ var File_catchment_proto protoreflect.FileDescriptor
 
 const file_catchment_proto_rawDesc = "" +
 	"\n" +
-	"\x0fcatchment.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
+	"\x0fcatchment.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\n" +
+	"core.proto\"\x0f\n" +
 	"\rRightsRequest\"8\n" +
 	"\x0eRightsResponse\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x16\n" +
@@ -4916,7 +4925,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +
 	"\bReloaded\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\xde\x04\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\x8c\x05\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -4932,7 +4941,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06guards\x18\v \x03(\v2\x19.catchment.v1.GuardStatusR\x06guards\x12+\n" +
 	"\x06alarms\x18\f \x03(\v2\x13.catchment.v1.AlarmR\x06alarms\x122\n" +
 	"\blocation\x18\r \x01(\v2\x16.catchment.v1.LocationR\blocation\x12,\n" +
-	"\x04load\x18\x0e \x01(\v2\x18.catchment.v1.LoadReportR\x04load\"D\n" +
+	"\x04load\x18\x0e \x01(\v2\x18.catchment.v1.LoadReportR\x04load\x12,\n" +
+	"\x04core\x18\x0f \x01(\v2\x18.catchment.v1.CoreStatusR\x04core\"D\n" +
 	"\bLocation\x12\x1a\n" +
 	"\blatitude\x18\x01 \x01(\x01R\blatitude\x12\x1c\n" +
 	"\tlongitude\x18\x02 \x01(\x01R\tlongitude\"\xa3\x02\n" +
@@ -5409,7 +5419,8 @@ var file_catchment_proto_goTypes = []any{
 	(*PlanObjection)(nil),         // 58: catchment.v1.PlanObjection
 	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 61: google.protobuf.Struct
+	(*CoreStatus)(nil),            // 61: catchment.v1.CoreStatus
+	(*structpb.Struct)(nil),       // 62: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
 	17,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
@@ -5429,144 +5440,145 @@ var file_catchment_proto_depIdxs = []int32{
 	44,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
 	16,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
 	19,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
-	22,  // 17: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	24,  // 18: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	27,  // 19: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	18,  // 20: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	59,  // 21: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	18,  // 22: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	20,  // 23: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	21,  // 24: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	18,  // 25: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	18,  // 26: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	59,  // 27: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	59,  // 28: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	23,  // 29: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	23,  // 30: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	59,  // 31: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	60,  // 32: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	25,  // 33: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	59,  // 34: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	26,  // 35: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	28,  // 36: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	25,  // 37: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	26,  // 38: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	30,  // 39: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	59,  // 40: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	42,  // 41: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	29,  // 42: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	59,  // 43: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	59,  // 44: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	59,  // 45: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	60,  // 46: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	33,  // 47: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	16,  // 48: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	25,  // 49: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	59,  // 50: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	60,  // 51: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	33,  // 52: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	59,  // 53: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
-	36,  // 54: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
-	16,  // 55: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
-	59,  // 56: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
-	37,  // 57: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
-	18,  // 58: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
-	38,  // 59: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
-	39,  // 60: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
-	40,  // 61: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
-	41,  // 62: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
-	59,  // 63: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
-	59,  // 64: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
-	59,  // 65: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
-	59,  // 66: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
-	25,  // 67: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
-	59,  // 68: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
-	25,  // 69: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	59,  // 70: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	59,  // 71: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	43,  // 72: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	59,  // 73: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	59,  // 74: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	27,  // 75: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	22,  // 76: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	24,  // 77: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	42,  // 78: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	34,  // 79: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	46,  // 80: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	59,  // 81: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	61,  // 82: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	15,  // 83: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	17,  // 84: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	31,  // 85: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	46,  // 86: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	49,  // 87: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	60,  // 88: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	25,  // 89: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	60,  // 90: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	60,  // 91: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	59,  // 92: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	60,  // 93: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	55,  // 94: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	51,  // 95: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
-	54,  // 96: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
-	52,  // 97: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
-	53,  // 98: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
-	53,  // 99: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
-	53,  // 100: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
-	59,  // 101: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
-	51,  // 102: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
-	56,  // 103: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	56,  // 104: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	57,  // 105: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	58,  // 106: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	25,  // 107: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	26,  // 108: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	28,  // 109: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	60,  // 110: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	25,  // 111: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	26,  // 112: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	28,  // 113: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	60,  // 114: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	60,  // 115: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	25,  // 116: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	25,  // 117: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 118: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 119: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 120: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 121: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 122: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	9,   // 123: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
-	11,  // 124: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 125: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	48,  // 126: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	12,  // 127: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	12,  // 128: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	12,  // 129: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	12,  // 130: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	12,  // 131: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	10,  // 132: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	12,  // 133: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 134: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	15,  // 135: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 136: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 137: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	45,  // 138: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	35,  // 139: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
-	46,  // 140: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	47,  // 141: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	50,  // 142: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	13,  // 143: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	13,  // 144: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	13,  // 145: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	13,  // 146: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	13,  // 147: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	14,  // 148: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	13,  // 149: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	134, // [134:150] is the sub-list for method output_type
-	118, // [118:134] is the sub-list for method input_type
-	118, // [118:118] is the sub-list for extension type_name
-	118, // [118:118] is the sub-list for extension extendee
-	0,   // [0:118] is the sub-list for field type_name
+	61,  // 17: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
+	22,  // 18: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	24,  // 19: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	27,  // 20: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	18,  // 21: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	59,  // 22: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	18,  // 23: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	20,  // 24: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	21,  // 25: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	18,  // 26: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	18,  // 27: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	59,  // 28: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	59,  // 29: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	23,  // 30: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	23,  // 31: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	59,  // 32: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	60,  // 33: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	25,  // 34: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	59,  // 35: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	26,  // 36: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	28,  // 37: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	25,  // 38: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	26,  // 39: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	30,  // 40: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	59,  // 41: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	42,  // 42: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	29,  // 43: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	59,  // 44: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	59,  // 45: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	59,  // 46: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	60,  // 47: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	33,  // 48: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	16,  // 49: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	25,  // 50: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	59,  // 51: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	60,  // 52: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	33,  // 53: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	59,  // 54: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
+	36,  // 55: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
+	16,  // 56: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
+	59,  // 57: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
+	37,  // 58: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
+	18,  // 59: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
+	38,  // 60: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
+	39,  // 61: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
+	40,  // 62: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
+	41,  // 63: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
+	59,  // 64: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
+	59,  // 65: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
+	59,  // 66: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
+	59,  // 67: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
+	25,  // 68: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
+	59,  // 69: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
+	25,  // 70: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	59,  // 71: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	59,  // 72: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	43,  // 73: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	59,  // 74: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	59,  // 75: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	27,  // 76: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	22,  // 77: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	24,  // 78: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	42,  // 79: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	34,  // 80: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	46,  // 81: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	59,  // 82: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	62,  // 83: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	15,  // 84: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	17,  // 85: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	31,  // 86: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	46,  // 87: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	49,  // 88: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	60,  // 89: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	25,  // 90: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	60,  // 91: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	60,  // 92: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	59,  // 93: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	60,  // 94: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	55,  // 95: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	51,  // 96: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	54,  // 97: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	52,  // 98: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	53,  // 99: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	53,  // 100: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	53,  // 101: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	59,  // 102: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	51,  // 103: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	56,  // 104: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	56,  // 105: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	57,  // 106: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	58,  // 107: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	25,  // 108: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	26,  // 109: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	28,  // 110: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	60,  // 111: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	25,  // 112: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	26,  // 113: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	28,  // 114: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	60,  // 115: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	60,  // 116: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	25,  // 117: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	25,  // 118: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 119: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 120: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 121: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 122: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 123: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	9,   // 124: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
+	11,  // 125: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 126: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	48,  // 127: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	12,  // 128: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	12,  // 129: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	12,  // 130: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	12,  // 131: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	12,  // 132: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	10,  // 133: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	12,  // 134: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 135: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	15,  // 136: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 137: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 138: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	45,  // 139: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	35,  // 140: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
+	46,  // 141: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	47,  // 142: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	50,  // 143: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	13,  // 144: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	13,  // 145: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	13,  // 146: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	13,  // 147: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	13,  // 148: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	14,  // 149: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	13,  // 150: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	135, // [135:151] is the sub-list for method output_type
+	119, // [119:135] is the sub-list for method input_type
+	119, // [119:119] is the sub-list for extension type_name
+	119, // [119:119] is the sub-list for extension extendee
+	0,   // [0:119] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -5574,6 +5586,7 @@ func file_catchment_proto_init() {
 	if File_catchment_proto != nil {
 		return
 	}
+	file_core_proto_init()
 	file_catchment_proto_msgTypes[17].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[18].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[28].OneofWrappers = []any{}
