@@ -53,11 +53,12 @@ func (l *link) Sample(ctx context.Context) (Reading, error) {
 	if a.Statistics == nil {
 		return nil, fmt.Errorf("link %s: the kernel gives no counters", l.Device)
 	}
-	limit := l.limit(a.Index)
+	limit, most := l.limit(a.Index)
+	down := a.RawFlags&unix.IFF_RUNNING == 0
 	point := func(name string, u Unit, octets uint64) Point {
 		return Point{
 			Name: name, Unit: u, Kind: Counter, Value: float64(octets) * 8,
-			Epoch: uint64(a.Index), Limit: limit, Wrap: (1 << 32) * 8, // of drivers that count in 32 bits
+			Epoch: uint64(a.Index), Limit: limit, Most: most, Down: down, Wrap: (1 << 32) * 8, // of drivers that count in 32 bits
 		}
 	}
 	return Reading{point("in", In, a.Statistics.RxBytes), point("out", Out, a.Statistics.TxBytes)}, nil
@@ -88,15 +89,20 @@ func (l *link) Close() error {
 	return nil
 }
 
-// limit is the capacity that is configured, or the speed of the link.
-func (l *link) limit(index int) float64 {
-	if l.Capacity > 0 {
-		return l.Capacity
-	}
+// limit is the capacity that is configured, or the speed of the link, and what
+// it cannot exceed: nobody knows where the driver tells no speed, and some tell
+// too little.
+func (l *link) limit(index int) (limit, most float64) {
 	if index != l.index || time.Since(l.asked) >= speedEvery {
 		l.speed, l.index, l.asked = speed(l.Device), index, time.Now()
 	}
-	return l.speed
+	switch {
+	case l.Capacity <= 0:
+		return l.speed, l.speed
+	case l.speed <= 0:
+		return l.Capacity, 0
+	}
+	return l.Capacity, max(l.Capacity, l.speed)
 }
 
 // Constants and layout of linux/ethtool.h.

@@ -123,8 +123,15 @@ func TestLinkCountsBothDirections(t *testing.T) {
 	if r[0].Limit != 10e9 { // what the driver of veth says
 		t.Errorf("speed of a veth: %v", r[0].Limit)
 	}
-	if r, _ := b.Sample(t.Context()); r[0].Limit != 1e9 || r[1].Limit != 1e9 {
-		t.Errorf("configured: %v", r)
+	if r, _ := b.Sample(t.Context()); r[0].Limit != 1e9 || r[1].Limit != 1e9 || r[0].Most != 10e9 || r[0].Down {
+		t.Errorf("configured: %+v", r)
+	}
+	peer, err := netlink.LinkByName("v0")
+	if err == nil {
+		err = netlink.LinkSetDown(peer)
+	}
+	if r, _ := b.Sample(t.Context()); err != nil || len(r) != 2 || !r[0].Down || !r[1].Down {
+		t.Errorf("without a carrier: %+v, %v", r, err)
 	}
 }
 

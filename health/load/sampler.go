@@ -50,6 +50,12 @@ type Point struct {
 	// Limit is the most that this very source can carry, if that is known; 0:
 	// it is not.
 	Limit float64
+	// Most is what it cannot exceed whatever is wanted of it, if that is known;
+	// 0: it is not. A link of 10 Gbit/s may have a Limit of the one that is paid
+	// for.
+	Most float64
+	// Down: it can carry nothing now, as a link without a carrier.
+	Down bool
 	// Wrap is the total at which a counter of this kind may begin at zero
 	// again, in the unit of Value; 0: it never does.
 	Wrap float64
@@ -61,12 +67,12 @@ var ceiling = [Units]float64{
 	CPU: 1.1, PressureCPU: 1.1, PressureMemory: 1.1, PressureIO: 1.1, // clocks are read one after the other
 }
 
-// overLimit is how far beyond its own limit a source is believed: counters
+// overMost is how far beyond what is possible a source is believed: counters
 // that a driver updates once a second make rates of up to twice the truth.
-const overLimit = 4
+const overMost = 4
 
 // plausible refuses values that cannot be.
-func plausible(u Unit, x, limit float64) error {
+func plausible(u Unit, x, most float64) error {
 	switch {
 	case math.IsNaN(x) || math.IsInf(x, 0):
 		return fmt.Errorf("%s: %v is no number to go by", u, x)
@@ -74,8 +80,8 @@ func plausible(u Unit, x, limit float64) error {
 		return fmt.Errorf("%s: %v %s is negative", u, x, u.Per())
 	case x > ceiling[u]:
 		return fmt.Errorf("%s: %.4g %s is beyond reason", u, x, u.Per())
-	case limit > 0 && x > overLimit*limit:
-		return fmt.Errorf("%s: %.4g %s is more than %d times what it can carry (%.4g)", u, x, u.Per(), overLimit, limit)
+	case most > 0 && x > overMost*most:
+		return fmt.Errorf("%s: %.4g %s is more than %d times what it can carry (%.4g)", u, x, u.Per(), overMost, most)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 type series struct {
 	since time.Time // of its first point
 	limit float64
+	down  bool
 	avg   Average
 	stale time.Duration // age at which a value is no longer known
 	gap   time.Duration // least time between two readings of a counter
@@ -27,7 +28,7 @@ type series struct {
 
 // add takes in a point of a sample. The error says why it does not count.
 func (s *series) add(p Point, at time.Time) error {
-	s.limit = 0
+	s.limit, s.down = 0, p.Down
 	if p.Limit > 0 && !math.IsInf(p.Limit, 0) {
 		s.limit = p.Limit
 	}
@@ -42,7 +43,7 @@ func (s *series) add(p Point, at time.Time) error {
 		}
 		x, kind = rate, Mean
 	}
-	if err := plausible(p.Unit, x, s.limit); err != nil {
+	if err := plausible(p.Unit, x, p.Most); err != nil {
 		return err
 	}
 	if p.Unit.share() {

@@ -69,7 +69,7 @@ func TestCounter(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := series{stale: 15 * time.Second, gap: 250 * time.Millisecond} // no smoothing
 			for _, r := range c.readings {
-				err := s.add(Point{Unit: Out, Kind: Counter, Value: r.total, Epoch: r.epoch, Limit: c.limit, Wrap: c.wrap}, at(r.at))
+				err := s.add(Point{Unit: Out, Kind: Counter, Value: r.total, Epoch: r.epoch, Limit: c.limit, Most: c.limit, Wrap: c.wrap}, at(r.at))
 				if (err != nil) != (r.err != "") || err != nil && !strings.Contains(err.Error(), r.err) {
 					t.Errorf("at %v: %v, want %q", r.at, err, r.err)
 				}
@@ -82,6 +82,20 @@ func TestCounter(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAboveWhatIsPaidFor: a link carries more than its capacity is said to be;
+// what its driver says it can is another matter.
+func TestAboveWhatIsPaidFor(t *testing.T) {
+	for most, known := range map[float64]bool{0: true, 1e10: true, 1e9: false} {
+		s := series{stale: 15 * time.Second}
+		for i := range 2 {
+			_ = s.add(Point{Unit: In, Kind: Counter, Value: 8e9 * float64(i), Limit: 1e9, Most: most}, at(float64(i)))
+		}
+		if v := s.value(at(1)); v.Known != known || known && v.Value != 8e9 {
+			t.Errorf("8 Gbit/s on a link of %g, paid for 1: %+v", most, v)
+		}
 	}
 }
 

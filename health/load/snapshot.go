@@ -101,7 +101,7 @@ func (s *Source) count(st *SourceState, pop *Subject, hosts, services map[string
 			continue
 		}
 		at.add(u, st.Load[u])
-		at.limit(u, st.Limit(u))
+		at.limit(st, u)
 	}
 	for _, p := range st.Points {
 		if id, ok := s.Split[p.Name]; ok {
@@ -136,8 +136,9 @@ func (s *Subject) add(u Unit, v Value) {
 
 // limit adds what a source says it can carry itself to the own limit, which is
 // not known as soon as one of them is not: -1 until capacities.
-func (s *Subject) limit(u Unit, limit float64) {
-	if limit <= 0 || s.Own[u] < 0 {
+func (s *Subject) limit(st *SourceState, u Unit) {
+	limit, known := st.limit(u)
+	if !known || s.Own[u] < 0 {
 		s.Own[u] = -1
 		return
 	}

@@ -61,6 +61,32 @@ func TestSum(t *testing.T) {
 	}
 }
 
+// TestLinkIsDown: what has no carrier carries nothing, and that is known.
+func TestLinkIsDown(t *testing.T) {
+	plan := Plan{Sources: []Source{{Name: "a", Units: []Unit{Out}}, {Name: "b", Units: []Unit{Out}}}}
+	for _, c := range []struct {
+		a, b PointState
+		want float64
+	}{
+		{PointState{Limit: 10}, PointState{Limit: 40}, 50},
+		{PointState{Limit: 10}, PointState{Limit: 40, Down: true}, 10}, // as configured
+		{PointState{Limit: 10}, PointState{Down: true}, 10},            // a driver tells no speed then
+		{PointState{Limit: 10}, PointState{}, 0},
+		{PointState{Down: true}, PointState{Down: true}, 0},
+	} {
+		var states []SourceState
+		for _, p := range []PointState{c.a, c.b} {
+			p.Unit, p.Value = Out, known(3, 9)
+			st := SourceState{Points: []PointState{p}}
+			st.Load[Out] = p.Value
+			states = append(states, st)
+		}
+		if got := plan.sum(states, at(10)).POP.Capacity[Out]; got != c.want {
+			t.Errorf("%+v and %+v: %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
 func TestCapacities(t *testing.T) {
 	two := func(a, b float64) []said {
 		return []said{{Scope{Host: "a"}, Out, known(1, 1), a}, {Scope{Host: "b"}, Out, known(2, 2), b}}

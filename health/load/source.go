@@ -84,21 +84,31 @@ type PointState struct {
 	Unit  Unit
 	Value Value
 	Limit float64 // its own, 0: not known
+	Down  bool    // it can carry nothing now
 }
 
 // Limit is what the source can carry of a unit by its own word, 0 where that is
-// not known of each of its points.
+// not known of each of its points, and where it is down.
 func (s *SourceState) Limit(u Unit) float64 {
-	sum := 0.0
+	sum, _ := s.limit(u)
+	return sum
+}
+
+// limit tells nothing from not known.
+func (s *SourceState) limit(u Unit) (sum float64, known bool) {
 	for _, p := range s.Points {
-		if p.Unit == u && p.Limit <= 0 {
-			return 0
-		}
-		if p.Unit == u {
+		switch {
+		case p.Unit != u:
+			continue
+		case p.Down:
+		case p.Limit <= 0:
+			return 0, false
+		default:
 			sum += p.Limit
 		}
+		known = true
 	}
-	return sum
+	return sum, known
 }
 
 // task is a source and what is known of it. Its goroutine writes, the rest
@@ -266,7 +276,7 @@ func (t *task) state(now time.Time) SourceState {
 	for _, k := range slices.SortedFunc(maps.Keys(t.series), pointKey.compare) {
 		s := t.series[k]
 		v := s.value(now)
-		st.Points = append(st.Points, PointState{Name: k.name, Unit: k.unit, Value: v, Limit: s.limit})
+		st.Points = append(st.Points, PointState{Name: k.name, Unit: k.unit, Value: v, Limit: s.limit, Down: s.down})
 		if v.At.IsZero() && s.err == nil && now.Sub(s.since) <= t.Stale {
 			continue // it has appeared just now: counts from its first rate on
 		}
