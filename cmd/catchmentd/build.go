@@ -25,6 +25,7 @@ import (
 	"github.com/catchment/catchment/health/socket"
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/balance"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core/host"
 	"github.com/catchment/catchment/pop/fleet"
@@ -50,6 +51,7 @@ type parts struct {
 	watcher    *socket.Watcher
 	load       *load.Runner
 	matrix     *matrix.Book
+	balance    *balance.Loop
 	bfd        *bfd.Manager
 	resets     *resets
 	fleet      *fleet.Fleet
@@ -143,10 +145,13 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: store,
+		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Balance: shows{d}, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: store,
 		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
 	})
 	if err := errors.Join(d.setChecks(cfg), d.measure(cfg), d.seed(cfg)); err != nil {
+		return nil, err
+	}
+	if err := d.buildBalance(j); err != nil {
 		return nil, err
 	}
 	if err := d.buildAPI(); err != nil {
@@ -186,6 +191,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	if d.core != nil {
 		tasks = append(tasks, d.core, d.turns)
 	}
+	tasks = append(tasks, d.balance)
 	if d.origin.fetched != nil {
 		tasks = append(tasks, follow{d})
 	}
@@ -249,7 +255,7 @@ func imports(cfg *config.Config) []netip.Prefix {
 
 func (d *parts) buildFleet() (*fleet.Fleet, error) {
 	f := d.cfg.Fleet
-	c := fleet.Config{POP: d.cfg.POP, Listen: f.Listen, Poll: f.Poll, Stale: d.cfg.Limits.StaleAfter}
+	c := fleet.Config{POP: d.cfg.POP, Listen: f.Listen, Poll: f.Poll, Stale: d.cfg.Limits.StaleAfter, Load: d.carries}
 	for _, p := range f.Peers {
 		c.Peers = append(c.Peers, fleet.Peer{POP: p.POP, URL: p.URL, Capacity: p.Capacity})
 	}

@@ -31,7 +31,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	}
 	err = d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg))
 	if err == nil {
-		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg))
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
@@ -50,7 +50,7 @@ func (d *parts) goBack(ctx context.Context, old *config.Config) error {
 	if err == nil {
 		err = d.speaker.Reload(ctx, section, d.controller.Own(old), imports(old))
 	}
-	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old)); err != nil {
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old))); err != nil {
 		return fmt.Errorf("back to the old configuration: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -122,6 +123,7 @@ type Loop struct {
 	last   page // of the core, as last read
 	said   string
 	stop   bool // the last check said surprise
+	tidy   bool // off, and nothing of us is left in the core
 	lost   time.Time
 
 	made, refused, surprises uint64
@@ -210,7 +212,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		case <-l.set:
 			l.adopt()
 		case <-tell.C:
-			l.measure(time.Now())
+			if l.opt.Config.Mode != Off {
+				l.measure(time.Now())
+			}
 		case <-round.C:
 			l.round(ctx, time.Now())
 			round.Reset(l.opt.Config.Every)
@@ -226,7 +230,7 @@ func (l *Loop) adopt() {
 		l.opt.Config, l.opt.Targets = l.pending.Config, l.pending.Targets
 		l.pending = nil
 	}
-	l.ledger.hold = l.opt.Config.Shed.Hold
+	l.ledger.hold, l.tidy = l.opt.Config.Shed.Hold, false
 	l.report.Mode, l.report.Unit = l.opt.Config.Mode, l.opt.Config.Unit.String()
 }
 
@@ -299,20 +303,24 @@ func (l *Loop) keeps(svc policy.ServiceID, d policy.SliceDecision, rungs int, no
 }
 
 // Message is what other POPs are told of our load: the bytes for
-// fleet.Config.Load and for presence. nil: nothing is known.
-func (l *Loop) Message() []byte {
+// fleet.Config.Load and for presence. Empty: nothing is known; nil: the loop
+// is off.
+func (l *Loop) Message() json.RawMessage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ownAt.IsZero() {
+	if l.report.Mode == Off {
 		return nil
 	}
 	said := l.own
 	said.AgeMS = max(0, time.Since(l.ownAt).Milliseconds())
-	if said.Age() > 24*time.Hour {
-		return nil
+	if l.ownAt.IsZero() || said.Age() > oldest {
+		return json.RawMessage{}
 	}
 	return said.Encode()
 }
+
+// oldest is the age of a sample that is not worth telling.
+const oldest = time.Hour
 
 // Facts are what is known now, for plans and forecasts. The book and the
 // matrix are those of the last round.
@@ -367,6 +375,10 @@ func (l *Loop) gather(ctx context.Context, now time.Time) Facts {
 // round is one round.
 func (l *Loop) round(ctx context.Context, now time.Time) {
 	cfg := &l.opt.Config
+	if cfg.Mode == Off {
+		l.rest(ctx, now)
+		return
+	}
 	f := l.gather(ctx, now)
 	v, notes := f.View(cfg.Shed)
 	if len(f.Services) == 0 {
@@ -386,6 +398,22 @@ func (l *Loop) round(ctx context.Context, now time.Time) {
 	done := l.carryOut(ctx, &f, v, &d, now)
 	notes = append(notes, l.last.bad...)
 	l.tell(now, f, v, d, append(notes, done...))
+}
+
+// rest is a round of a loop that is off: nothing of it stays in the core.
+func (l *Loop) rest(ctx context.Context, now time.Time) {
+	if l.opt.Core == nil || l.tidy {
+		return
+	}
+	p, err := read(ctx, l.opt.Core, &l.ledger, now)
+	if err == nil {
+		l.last = p
+		err = l.reconcile(ctx, nil, now)
+	}
+	l.tidy = err == nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.report = Report{Mode: Off, Unit: l.report.Unit, Core: true}
 }
 
 // carryOut does what a round decided, and says what became of it.

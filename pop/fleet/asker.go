@@ -165,7 +165,7 @@ func (a *asker) post(ctx context.Context, body []byte) ([]byte, error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(nonceHeader, nonce)
 	req.Header.Set(reasonsHeader, "yes")
-	if a.x.cfg.Load != nil {
+	if a.x.cfg.Load != nil && a.x.cfg.Load() != nil {
 		req.Header.Set(loadHeader, "yes")
 	}
 	if a.x.cfg.About != nil {

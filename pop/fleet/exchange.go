@@ -151,7 +151,7 @@ func (x *Exchange) speak(ctx context.Context, to policy.POPID, with takes, sink 
 	_ = sink(Own{Slices: claims, At: time.Now()})
 	m := Message{From: x.cfg.POP, To: to, Boot: x.boot, Sequence: x.sequence, Slices: clip(claims, with.reasons)}
 	if with.load && x.cfg.Load != nil {
-		m.Load = x.cfg.Load()
+		m.Load = x.cfg.Load() // left out where it is empty
 	}
 	if with.about && x.cfg.About != nil {
 		m.About = x.cfg.About()

@@ -47,8 +47,9 @@ type Config struct {
 	Stale   time.Duration // guards.stale: age from which the RIB is preferred to a status
 	Peers   []Peer
 	Sites   []Site
-	// Load says what we carry, for answers; nil: nothing is said of load, and
-	// nobody is asked for it. It must not block.
+	// Load says what we carry, for answers; empty: it is not known. While it
+	// is nil, or says nil, nothing is said of load, and nobody is asked for it.
+	// It must not block.
 	Load func() json.RawMessage
 	// About says what we are (About.Encode), of a decision no older than the
 	// last answer of Local; nil: nothing. It must not block.

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/balance"
+	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/journal"
+)
+
+// buildBalance makes the load loop. It is there in every mode, so that a
+// reload can switch it on and off.
+func (d *parts) buildBalance(j *journal.Journal) (err error) {
+	o := balance.Options{
+		POP: d.cfg.POP, Config: balancing(d.cfg, d.dry), Targets: targets(d.cfg), Controller: d.controller, Peers: d.fleet,
+		Measured: d.load, Responses: d.matrix, Journal: j, Logger: d.log,
+	}
+	if d.core != nil {
+		o.Core = d.core.Core()
+	}
+	if !d.dry {
+		o.Path = filepath.Join(d.cfg.StateDir, "balance.json")
+	}
+	d.balance, err = balance.New(o)
+	return err
+}
+
+// balancing is the loop's part of a configuration. A dry run only observes.
+func balancing(cfg *config.Config, dry bool) balance.Config {
+	b := cfg.Balance
+	c := balance.Config{Mode: balance.Mode(b.Mode), Every: b.Every, Unit: b.Unit, Shed: b.Shed}
+	if dry && c.Mode == balance.Act {
+		c.Mode = balance.Observe
+	}
+	if len(b.Cost) > 0 {
+		c.Cost = func(from, to policy.POPID) float64 { return b.Cost[to] - b.Cost[from] }
+	}
+	return c
+}
+
+// targets are all services whose load the POP carries.
+func targets(cfg *config.Config) []balance.Target {
+	var out []balance.Target
+	for i := range cfg.Services {
+		s := &cfg.Services[i]
+		t := balance.Target{ID: s.ID, Slices: s.Slices, VIPs: s.VIPs.Addresses, Moves: cfg.Balance.Moves(s.ID)}
+		for _, r := range s.Ladder {
+			t.Rungs = append(t.Rungs, r.Name)
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// carries is what other POPs are told of our load; nil while the loop is off,
+// and then nobody is asked for theirs.
+func (d *parts) carries() json.RawMessage { return d.balance.Message() }
+
+// shows is the loop as the controller shows it.
+type shows struct{ d *parts }
+
+func (s shows) Report() balance.Report { return s.d.balance.Report() }
