@@ -281,6 +281,9 @@ type Input struct {
 	Core   Core                  `json:"core,omitzero"`
 	Queue  Queue                 `json:"queue,omitzero"`
 	Limits Limits                `json:"limits"`
+	// Receivers are the forecasts of the other POPs' use once all that is
+	// asked to be drained here is; none where nothing is, or nothing is known.
+	Receivers []Receiver `json:"receivers,omitempty"`
 	// Shed is how far this POP steps back on slices because of its load; a
 	// missing slice does not.
 	Shed map[SliceID]Shed `json:"shed,omitempty"`
@@ -309,6 +312,9 @@ type Limits struct {
 	// fleet's capacity, drain at the same time. 0: no bound.
 	DrainPOPs  int     `json:"drain_pops,omitempty"`
 	DrainShare float64 `json:"drain_share,omitempty"`
+	// DrainHeadroom is the share of its capacity that a drain here may put
+	// another POP at, at the upper end of the forecast. 0: any.
+	DrainHeadroom float64 `json:"drain_headroom,omitempty"`
 }
 
 // Core is the control core as this POP sees it; zero where none is configured.

@@ -57,6 +57,9 @@ func (r *round) takeTurn(ts []target) {
 		return
 	}
 	wants, force := r.drains(ts)
+	if !t.Held && !force && r.in.Overloaded() != "" {
+		wants = false // it could not begin, and must not keep others waiting
+	}
 	switch {
 	case !wants && t.Held && r.returning(ts):
 		return // what it drained is not back yet

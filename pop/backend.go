@@ -29,11 +29,20 @@ func (c *Controller) Intent(ctx context.Context, in policy.Intent) (api.Result, 
 		if in.At.IsZero() {
 			in.At = time.Now()
 		}
+		over := c.overloading(in, in.At)
+		if over != "" && !in.Force {
+			fail = refuseOverload(over)
+			return
+		}
 		c.intents = slices.DeleteFunc(c.intents, func(o policy.Intent) bool {
 			return o.Kind == in.Kind && o.Service == in.Service && o.Slice == in.Slice
 		})
 		c.intents = append(c.intents, in)
-		c.note(entryIntent(in, "asked for", in.By))
+		entry := entryIntent(in, "asked for", in.By)
+		if over != "" {
+			entry.Text += ", over headroom: it " + over
+		}
+		c.note(entry)
 		c.log.Info("intent", "kind", in.Kind, "of", scope(in.Service, in.Slice), "by", in.By, "why", in.Why, "force", in.Force)
 		c.round(ctx)
 		c.opt.Store.Save(c.saved())

@@ -17,7 +17,7 @@ var guardRules = []struct{ name, rule string }{
 	{guard.NameStale, "a POP that has not been heard lately does not count as announcing"},
 	{guard.NameCorrelated, "what fails at many POPs at once, or everywhere, is a failure of the check"},
 	{guard.NameIsolated, "while the control core is out of reach only operators here and services that are down take anything away"},
-	{guard.NameHeadroom, "load moves only what other POPs have reserved room for"},
+	{guard.NameHeadroom, "load moves only what other POPs have reserved room for, and no drain begins that would overload one by its forecast"},
 	{guard.NameDrains, "only so many POPs drain at a time: the others wait their turn and begin by themselves"},
 	{guard.NameBlast, "only so much loses preference or is withdrawn within an interval; no checks means hold"},
 }
@@ -50,7 +50,7 @@ func (v *View) guardOff(name string) string {
 		return "no control core is configured"
 	case name == guard.NameIsolated && l.IsolatedAfter <= 0:
 		return "guards.isolated is 0"
-	case name == guard.NameHeadroom && !v.balances:
+	case name == guard.NameHeadroom && !v.balances && l.DrainHeadroom <= 0:
 		return "load moves nothing here (balance.mode)"
 	case name == guard.NameDrains && !l.Queued():
 		return "guards.drains sets no limit"
@@ -80,6 +80,10 @@ func (v *View) guardLimits(name string) []string {
 			return nil
 		}
 		return []string{fmt.Sprintf("guards.isolated %v", l.IsolatedAfter)}
+	case guard.NameHeadroom:
+		if l.DrainHeadroom > 0 {
+			return []string{fmt.Sprintf("guards.headroom %.0f %% of another POP's capacity after a drain, where loads are known", l.DrainHeadroom*100)}
+		}
 	case guard.NameDrains:
 		return drainLimits(l)
 	case guard.NameBlast:

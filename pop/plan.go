@@ -65,6 +65,7 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 			return p, nil
 		}
 	}
+	would.in.Receivers = would.receivers()
 	without, err := is.foresee(ctx, horizon)
 	if err != nil {
 		return api.Plan{}, err

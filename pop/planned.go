@@ -148,6 +148,8 @@ func advice(id policy.SliceID, c *course) []string {
 			out = append(out, "The checks have stopped running: restart the daemon (systemctl restart catchmentd moves no traffic).")
 		case guard.NameIsolated:
 			out = append(out, "Bring the control core back within reach; until then nothing that can wait changes.")
+		case guard.NameHeadroom:
+			out = append(out, "Drain less at a time (a service, a slice), or make room at the POPs that would be overloaded first.")
 		case guard.NameDrains:
 			out = append(out, "It begins by itself when it is its turn (catchment fleet shows who drains).")
 		case guard.NameBlast:

@@ -17,8 +17,16 @@ type Headroom struct{}
 // Name returns "headroom".
 func (Headroom) Name() string { return NameHeadroom }
 
-// Ask vetoes a step back for load whose room is not reserved, or no longer.
+// Ask vetoes a step back for load whose room is not reserved, or no longer, and
+// the begin of a drain that would overload other POPs by its forecast.
 func (Headroom) Ask(q policy.Question) policy.GuardVerdict {
+	if q.Drain && q.From.Action == policy.Announce && !q.Forced {
+		if over := q.Input.Overloaded(); over != "" && !q.Turn.Held {
+			v := object(policy.Veto, "%s", over)
+			v.Queued = true
+			return v
+		}
+	}
 	if q.Why.Code != policy.Load || !q.To.Less(q.From) || q.Forced {
 		return allow("")
 	}

@@ -252,6 +252,9 @@ func (b *builder) guards() {
 	b.positive("guards.stale", g.Stale)
 	b.atLeast("guards.drains.pops", g.Drains.POPs, 0)
 	b.share("guards.drains.share", g.Drains.Share)
+	if g.Headroom < 0 || g.Headroom > 10 {
+		b.refuse("guards.headroom", "%v: want a share of capacity such as 1 or 0.95; 0: off", g.Headroom)
+	}
 	if g.Isolated < 0 {
 		b.refuse("guards.isolated", "%s: want zero (off) or more", g.Isolated)
 	}
@@ -259,6 +262,7 @@ func (b *builder) guards() {
 		BlastSlices: g.Blast.Slices, BlastShare: g.Blast.Share, BlastInterval: g.Blast.Interval,
 		CorrelatedShare: g.Correlated.Share, CorrelatedWindow: g.Correlated.Window, StaleAfter: g.Stale,
 		IsolatedAfter: g.Isolated, DrainPOPs: g.Drains.POPs, DrainShare: g.Drains.Share,
+		DrainHeadroom: g.Headroom,
 	}
 	if len(b.raw.Fleet.Peers) > 0 && g.Stale <= b.raw.Fleet.Poll {
 		b.warnf("guards.stale", "%s is not above fleet.poll (%s): every answer is stale before the next", g.Stale, b.raw.Fleet.Poll)

@@ -55,6 +55,7 @@ var defaults = map[string]any{
 	"guards.correlated.window": "60s",
 	"guards.stale":             "5s",
 	"guards.isolated":          "30s",
+	"guards.headroom":          1.0,
 
 	"fleet.poll":             "1s",
 	"fleet.peers[].capacity": 1,

@@ -161,6 +161,7 @@ type rawGuards struct {
 	} `mapstructure:"correlated"`
 	Stale    time.Duration `mapstructure:"stale"`
 	Isolated time.Duration `mapstructure:"isolated"`
+	Headroom float64       `mapstructure:"headroom"`
 	Drains   struct {
 		POPs  int     `mapstructure:"pops"`
 		Share float64 `mapstructure:"share"`
