@@ -186,14 +186,14 @@ func (c *child) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, more := time.Now(), true
+	last := time.Now()
 	for {
 		state, table, tree, want := c.n.rep.bell.wait(), c.n.table.bell.wait(), c.n.bell.wait(), c.bell.wait()
 		if err := c.advance(ctx); err != nil {
 			return err
 		}
 		var gap <-chan time.Time
-		if more {
+		if c.n.table.at() != c.link.cursor {
 			gap, table = time.After(c.n.opt.Gap-time.Since(last)), nil
 		}
 		select {
@@ -204,11 +204,10 @@ func (c *child) serve(ctx context.Context) error {
 		case <-want:
 			continue
 		case <-table:
-			more = true
 			continue
 		case <-gap:
-			presences, left := c.n.table.collect(c.link)
-			if last, more = time.Now(), left; len(presences) == 0 {
+			presences := c.n.table.collect(c.link)
+			if last = time.Now(); len(presences) == 0 {
 				continue
 			}
 			err = c.beat(presences)

@@ -94,7 +94,7 @@ func (n *Node) save() error {
 	w := bufio.NewWriter(f)
 	at, items := n.rep.snapshot()
 	err = errors.Join(writeState(w, at, items), w.Flush())
-	if err == nil {
+	if err == nil && !n.opt.noSync {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {

@@ -34,13 +34,20 @@ func newLink(pop string, parent bool) *link {
 // follows in the next.
 const mostBeat = 256 << 10
 
+// at is the version of the last change.
+func (t *table) at() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.version
+}
+
 // collect is what changed since the last call and did not come from the other
-// end, the oldest change first; more: there is more than fits.
-func (t *table) collect(l *link) (out []*pb.Presence, more bool) {
+// end, the oldest change first. The cursor stays behind at() when not all fits.
+func (t *table) collect(l *link) (out []*pb.Presence) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l.cursor == t.version {
-		return nil, false
+		return nil
 	}
 	t.expire()
 	var news []*entry
@@ -58,14 +65,14 @@ func (t *table) collect(l *link) (out []*pb.Presence, more bool) {
 		p := l.tell(e, now)
 		n := len(p.Statement) + len(p.Signature) + len(p.Certificate) + len(p.Payload)
 		if size += n; size > mostBeat && len(out) > 0 {
-			return out, true
+			return out
 		}
 		l.told[e.pop] = attached{e.wire.certificate, e.wire.payload}
 		l.cursor = e.version
 		out = append(out, p)
 	}
 	l.cursor = t.version
-	return out, false
+	return out
 }
 
 // tell is an entry without what the other end has.

@@ -76,6 +76,7 @@ type conn struct {
 	node     *Node
 	ctx      context.Context
 	cancel   context.CancelFunc
+	ended    chan struct{} // closed when the parent has said its last word
 	ups      chan timed[*pb.Up]
 	downs    chan timed[*pb.Down]
 }
@@ -99,11 +100,11 @@ func (w *network) dialer(from string) func(context.Context, Parent) (upstream, e
 		if n == nil {
 			return nil, errors.New("connection refused")
 		}
-		c := &conn{w: w, from: from, to: p.Address, node: n, ups: make(chan timed[*pb.Up], window), downs: make(chan timed[*pb.Down], window)}
+		c := &conn{w: w, from: from, to: p.Address, node: n, ended: make(chan struct{}), ups: make(chan timed[*pb.Up], window), downs: make(chan timed[*pb.Down], window)}
 		c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		w.conns[c] = true
 		n.guests.Go(func() {
-			defer c.Close()
+			defer close(c.ended)
 			n.follow(from, server{c})
 		})
 		return c, nil
@@ -128,15 +129,22 @@ func send[T any](c *conn, ch chan timed[T], from, to string, m T) error {
 
 func recv[T any](c *conn, ch chan timed[T]) (T, error) {
 	var none T
+	var t timed[T]
 	select {
-	case t := <-ch:
-		if !pause(c.ctx, time.Until(t.at)) || c.w.pass(c.ctx, c.from, c.to) != nil {
+	case t = <-ch:
+	default:
+		select {
+		case t = <-ch:
+		case <-c.ended:
+			return none, io.EOF
+		case <-c.ctx.Done():
 			return none, io.EOF
 		}
-		return t.m, nil
-	case <-c.ctx.Done():
+	}
+	if !pause(c.ctx, time.Until(t.at)) || c.w.pass(c.ctx, c.from, c.to) != nil {
 		return none, io.EOF
 	}
+	return t.m, nil
 }
 
 func (c *conn) Send(m *pb.Up) error {
@@ -253,7 +261,7 @@ func newWorld(t *testing.T) *world {
 
 // add starts a node: a top of the tree without parents.
 func (w *world) add(pop string, set func(*Options), parents ...string) *Node {
-	o := Options{POP: pop, id: trusting(pop), dial: w.net.dialer(pop), listen: w.net.serve, Log: w.log}
+	o := Options{POP: pop, id: trusting(pop), dial: w.net.dialer(pop), listen: w.net.serve, Log: w.log, noSync: true}
 	o.Advertise = pop
 	for _, p := range parents {
 		o.Parents = append(o.Parents, Parent{p, p})

@@ -56,6 +56,7 @@ type Options struct {
 	id     identity // tests and simulations
 	dial   func(context.Context, Parent) (upstream, error)
 	listen func(ctx context.Context, n *Node) error
+	noSync bool // tests: power is not lost there
 }
 
 // Limits bound what others can make us keep or do.

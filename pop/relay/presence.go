@@ -195,6 +195,7 @@ func (t *table) newsLocked(st *pb.Statement, made int64) error {
 
 // enter puts a statement into the table, if there is room.
 func (t *table) enter(st *pb.Statement, p *pb.Presence) (*entry, error) {
+	t.expire()
 	e := t.entries[st.Pop]
 	size := t.size + int64(len(p.Payload)+len(p.Statement)+len(p.Certificate))
 	if e != nil {

@@ -213,14 +213,14 @@ func (s *session) send(ctx context.Context) error {
 	n := s.n
 	tick := time.NewTicker(n.opt.Beat)
 	defer tick.Stop()
-	last, more := time.Now().Add(-n.opt.Gap), true
+	last, told := time.Now().Add(-n.opt.Gap), int64(0)
 	if err := s.tell(nil); err != nil {
 		return err
 	}
 	for {
 		table, state := n.table.bell.wait(), n.rep.bell.wait()
 		var gap <-chan time.Time
-		if more {
+		if n.table.at() != s.link.cursor || n.rep.position().revision != told {
 			gap, table, state = time.After(n.opt.Gap-time.Since(last)), nil, nil
 		}
 		var err error
@@ -230,13 +230,10 @@ func (s *session) send(ctx context.Context) error {
 		case why := <-s.want:
 			err = s.up.Send(&pb.Up{Message: &pb.Up_Resync{Resync: &pb.Resync{Reason: why}}})
 		case <-table:
-			more = true
 		case <-state: // our applied revision
-			more = true
 		case <-gap:
-			presences, left := n.table.collect(s.link)
-			last, more = time.Now(), left
-			err = s.tell(presences)
+			last, told = time.Now(), n.rep.position().revision
+			err = s.tell(n.table.collect(s.link))
 		case <-tick.C:
 			err = s.tell(nil)
 		}
