@@ -31,8 +31,13 @@ type PageConfig struct {
 	Scale float64
 }
 
-// maxBody bounds what is read of a page.
-const maxBody = 16 << 20
+// What is read of a page is bounded, and less where it is held in memory as a
+// whole: a server gone wrong must not take the daemon's memory, nor its time.
+const (
+	maxBody = 16 << 20
+	maxJSON = 2 << 20
+	maxRows = 32 << 10 // of the one metric that is looked for, with any labels
+)
 
 // Formats of pages.
 const (
@@ -72,7 +77,7 @@ func NewPage(c PageConfig) (Sampler, []Unit, error) {
 		p.accept = "text/plain;version=0.0.4"
 		p.read, err = c.prometheus()
 	case JSON:
-		p.accept = "application/json"
+		p.accept, p.limit = "application/json", maxJSON
 		p.read, err = c.json()
 	case StubStatus:
 		p.accept, p.read, units = "text/plain", readStubStatus, []Unit{Requests, Connections}

@@ -125,6 +125,7 @@ func readMetric(r io.Reader, name string) ([]*dto.Metric, map[string]string, err
 	in := bufio.NewReaderSize(r, 64<<10)
 	var kept bytes.Buffer
 	declared := map[string]string{}
+	rows := 0
 	for {
 		line, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) && len(bytes.TrimSpace(line)) == 0 {
@@ -138,6 +139,9 @@ func readMetric(r io.Reader, name string) ([]*dto.Metric, map[string]string, err
 		}
 		line = bytes.TrimLeft(line, " \t")
 		if rest, ok := bytes.CutPrefix(line, []byte(name)); ok && len(rest) > 0 && bytes.IndexByte([]byte("{ \t"), rest[0]) >= 0 {
+			if rows++; rows > maxRows {
+				return nil, nil, fmt.Errorf("%s: more than %d series", name, maxRows)
+			}
 			kept.Write(line)
 		} else if f := bytes.Fields(line); len(f) == 4 && string(f[0]) == "#" && string(f[1]) == "TYPE" && strings.HasPrefix(name, string(f[2])) {
 			declared[string(f[2])] = string(f[3])
