@@ -28,6 +28,7 @@ func (c *Controller) Explain(ctx context.Context, id policy.SliceID) (api.Explan
 		}
 		e := v.explain(d)
 		e.Now = time.Now()
+		e.Balance = c.balanced().Of(id)
 		filter := journal.Filter{Slice: id, Limit: lastEntries}
 		entries := c.opt.Journal.Recent(filter)
 		if len(entries) < lastEntries {

@@ -39,6 +39,7 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 		st.Fleet = append(st.Fleet, fleetPeer(p, v.where[p.POP]))
 	}
 	c.measured(&st)
+	st.Balance = c.balanced()
 	return st, nil
 }
 

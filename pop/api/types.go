@@ -51,8 +51,9 @@ type Status struct {
 	Intents   []policy.Intent   `json:"intents,omitempty"`
 	Guards    []GuardStatus     `json:"guards,omitempty"` // POP-wide; those of a slice are with the slice
 	Alarms    []Alarm           `json:"alarms,omitempty"`
-	Load      *LoadReport       `json:"load,omitempty"` // nil: nothing is measured
-	Core      *CoreStatus       `json:"core,omitempty"` // nil: there is no control core here
+	Load      *LoadReport       `json:"load,omitempty"`    // nil: nothing is measured
+	Balance   *BalanceStatus    `json:"balance,omitempty"` // nil: load moves nothing, and nothing is observed
+	Core      *CoreStatus       `json:"core,omitempty"`    // nil: there is no control core here
 }
 
 // Location is where a POP is, in degrees: north and east are positive.
@@ -214,6 +215,8 @@ type Explanation struct {
 	Intents []policy.Intent `json:"intents,omitempty"`
 	Fleet   []FleetView     `json:"fleet,omitempty"`
 	Load    *float64        `json:"load,omitempty"`
+	// Balance is what the load loop says of this slice; nil: nothing.
+	Balance *BalanceStatus `json:"balance,omitempty"`
 	// WouldChange says, a sentence each, what would change the stance.
 	WouldChange []string       `json:"would_change,omitempty"`
 	Journal     []JournalEntry `json:"journal,omitempty"` // the last few of this slice, oldest first
@@ -250,6 +253,7 @@ type Change struct {
 	Wait    Duration         `json:"wait,omitempty"`  // with drain and stop: instead of the service's drain.wait
 	For     Duration         `json:"for,omitempty"`   // ends by itself after that; 0: by release only
 	Force   bool             `json:"force,omitempty"` // over the guards; journaled
+	POP     policy.POPID     `json:"pop,omitempty"`   // at another POP, through the control core; not with stop
 }
 
 // Result is what became of a change at once. A drain takes its time: follow

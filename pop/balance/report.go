@@ -58,6 +58,7 @@ type StepReport struct {
 	Slice    policy.SliceID
 	Service  policy.ServiceID
 	From, To shed.Level
+	Was      string // name of From
 	Rung     string // name of To
 	Moves    float64
 	SD       float64
@@ -127,7 +128,7 @@ func (l *Loop) stepReports(d shed.Decision) (out []StepReport) {
 	add := func(st shed.Step) *StepReport {
 		r := StepReport{Slice: st.Slice, From: st.From, To: st.To, Moves: st.Moves, SD: st.SD, Arrive: st.Arrive, Probe: st.Probe}
 		if t := l.target(st.Slice); t != nil {
-			r.Service, r.Rung = t.ID, t.rung(st.To)
+			r.Service, r.Was, r.Rung = t.ID, t.rung(st.From), t.rung(st.To)
 		}
 		out = append(out, r)
 		return &out[len(out)-1]

@@ -563,6 +563,7 @@ type Change struct {
 	Wait          *durationpb.Duration   `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`     // with Drain and Stop: instead of the service's drain.wait
 	For           *durationpb.Duration   `protobuf:"bytes,6,opt,name=for,proto3" json:"for,omitempty"`       // ends by itself after that; unset: by Release or Undrain only
 	Force         bool                   `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`  // over the guards; journaled
+	Pop           string                 `protobuf:"bytes,8,opt,name=pop,proto3" json:"pop,omitempty"`       // at another POP, through the control core; not with Stop
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,6 +645,13 @@ func (x *Change) GetForce() bool {
 		return x.Force
 	}
 	return false
+}
+
+func (x *Change) GetPop() string {
+	if x != nil {
+		return x.Pop
+	}
+	return ""
 }
 
 type Result struct {
@@ -759,6 +767,7 @@ type Status struct {
 	Location      *Location              `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"` // unset: not configured
 	Load          *LoadReport            `protobuf:"bytes,14,opt,name=load,proto3" json:"load,omitempty"`         // unset: nothing is measured
 	Core          *CoreStatus            `protobuf:"bytes,15,opt,name=core,proto3" json:"core,omitempty"`         // unset: there is no control core here
+	Balance       *BalanceStatus         `protobuf:"bytes,16,opt,name=balance,proto3" json:"balance,omitempty"`   // unset: load moves nothing, and nothing is observed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -894,6 +903,13 @@ func (x *Status) GetLoad() *LoadReport {
 func (x *Status) GetCore() *CoreStatus {
 	if x != nil {
 		return x.Core
+	}
+	return nil
+}
+
+func (x *Status) GetBalance() *BalanceStatus {
+	if x != nil {
+		return x.Balance
 	}
 	return nil
 }
@@ -3536,6 +3552,7 @@ type Explanation struct {
 	Load          *float64               `protobuf:"fixed64,9,opt,name=load,proto3,oneof" json:"load,omitempty"`
 	WouldChange   []string               `protobuf:"bytes,10,rep,name=would_change,json=wouldChange,proto3" json:"would_change,omitempty"` // a sentence each
 	Journal       []*JournalEntry        `protobuf:"bytes,11,rep,name=journal,proto3" json:"journal,omitempty"`                            // the last few of this slice, oldest first
+	Balance       *BalanceStatus         `protobuf:"bytes,12,opt,name=balance,proto3" json:"balance,omitempty"`                            // what the load loop says of this slice; unset: nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3647,6 +3664,458 @@ func (x *Explanation) GetJournal() []*JournalEntry {
 	return nil
 }
 
+func (x *Explanation) GetBalance() *BalanceStatus {
+	if x != nil {
+		return x.Balance
+	}
+	return nil
+}
+
+// BalanceStatus is the load loop: what it decided last and from what, and what
+// came of its steps.
+type BalanceStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mode          string                 `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"` // observe or act
+	Unit          string                 `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"` // of all loads: in, out, requests or connections
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	Code          string                 `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"` // e.g. "fine", "shedding", "no-room"; stable words
+	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	Overload      float64                `protobuf:"fixed64,6,opt,name=overload,proto3" json:"overload,omitempty"` // what stays above the target if all of the fleet's plan happened
+	Lost          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=lost,proto3" json:"lost,omitempty"`           // since when the control core is out of reach: nothing moves
+	Notes         []string               `protobuf:"bytes,8,rep,name=notes,proto3" json:"notes,omitempty"`         // what was not used or not done, and why
+	Pops          []*BalancePOP          `protobuf:"bytes,9,rep,name=pops,proto3" json:"pops,omitempty"`
+	Steps         []*BalanceStep         `protobuf:"bytes,10,rep,name=steps,proto3" json:"steps,omitempty"`       // the last one of each slice, and those that observe would make
+	Reserved      []*BalanceRoom         `protobuf:"bytes,11,rep,name=reserved,proto3" json:"reserved,omitempty"` // all room that is reserved now, by whomever
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BalanceStatus) Reset() {
+	*x = BalanceStatus{}
+	mi := &file_catchment_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BalanceStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BalanceStatus) ProtoMessage() {}
+
+func (x *BalanceStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BalanceStatus.ProtoReflect.Descriptor instead.
+func (*BalanceStatus) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *BalanceStatus) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *BalanceStatus) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *BalanceStatus) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *BalanceStatus) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *BalanceStatus) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *BalanceStatus) GetOverload() float64 {
+	if x != nil {
+		return x.Overload
+	}
+	return 0
+}
+
+func (x *BalanceStatus) GetLost() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+func (x *BalanceStatus) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *BalanceStatus) GetPops() []*BalancePOP {
+	if x != nil {
+		return x.Pops
+	}
+	return nil
+}
+
+func (x *BalanceStatus) GetSteps() []*BalanceStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *BalanceStatus) GetReserved() []*BalanceRoom {
+	if x != nil {
+		return x.Reserved
+	}
+	return nil
+}
+
+// BalancePOP is what a POP carries, and what can be sent to it.
+type BalancePOP struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pop           string                 `protobuf:"bytes,1,opt,name=pop,proto3" json:"pop,omitempty"`
+	Load          float64                `protobuf:"fixed64,2,opt,name=load,proto3" json:"load,omitempty"`
+	Capacity      float64                `protobuf:"fixed64,3,opt,name=capacity,proto3" json:"capacity,omitempty"` // 0: not known
+	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`               // of the sample; unset: never heard
+	Room          float64                `protobuf:"fixed64,5,opt,name=room,proto3" json:"room,omitempty"`         // that may still be reserved
+	Over          bool                   `protobuf:"varint,6,opt,name=over,proto3" json:"over,omitempty"`          // above its trigger
+	Low           *float64               `protobuf:"fixed64,7,opt,name=low,proto3,oneof" json:"low,omitempty"`     // with high: 95 % bounds of what it carries after the steps of the round
+	High          *float64               `protobuf:"fixed64,8,opt,name=high,proto3,oneof" json:"high,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BalancePOP) Reset() {
+	*x = BalancePOP{}
+	mi := &file_catchment_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BalancePOP) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BalancePOP) ProtoMessage() {}
+
+func (x *BalancePOP) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BalancePOP.ProtoReflect.Descriptor instead.
+func (*BalancePOP) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *BalancePOP) GetPop() string {
+	if x != nil {
+		return x.Pop
+	}
+	return ""
+}
+
+func (x *BalancePOP) GetLoad() float64 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
+func (x *BalancePOP) GetCapacity() float64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *BalancePOP) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *BalancePOP) GetRoom() float64 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
+func (x *BalancePOP) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *BalancePOP) GetLow() float64 {
+	if x != nil && x.Low != nil {
+		return *x.Low
+	}
+	return 0
+}
+
+func (x *BalancePOP) GetHigh() float64 {
+	if x != nil && x.High != nil {
+		return *x.High
+	}
+	return 0
+}
+
+// BalanceStep is a step of this POP.
+type BalanceStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slice         string                 `protobuf:"bytes,1,opt,name=slice,proto3" json:"slice,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"` // "normal", a rung, or "withdraw"
+	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`           // unset: it would be made
+	Moves         float64                `protobuf:"fixed64,6,opt,name=moves,proto3" json:"moves,omitempty"`   // forecast of what leaves; negative: comes back
+	Within        float64                `protobuf:"fixed64,7,opt,name=within,proto3" json:"within,omitempty"` // and by how much more or less, with 95 %
+	Arrive        []*BalanceRoom         `protobuf:"bytes,8,rep,name=arrive,proto3" json:"arrive,omitempty"`
+	Probe         bool                   `protobuf:"varint,9,opt,name=probe,proto3" json:"probe,omitempty"`     // nothing was known of this rung
+	Outcome       string                 `protobuf:"bytes,10,opt,name=outcome,proto3" json:"outcome,omitempty"` // what came of it; empty: not known yet
+	Wrong         bool                   `protobuf:"varint,11,opt,name=wrong,proto3" json:"wrong,omitempty"`    // something else than forecast
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BalanceStep) Reset() {
+	*x = BalanceStep{}
+	mi := &file_catchment_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BalanceStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BalanceStep) ProtoMessage() {}
+
+func (x *BalanceStep) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BalanceStep.ProtoReflect.Descriptor instead.
+func (*BalanceStep) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *BalanceStep) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
+}
+
+func (x *BalanceStep) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *BalanceStep) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *BalanceStep) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *BalanceStep) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *BalanceStep) GetMoves() float64 {
+	if x != nil {
+		return x.Moves
+	}
+	return 0
+}
+
+func (x *BalanceStep) GetWithin() float64 {
+	if x != nil {
+		return x.Within
+	}
+	return 0
+}
+
+func (x *BalanceStep) GetArrive() []*BalanceRoom {
+	if x != nil {
+		return x.Arrive
+	}
+	return nil
+}
+
+func (x *BalanceStep) GetProbe() bool {
+	if x != nil {
+		return x.Probe
+	}
+	return false
+}
+
+func (x *BalanceStep) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *BalanceStep) GetWrong() bool {
+	if x != nil {
+		return x.Wrong
+	}
+	return false
+}
+
+// BalanceRoom is load of one POP's slice that is to arrive at another.
+type BalanceRoom struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"` // from itself: it takes the slice back
+	Slice         string                 `protobuf:"bytes,3,opt,name=slice,proto3" json:"slice,omitempty"`
+	Mean          float64                `protobuf:"fixed64,4,opt,name=mean,proto3" json:"mean,omitempty"`      // that is expected
+	High          float64                `protobuf:"fixed64,5,opt,name=high,proto3" json:"high,omitempty"`      // for which room is kept
+	Applied       bool                   `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"` // the route has changed
+	Until         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`      // ours: when the reservation ends by itself
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BalanceRoom) Reset() {
+	*x = BalanceRoom{}
+	mi := &file_catchment_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BalanceRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BalanceRoom) ProtoMessage() {}
+
+func (x *BalanceRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BalanceRoom.ProtoReflect.Descriptor instead.
+func (*BalanceRoom) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *BalanceRoom) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *BalanceRoom) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *BalanceRoom) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
+}
+
+func (x *BalanceRoom) GetMean() float64 {
+	if x != nil {
+		return x.Mean
+	}
+	return 0
+}
+
+func (x *BalanceRoom) GetHigh() float64 {
+	if x != nil {
+		return x.High
+	}
+	return 0
+}
+
+func (x *BalanceRoom) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *BalanceRoom) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 type JournalEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -3662,7 +4131,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3674,7 +4143,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3687,7 +4156,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{46}
+	return file_catchment_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *JournalEntry) GetSeq() uint64 {
@@ -3753,7 +4222,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +4234,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +4247,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{47}
+	return file_catchment_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Event) GetKind() string {
@@ -3828,7 +4297,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3840,7 +4309,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3853,7 +4322,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{48}
+	return file_catchment_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PlanRequest) GetSuppose() []*Supposition {
@@ -3895,7 +4364,7 @@ type Supposition struct {
 
 func (x *Supposition) Reset() {
 	*x = Supposition{}
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3907,7 +4376,7 @@ func (x *Supposition) String() string {
 func (*Supposition) ProtoMessage() {}
 
 func (x *Supposition) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3920,7 +4389,7 @@ func (x *Supposition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supposition.ProtoReflect.Descriptor instead.
 func (*Supposition) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{49}
+	return file_catchment_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Supposition) GetKind() string {
@@ -4056,7 +4525,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4068,7 +4537,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4081,7 +4550,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{50}
+	return file_catchment_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Plan) GetPop() string {
@@ -4182,7 +4651,7 @@ type PlanLoads struct {
 
 func (x *PlanLoads) Reset() {
 	*x = PlanLoads{}
-	mi := &file_catchment_proto_msgTypes[51]
+	mi := &file_catchment_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4194,7 +4663,7 @@ func (x *PlanLoads) String() string {
 func (*PlanLoads) ProtoMessage() {}
 
 func (x *PlanLoads) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[51]
+	mi := &file_catchment_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4207,7 +4676,7 @@ func (x *PlanLoads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoads.ProtoReflect.Descriptor instead.
 func (*PlanLoads) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{51}
+	return file_catchment_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PlanLoads) GetUnit() string {
@@ -4262,7 +4731,7 @@ type PlanLoad struct {
 
 func (x *PlanLoad) Reset() {
 	*x = PlanLoad{}
-	mi := &file_catchment_proto_msgTypes[52]
+	mi := &file_catchment_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4274,7 +4743,7 @@ func (x *PlanLoad) String() string {
 func (*PlanLoad) ProtoMessage() {}
 
 func (x *PlanLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[52]
+	mi := &file_catchment_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4287,7 +4756,7 @@ func (x *PlanLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoad.ProtoReflect.Descriptor instead.
 func (*PlanLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{52}
+	return file_catchment_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *PlanLoad) GetPop() string {
@@ -4358,7 +4827,7 @@ type PlanRange struct {
 
 func (x *PlanRange) Reset() {
 	*x = PlanRange{}
-	mi := &file_catchment_proto_msgTypes[53]
+	mi := &file_catchment_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4370,7 +4839,7 @@ func (x *PlanRange) String() string {
 func (*PlanRange) ProtoMessage() {}
 
 func (x *PlanRange) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[53]
+	mi := &file_catchment_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4383,7 +4852,7 @@ func (x *PlanRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRange.ProtoReflect.Descriptor instead.
 func (*PlanRange) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{53}
+	return file_catchment_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PlanRange) GetMean() float64 {
@@ -4421,7 +4890,7 @@ type PlanAlternative struct {
 
 func (x *PlanAlternative) Reset() {
 	*x = PlanAlternative{}
-	mi := &file_catchment_proto_msgTypes[54]
+	mi := &file_catchment_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4433,7 +4902,7 @@ func (x *PlanAlternative) String() string {
 func (*PlanAlternative) ProtoMessage() {}
 
 func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[54]
+	mi := &file_catchment_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4446,7 +4915,7 @@ func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAlternative.ProtoReflect.Descriptor instead.
 func (*PlanAlternative) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{54}
+	return file_catchment_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PlanAlternative) GetText() string {
@@ -4500,7 +4969,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[55]
+	mi := &file_catchment_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4512,7 +4981,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[55]
+	mi := &file_catchment_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4525,7 +4994,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{55}
+	return file_catchment_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -4597,7 +5066,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[56]
+	mi := &file_catchment_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4609,7 +5078,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[56]
+	mi := &file_catchment_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4622,7 +5091,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{56}
+	return file_catchment_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -4676,7 +5145,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[57]
+	mi := &file_catchment_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4688,7 +5157,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[57]
+	mi := &file_catchment_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4701,7 +5170,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{57}
+	return file_catchment_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -4780,7 +5249,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[58]
+	mi := &file_catchment_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4792,7 +5261,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[58]
+	mi := &file_catchment_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4805,7 +5274,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{58}
+	return file_catchment_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -4912,7 +5381,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x05slice\x18\x02 \x01(\tR\x05slice\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
-	"\x06follow\x18\x05 \x01(\bR\x06follow\"\xea\x01\n" +
+	"\x06follow\x18\x05 \x01(\bR\x06follow\"\xfc\x01\n" +
 	"\x06Change\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05slice\x18\x02 \x01(\tR\x05slice\x12,\n" +
@@ -4920,12 +5389,13 @@ const file_catchment_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12-\n" +
 	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12+\n" +
 	"\x03for\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x03for\x12\x14\n" +
-	"\x05force\x18\a \x01(\bR\x05force\"O\n" +
+	"\x05force\x18\a \x01(\bR\x05force\x12\x10\n" +
+	"\x03pop\x18\b \x01(\tR\x03pop\"O\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +
 	"\bReloaded\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\x8c\x05\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xc3\x05\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -4942,7 +5412,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06alarms\x18\f \x03(\v2\x13.catchment.v1.AlarmR\x06alarms\x122\n" +
 	"\blocation\x18\r \x01(\v2\x16.catchment.v1.LocationR\blocation\x12,\n" +
 	"\x04load\x18\x0e \x01(\v2\x18.catchment.v1.LoadReportR\x04load\x12,\n" +
-	"\x04core\x18\x0f \x01(\v2\x18.catchment.v1.CoreStatusR\x04core\"D\n" +
+	"\x04core\x18\x0f \x01(\v2\x18.catchment.v1.CoreStatusR\x04core\x125\n" +
+	"\abalance\x18\x10 \x01(\v2\x1b.catchment.v1.BalanceStatusR\abalance\"D\n" +
 	"\bLocation\x12\x1a\n" +
 	"\blatitude\x18\x01 \x01(\x01R\blatitude\x12\x1c\n" +
 	"\tlongitude\x18\x02 \x01(\x01R\tlongitude\"\xa3\x02\n" +
@@ -5195,7 +5666,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
 	"\aservice\x18\x04 \x01(\tR\aservice\x12\x14\n" +
-	"\x05slice\x18\x05 \x01(\tR\x05slice\"\xd1\x03\n" +
+	"\x05slice\x18\x05 \x01(\tR\x05slice\"\x88\x04\n" +
 	"\vExplanation\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12/\n" +
@@ -5208,8 +5679,55 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04load\x18\t \x01(\x01H\x00R\x04load\x88\x01\x01\x12!\n" +
 	"\fwould_change\x18\n" +
 	" \x03(\tR\vwouldChange\x124\n" +
-	"\ajournal\x18\v \x03(\v2\x1a.catchment.v1.JournalEntryR\ajournalB\a\n" +
-	"\x05_load\"\xd5\x01\n" +
+	"\ajournal\x18\v \x03(\v2\x1a.catchment.v1.JournalEntryR\ajournal\x125\n" +
+	"\abalance\x18\f \x01(\v2\x1b.catchment.v1.BalanceStatusR\abalanceB\a\n" +
+	"\x05_load\"\x87\x03\n" +
+	"\rBalanceStatus\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x1a\n" +
+	"\boverload\x18\x06 \x01(\x01R\boverload\x12.\n" +
+	"\x04lost\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04lost\x12\x14\n" +
+	"\x05notes\x18\b \x03(\tR\x05notes\x12,\n" +
+	"\x04pops\x18\t \x03(\v2\x18.catchment.v1.BalancePOPR\x04pops\x12/\n" +
+	"\x05steps\x18\n" +
+	" \x03(\v2\x19.catchment.v1.BalanceStepR\x05steps\x125\n" +
+	"\breserved\x18\v \x03(\v2\x19.catchment.v1.BalanceRoomR\breserved\"\xe3\x01\n" +
+	"\n" +
+	"BalancePOP\x12\x10\n" +
+	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x12\n" +
+	"\x04load\x18\x02 \x01(\x01R\x04load\x12\x1a\n" +
+	"\bcapacity\x18\x03 \x01(\x01R\bcapacity\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04room\x18\x05 \x01(\x01R\x04room\x12\x12\n" +
+	"\x04over\x18\x06 \x01(\bR\x04over\x12\x15\n" +
+	"\x03low\x18\a \x01(\x01H\x00R\x03low\x88\x01\x01\x12\x17\n" +
+	"\x04high\x18\b \x01(\x01H\x01R\x04high\x88\x01\x01B\x06\n" +
+	"\x04_lowB\a\n" +
+	"\x05_high\"\xb4\x02\n" +
+	"\vBalanceStep\x12\x14\n" +
+	"\x05slice\x18\x01 \x01(\tR\x05slice\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05moves\x18\x06 \x01(\x01R\x05moves\x12\x16\n" +
+	"\x06within\x18\a \x01(\x01R\x06within\x121\n" +
+	"\x06arrive\x18\b \x03(\v2\x19.catchment.v1.BalanceRoomR\x06arrive\x12\x14\n" +
+	"\x05probe\x18\t \x01(\bR\x05probe\x12\x18\n" +
+	"\aoutcome\x18\n" +
+	" \x01(\tR\aoutcome\x12\x14\n" +
+	"\x05wrong\x18\v \x01(\bR\x05wrong\"\xbb\x01\n" +
+	"\vBalanceRoom\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x14\n" +
+	"\x05slice\x18\x03 \x01(\tR\x05slice\x12\x12\n" +
+	"\x04mean\x18\x04 \x01(\x01R\x04mean\x12\x12\n" +
+	"\x04high\x18\x05 \x01(\x01R\x04high\x12\x18\n" +
+	"\aapplied\x18\x06 \x01(\bR\aapplied\x120\n" +
+	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xd5\x01\n" +
 	"\fJournalEntry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -5356,7 +5874,7 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_catchment_proto_goTypes = []any{
 	(*RightsRequest)(nil),         // 0: catchment.v1.RightsRequest
 	(*RightsResponse)(nil),        // 1: catchment.v1.RightsResponse
@@ -5404,34 +5922,38 @@ var file_catchment_proto_goTypes = []any{
 	(*Route)(nil),                 // 43: catchment.v1.Route
 	(*Alarm)(nil),                 // 44: catchment.v1.Alarm
 	(*Explanation)(nil),           // 45: catchment.v1.Explanation
-	(*JournalEntry)(nil),          // 46: catchment.v1.JournalEntry
-	(*Event)(nil),                 // 47: catchment.v1.Event
-	(*PlanRequest)(nil),           // 48: catchment.v1.PlanRequest
-	(*Supposition)(nil),           // 49: catchment.v1.Supposition
-	(*Plan)(nil),                  // 50: catchment.v1.Plan
-	(*PlanLoads)(nil),             // 51: catchment.v1.PlanLoads
-	(*PlanLoad)(nil),              // 52: catchment.v1.PlanLoad
-	(*PlanRange)(nil),             // 53: catchment.v1.PlanRange
-	(*PlanAlternative)(nil),       // 54: catchment.v1.PlanAlternative
-	(*PlanSlice)(nil),             // 55: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 56: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 57: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 58: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
-	(*CoreStatus)(nil),            // 61: catchment.v1.CoreStatus
-	(*structpb.Struct)(nil),       // 62: google.protobuf.Struct
+	(*BalanceStatus)(nil),         // 46: catchment.v1.BalanceStatus
+	(*BalancePOP)(nil),            // 47: catchment.v1.BalancePOP
+	(*BalanceStep)(nil),           // 48: catchment.v1.BalanceStep
+	(*BalanceRoom)(nil),           // 49: catchment.v1.BalanceRoom
+	(*JournalEntry)(nil),          // 50: catchment.v1.JournalEntry
+	(*Event)(nil),                 // 51: catchment.v1.Event
+	(*PlanRequest)(nil),           // 52: catchment.v1.PlanRequest
+	(*Supposition)(nil),           // 53: catchment.v1.Supposition
+	(*Plan)(nil),                  // 54: catchment.v1.Plan
+	(*PlanLoads)(nil),             // 55: catchment.v1.PlanLoads
+	(*PlanLoad)(nil),              // 56: catchment.v1.PlanLoad
+	(*PlanRange)(nil),             // 57: catchment.v1.PlanRange
+	(*PlanAlternative)(nil),       // 58: catchment.v1.PlanAlternative
+	(*PlanSlice)(nil),             // 59: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 60: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 61: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 62: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 63: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 64: google.protobuf.Duration
+	(*CoreStatus)(nil),            // 65: catchment.v1.CoreStatus
+	(*structpb.Struct)(nil),       // 66: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
 	17,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
 	27,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	59,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	63,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
 	25,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	60,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	60,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	64,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	64,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
 	27,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	59,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	59,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	63,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	63,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
 	17,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
 	31,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
 	32,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
@@ -5440,145 +5962,156 @@ var file_catchment_proto_depIdxs = []int32{
 	44,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
 	16,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
 	19,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
-	61,  // 17: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
-	22,  // 18: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	24,  // 19: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	27,  // 20: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	18,  // 21: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	59,  // 22: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	18,  // 23: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	20,  // 24: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	21,  // 25: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	18,  // 26: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	18,  // 27: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	59,  // 28: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	59,  // 29: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	23,  // 30: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	23,  // 31: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	59,  // 32: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	60,  // 33: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	25,  // 34: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	59,  // 35: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	26,  // 36: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	28,  // 37: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	25,  // 38: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	26,  // 39: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	30,  // 40: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	59,  // 41: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	42,  // 42: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	29,  // 43: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	59,  // 44: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	59,  // 45: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	59,  // 46: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	60,  // 47: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	33,  // 48: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	16,  // 49: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	25,  // 50: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	59,  // 51: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	60,  // 52: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	33,  // 53: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	59,  // 54: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
-	36,  // 55: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
-	16,  // 56: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
-	59,  // 57: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
-	37,  // 58: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
-	18,  // 59: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
-	38,  // 60: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
-	39,  // 61: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
-	40,  // 62: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
-	41,  // 63: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
-	59,  // 64: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
-	59,  // 65: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
-	59,  // 66: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
-	59,  // 67: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
-	25,  // 68: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
-	59,  // 69: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
-	25,  // 70: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	59,  // 71: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	59,  // 72: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	43,  // 73: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	59,  // 74: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	59,  // 75: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	27,  // 76: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	22,  // 77: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	24,  // 78: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	42,  // 79: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	34,  // 80: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	46,  // 81: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	59,  // 82: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	62,  // 83: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	15,  // 84: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	17,  // 85: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	31,  // 86: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	46,  // 87: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	49,  // 88: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	60,  // 89: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	25,  // 90: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	60,  // 91: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	60,  // 92: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	59,  // 93: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	60,  // 94: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	55,  // 95: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	51,  // 96: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
-	54,  // 97: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
-	52,  // 98: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
-	53,  // 99: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
-	53,  // 100: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
-	53,  // 101: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
-	59,  // 102: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
-	51,  // 103: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
-	56,  // 104: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	56,  // 105: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	57,  // 106: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	58,  // 107: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	25,  // 108: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	26,  // 109: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	28,  // 110: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	60,  // 111: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	25,  // 112: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	26,  // 113: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	28,  // 114: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	60,  // 115: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	60,  // 116: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	25,  // 117: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	25,  // 118: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 119: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 120: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 121: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 122: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 123: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	9,   // 124: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
-	11,  // 125: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 126: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	48,  // 127: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	12,  // 128: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	12,  // 129: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	12,  // 130: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	12,  // 131: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	12,  // 132: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	10,  // 133: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	12,  // 134: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 135: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	15,  // 136: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 137: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 138: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	45,  // 139: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	35,  // 140: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
-	46,  // 141: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	47,  // 142: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	50,  // 143: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	13,  // 144: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	13,  // 145: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	13,  // 146: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	13,  // 147: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	13,  // 148: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	14,  // 149: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	13,  // 150: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	135, // [135:151] is the sub-list for method output_type
-	119, // [119:135] is the sub-list for method input_type
-	119, // [119:119] is the sub-list for extension type_name
-	119, // [119:119] is the sub-list for extension extendee
-	0,   // [0:119] is the sub-list for field type_name
+	65,  // 17: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
+	46,  // 18: catchment.v1.Status.balance:type_name -> catchment.v1.BalanceStatus
+	22,  // 19: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	24,  // 20: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	27,  // 21: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	18,  // 22: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	63,  // 23: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	18,  // 24: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	20,  // 25: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	21,  // 26: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	18,  // 27: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	18,  // 28: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	63,  // 29: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	63,  // 30: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	23,  // 31: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	23,  // 32: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	63,  // 33: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	64,  // 34: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	25,  // 35: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	63,  // 36: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	26,  // 37: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	28,  // 38: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	25,  // 39: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	26,  // 40: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	30,  // 41: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	63,  // 42: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	42,  // 43: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	29,  // 44: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	63,  // 45: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	63,  // 46: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	63,  // 47: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	64,  // 48: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	33,  // 49: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	16,  // 50: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	25,  // 51: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	63,  // 52: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	64,  // 53: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	33,  // 54: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	63,  // 55: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
+	36,  // 56: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
+	16,  // 57: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
+	63,  // 58: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
+	37,  // 59: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
+	18,  // 60: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
+	38,  // 61: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
+	39,  // 62: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
+	40,  // 63: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
+	41,  // 64: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
+	63,  // 65: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
+	63,  // 66: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
+	63,  // 67: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
+	63,  // 68: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
+	25,  // 69: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
+	63,  // 70: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
+	25,  // 71: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	63,  // 72: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	63,  // 73: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	43,  // 74: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	63,  // 75: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	63,  // 76: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	27,  // 77: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	22,  // 78: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	24,  // 79: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	42,  // 80: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	34,  // 81: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	50,  // 82: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	46,  // 83: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
+	63,  // 84: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
+	63,  // 85: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
+	47,  // 86: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
+	48,  // 87: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
+	49,  // 88: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
+	63,  // 89: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
+	63,  // 90: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
+	49,  // 91: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
+	63,  // 92: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
+	63,  // 93: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	66,  // 94: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	15,  // 95: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	17,  // 96: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	31,  // 97: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	50,  // 98: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	53,  // 99: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	64,  // 100: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	25,  // 101: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	64,  // 102: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	64,  // 103: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	63,  // 104: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	64,  // 105: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	59,  // 106: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	55,  // 107: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	58,  // 108: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	56,  // 109: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	57,  // 110: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	57,  // 111: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	57,  // 112: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	63,  // 113: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	55,  // 114: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	60,  // 115: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	60,  // 116: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	61,  // 117: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	62,  // 118: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	25,  // 119: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	26,  // 120: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	28,  // 121: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	64,  // 122: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	25,  // 123: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	26,  // 124: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	28,  // 125: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	64,  // 126: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	64,  // 127: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	25,  // 128: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	25,  // 129: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 130: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 131: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 132: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 133: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 134: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	9,   // 135: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
+	11,  // 136: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 137: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	52,  // 138: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	12,  // 139: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	12,  // 140: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	12,  // 141: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	12,  // 142: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	12,  // 143: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	10,  // 144: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	12,  // 145: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 146: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	15,  // 147: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 148: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 149: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	45,  // 150: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	35,  // 151: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
+	50,  // 152: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	51,  // 153: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	54,  // 154: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	13,  // 155: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	13,  // 156: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	13,  // 157: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	13,  // 158: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	13,  // 159: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	14,  // 160: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	13,  // 161: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	146, // [146:162] is the sub-list for method output_type
+	130, // [130:146] is the sub-list for method input_type
+	130, // [130:130] is the sub-list for extension type_name
+	130, // [130:130] is the sub-list for extension extendee
+	0,   // [0:130] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -5593,15 +6126,16 @@ func file_catchment_proto_init() {
 	file_catchment_proto_msgTypes[29].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[43].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[45].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[52].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[54].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[47].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[56].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
