@@ -19,7 +19,7 @@ type candidate struct {
 	shifts []shift
 	over   float64 // load above capacities at the upper ends of the intervals
 	part   float64 // of the load that was to leave, 0 to 1
-	cost   float64 // load times distance, in thousands of km
+	cost   float64 // load times what it costs more there, and distance in thousands of km
 	moved  float64
 	loads  *api.PlanLoads
 }
@@ -126,7 +126,8 @@ func (c *comparison) rate(shifts []shift) candidate {
 		}
 		if gain := max(0, l.Change.Mean); gain > 0 {
 			out.moved += gain
-			out.cost += gain * c.s.distance(c.pop, l.POP) / 1000
+			cost := c.s.cfg.Balance.Cost
+			out.cost += gain * (c.s.distance(c.pop, l.POP)/1000 + cost[l.POP] - cost[c.pop])
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package pop
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/catchment/catchment/policy"
@@ -106,6 +107,9 @@ func (c *comparison) commands(id policy.POPID, svc policy.ServiceID, to policy.S
 func (c *comparison) why(best *candidate) string {
 	switch {
 	case best.over < c.asked.over-c.unit && best.over <= c.unit:
+		if slices.ContainsFunc(best.loads.POPs, func(l api.PlanLoad) bool { return l.After == nil || l.Limit() == 0 }) {
+			return "nobody of whom it is known carries more than they can, at the upper end of the intervals"
+		}
 		return "nobody carries more than they can, at the upper end of the intervals"
 	case best.over < c.asked.over-c.unit:
 		return fmt.Sprintf("less is above what POPs can carry: at most %s instead of %s of it", amount(best.over), amount(c.asked.over))

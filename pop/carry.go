@@ -146,9 +146,13 @@ func carrierOf(id policy.POPID, l *fleet.Load, at time.Time) carrier {
 // limit first.
 var countable = []load.Unit{load.Out, load.Requests, load.Connections, load.In}
 
-// unit is the one in which loads are told: that of which this POP has the
-// least left; if it has no limits the first that it knows.
+// unit is the one in which loads are told: the configured one of balance, else
+// that of which this POP has the least left; if it has no limits the first
+// that it knows.
 func (s *situation) unit() (best load.Unit, ok bool) {
+	if s.cfg.Balance.On() {
+		return s.cfg.Balance.Unit, s.measured != nil
+	}
 	if s.measured == nil {
 		return load.Out, false
 	}

@@ -239,3 +239,115 @@ func TestPlanLoadsUnknown(t *testing.T) {
 		})
 	}
 }
+
+// backup has more rungs than the world's ladder.
+func moreRungs(b *burdened) {
+	svc := &b.cfg.Services[0]
+	one, three := svc.Ladder[1], svc.Ladder[1]
+	one.Name, one.Prepend = "one", 1
+	svc.Ladder, svc.Rungs = []config.Rung{svc.Ladder[0], one, three}, 3
+}
+
+// TestPlanRungs: rungs by name and by how often they prepend, here and at
+// other POPs.
+func TestPlanRungs(t *testing.T) {
+	burden(t, moreRungs, func(b *burdened) {
+		for what, want := range map[api.Supposition]string{
+			{Kind: api.SupposePin, Service: "web", Rung: "backup"}: "backup",
+			{Kind: api.SupposePrepend, Rung: "1"}:                  "one",
+			{Kind: api.SupposePrepend, Service: "LON", Rung: "3"}:  "backup",
+			{Kind: api.SupposePrepend, POP: "LON", Rung: "one"}:    "one",
+		} {
+			p := b.plan(what)
+			for _, s := range p.Slices {
+				if s.After.Rung != want {
+					t.Errorf("%+v: %v goes to %s, want %s (%v)", what, s.Slice, s.After.Rung, want, p.Suppose)
+				}
+			}
+		}
+		one := b.plan(api.Supposition{Kind: api.SupposePrepend, Slice: b.slices[2], Rung: "1"})
+		for _, s := range one.Slices {
+			if moved := s.After.Rung == "one"; moved != (s.Slice == b.slices[2]) {
+				t.Errorf("%v goes to %s", s.Slice, s.After.Rung)
+			}
+		}
+		if there := b.plan(api.Supposition{Kind: api.SupposePrepend, POP: "FRA", Rung: "1"}); there.Slices[0].Changes() || !strings.Contains(strings.Join(there.Notes, "\n"), "What the guards of FRA would say is not asked") || there.Suppose[0] != "prepend of all services at FRA 1 times" {
+			t.Errorf("at another POP: %v %v", there.Suppose, there.Notes)
+		}
+		for what, says := range map[api.Supposition]string{
+			{Kind: api.SupposePrepend, Rung: "2"}:                                    "no rung of web prepends 2 more than normal; there are: normal, one (prepends 1 more), backup (prepends 3 more)",
+			{Kind: api.SupposePin, Rung: "backp"}:                                    `web has no rung "backp"`,
+			{Kind: api.SupposePrepend, POP: "ZRH", Rung: "1"}:                        `no other POP "ZRH"; there are: FRA, AMS`,
+			{Kind: api.SupposeHold, POP: "FRA"}:                                      "of this POP only",
+			{Kind: api.SupposeDrain, Service: "wbe"}:                                 `no service "wbe"`,
+			{Kind: api.SupposeCapacity, Service: "ZRH", Capacity: 2}:                 `no other POP "ZRH"`,
+			{Kind: api.SupposeCapacity, POP: "LON", Slice: b.slices[0], Capacity: 2}: "of a POP, not of a slice",
+			{Kind: api.SupposeDrain, POP: "FRA", Slice: prefix("10.0.0.0/8")}:        "no slice 10.0.0.0/8",
+			{Kind: api.SupposeCapacity, POP: "LON"}:                                  "a capacity is needed with capacity",
+			{Kind: api.SupposePrepend, POP: "LON"}:                                   "want a rung",
+			{Kind: api.SupposePin, Rung: "one", Stance: &policy.Stance{}}:            "a stance is needed",
+			{Kind: api.SupposeDrain, Rung: "one"}:                                    "only with pin and prepend",
+			{Kind: api.SupposeDrain, Capacity: 0.5}:                                  "a capacity is needed with capacity",
+			{Kind: api.SupposePrepend, Slice: prefix("10.0.0.0/8"), Rung: "one"}:     "no slice 10.0.0.0/8",
+		} {
+			if _, err := b.c.Plan(context.Background(), api.PlanRequest{Suppose: []api.Supposition{what}}); err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("%+v: %v, want %s", what, err, says)
+			}
+		}
+	})
+}
+
+// TestPlanAlternative: what would be too much is compared with what could be
+// done instead.
+func TestPlanAlternative(t *testing.T) {
+	burden(t, nil, func(b *burdened) {
+		// All four slices would bring FRA to 118 %; two to 89 %, and at the upper
+		// end of the interval above 100 %; one is safe.
+		p := b.plan(withdrawAll)
+		a := p.Alternative
+		if a == nil || p.Compared < 5 {
+			t.Fatalf("no alternative among %d", p.Compared)
+		}
+		if len(a.Loads.Over) > 0 || a.Part == nil || *a.Part < 0.24 || *a.Part > 0.26 || !strings.Contains(a.Text, "1 of 4 slices of web") || len(a.Commands) != 1 || a.Commands[0] != "catchment drain --slice 192.0.0.0/24" {
+			t.Errorf("alternative %+v, loads %+v", a, a.Loads)
+		}
+		if !strings.Contains(a.Why, "nobody carries more than they can") {
+			t.Errorf("why: %s", a.Why)
+		}
+		// One slice is safe as it is: nothing moves less and does as much.
+		if one := b.plan(api.Supposition{Kind: api.SupposeWithdraw, Slice: b.slices[0]}); one.Alternative != nil || one.Compared == 0 {
+			t.Errorf("one slice: %+v of %d", one.Alternative, one.Compared)
+		}
+		// With less capacity LON has too much: it lets go of what is needed.
+		less := b.plan(api.Supposition{Kind: api.SupposeCapacity, POP: "LON", Capacity: 0.7})
+		if a := less.Alternative; a == nil || !strings.HasPrefix(a.Text, "LON: withdraw 1 of 4 slices") || len(a.Loads.Over) > 0 || a.Part != nil {
+			t.Errorf("less capacity: %+v", a)
+		}
+		// Of another POP nothing is known: nothing is proposed.
+		if gone := b.plan(api.Supposition{Kind: api.SupposePOP, POP: "FRA", Is: api.IsGone}); gone.Alternative != nil {
+			t.Errorf("FRA gone: %+v", gone.Alternative)
+		}
+	})
+	// FRA can hand on to AMS: all of LON leaves, and FRA lets go of a slice or two.
+	burden(t, func(b *burdened) {
+		b.cfg.Matrix.Receivers = append(b.cfg.Matrix.Receivers, config.Receiver{Of: "FRA", POP: "AMS", Share: 1})
+		b.cfg.Matrix.Receivers[0].Share, b.cfg.Matrix.Receivers[1].Share = 0.9, 0.1
+	}, func(b *burdened) {
+		p := b.plan(api.Supposition{Kind: api.SupposeWithdraw, Service: "web"})
+		a := p.Alternative
+		if a == nil || len(a.Loads.Over) > 0 {
+			t.Fatalf("%+v", a)
+		}
+		for _, over := range a.Loads.POPs {
+			if over.After != nil && over.After.High > over.Capacity {
+				t.Errorf("%s: %+v", over.POP, over.After)
+			}
+		}
+	})
+	// What a guard of this POP would keep is not proposed.
+	burden(t, func(b *burdened) { b.cfg.Services[0].MinPOPs = 3 }, func(b *burdened) {
+		if p := b.plan(withdrawAll); p.Alternative != nil && strings.Contains(p.Alternative.Text, "withdraw") {
+			t.Errorf("the guard last-pop would object: %+v", p.Alternative)
+		}
+	})
+}

@@ -33,8 +33,16 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan",
 		Short: "What would happen if: nothing is done",
 		Long: `What would happen if, by the same code that decides, without doing anything:
-what would be announced slice by slice and when, which guards would object and
-what they would do instead, and what you can do about it.
+what would be announced slice by slice and when, where the load would go, which
+guards would object and what they would do instead, and what you can do about
+it, or instead.
+
+Loads are what each POP carries now, as measured and told, and where they go is
+what was observed, measured or configured (matrix in the configuration). Each is
+the share of what the POP can carry, with the interval in which it lies in 95 of
+100 cases. What is not known is said so. Whatever would be too much somewhere is
+compared with what could be done instead: nobody overloaded comes first, then
+what was asked for, then cost and distance, then how much moves.
 
 Everything else is taken to stay as it is: checks keep their verdicts, and other
 POPs that are heard go on as they are. --check, --pop and --neighbor suppose more
@@ -43,6 +51,9 @@ at the same time, with any of the commands.
 With --strict the exit status is 1 where a guard would object to the end, so that
 ` + "`catchment plan drain web --strict && catchment drain web`" + ` drains only if it can.`,
 		Example: `  catchment plan drain web
+  catchment plan withdraw LON
+  catchment plan prepend 192.0.2.0/24 3
+  catchment plan capacity LON=0.7
   catchment plan drain web --pop FRA=gone
   catchment plan check web/http=down
   catchment plan config /etc/catchment/catchment.yaml`,
@@ -78,11 +89,17 @@ func subcommands(cmd *cobra.Command) map[string]bool {
 
 // planIntents are the plans of what an operator may ask for.
 func (a *app) planIntents(f *planFlags) []*cobra.Command {
-	of := either(serviceNames, sliceNames)
+	of := either(serviceNames, sliceNames, popNames)
+	what := func(kind api.SupposeKind) string {
+		if kind == api.SupposeHold || kind == api.SupposeRelease {
+			return "[SERVICE|SLICE]" // what other POPs hold is not told
+		}
+		return "[SERVICE|SLICE|POP]"
+	}
 	intent := func(kind api.SupposeKind, short, example string) *cobra.Command {
 		var change changeFlags
 		cmd := a.planOf(f, &cobra.Command{
-			Use: string(kind) + " [SERVICE|SLICE]", Short: short, Example: example, Args: cobra.MaximumNArgs(1),
+			Use: string(kind) + " " + what(kind), Short: short, Example: example, Args: cobra.MaximumNArgs(1),
 		}, func(args []string) (api.Supposition, error) { return change.suppose(kind, args) })
 		switch kind {
 		case api.SupposeDrain:
@@ -97,25 +114,31 @@ func (a *app) planIntents(f *planFlags) []*cobra.Command {
 	}
 	var change changeFlags
 	pin := a.planOf(f, &cobra.Command{
-		Use: "pin [SERVICE|SLICE] STANCE", Short: "A pin: announce, withdraw, or the number of a rung", Args: cobra.RangeArgs(1, 2),
-		Example: "  catchment plan pin web 1\n  catchment plan pin 192.0.2.0/24 withdraw --for 10m",
+		Use: "pin [SERVICE|SLICE|POP] STANCE", Short: "A pin: announce, withdraw, or a rung by its name or number", Args: cobra.RangeArgs(1, 2),
+		Example: "  catchment plan pin web backup\n  catchment plan pin 192.0.2.0/24 withdraw --for 10m",
 	}, func(args []string) (api.Supposition, error) {
 		s, err := change.suppose(api.SupposePin, args[:len(args)-1])
-		if err != nil {
-			return s, err
-		}
-		stance, err := parseStance(args[len(args)-1])
-		s.Stance = &stance
+		s.Stance, s.Rung = stanceOrRung(args[len(args)-1])
 		return s, err
 	})
 	change.strong(pin)
+	prepend := a.planOf(f, &cobra.Command{
+		Use: "prepend [SERVICE|SLICE|POP] N|RUNG", Short: "A pin to the rung that prepends N times more, or to a rung by its name", Args: cobra.RangeArgs(1, 2),
+		Example: "  catchment plan prepend web 3\n  catchment plan prepend 192.0.2.0/24 backup",
+	}, func(args []string) (api.Supposition, error) {
+		s, err := change.suppose(api.SupposePrepend, args[:len(args)-1])
+		s.Rung = args[len(args)-1]
+		return s, err
+	})
+	change.strong(prepend)
 	return []*cobra.Command{
-		intent(api.SupposeDrain, "A drain: de-prefer, wait, withdraw", "  catchment plan drain web\n  catchment plan drain 2001:db8:100::/48 --force\n  catchment plan drain                    # the whole POP"),
+		intent(api.SupposeDrain, "A drain: de-prefer, wait, withdraw", "  catchment plan drain web\n  catchment plan drain 2001:db8:100::/48 --force\n  catchment plan drain                    # the whole POP\n  catchment plan drain FRA                # another POP: its guards are not asked"),
 		intent(api.SupposeUndrain, "The end of a drain", "  catchment plan undrain web"),
 		intent(api.SupposeWithdraw, "A withdraw at once, without a drain", "  catchment plan withdraw web --for 10m"),
 		intent(api.SupposeHold, "A hold: what health would have changed stays", "  catchment plan hold web --check web/http=down"),
 		intent(api.SupposeRelease, "The end of holds and pins", "  catchment plan release web"),
 		a.completed(pin, of, nil),
+		a.completed(prepend, of, nil),
 		a.planOf(f, &cobra.Command{
 			Use: "stop", Short: "The daemon is told to stop", Example: "  catchment plan stop", Args: cobra.NoArgs,
 		}, func([]string) (api.Supposition, error) { return api.Supposition{Kind: api.SupposeStop}, nil }),
@@ -133,6 +156,10 @@ func (a *app) planInputs(f *planFlags) []*cobra.Command {
 			Use: "pop POP=gone|silent|down|up", Short: "Another POP announces nothing, is not heard, fails, or is fine", Args: cobra.ExactArgs(1),
 			Example: "  catchment plan pop FRA=gone\n  catchment plan pop FRA=silent --check web/http=down",
 		}, func(args []string) (api.Supposition, error) { return supposePOP(args[0]) }), to(otherPOPNames, api.IsGone, api.IsSilent, api.IsDown, api.IsUp)),
+		a.completed(a.planOf(f, &cobra.Command{
+			Use: "capacity POP=PART", Short: "A POP can carry another part of what it can", Args: cobra.ExactArgs(1),
+			Example: "  catchment plan capacity LON=0.7",
+		}, func(args []string) (api.Supposition, error) { return supposeCapacity(args[0]) }), to(popNames, "0.9", "0.7", "0.5")),
 		a.completed(a.planOf(f, &cobra.Command{
 			Use: "neighbor ADDRESS=down|up", Short: "A BGP session is lost, or comes up", Args: cobra.ExactArgs(1),
 			Example: "  catchment plan neighbor 10.0.0.2=down",
@@ -243,6 +270,33 @@ func parseStance(arg string) (policy.Stance, error) {
 		return policy.Stance{}, usagef("STANCE %q: want announce, withdraw, or the number of a rung (0 is normal, 1 the first of the ladder)", arg)
 	}
 	return policy.Stance{Action: policy.Announce, Rung: n}, nil
+}
+
+// stanceOrRung reads what a plan of a pin is to; what is no stance is the name
+// of a rung, which the daemon knows.
+func stanceOrRung(arg string) (*policy.Stance, string) {
+	stance, err := parseStance(arg)
+	if err != nil {
+		return nil, arg
+	}
+	return &stance, ""
+}
+
+func supposeCapacity(arg string) (api.Supposition, error) {
+	const form = "POP=PART, such as LON=0.7"
+	what, part, err := parts(arg, form)
+	s := api.Supposition{Kind: api.SupposeCapacity, POP: policy.POPID(what)}
+	if err != nil {
+		return s, err
+	}
+	percents, isPercent := strings.CutSuffix(part, "%")
+	if s.Capacity, err = strconv.ParseFloat(percents, 64); isPercent {
+		s.Capacity /= 100
+	}
+	if err != nil || !(s.Capacity > 0 && s.Capacity <= 100) {
+		return s, usagef("PART %q: want %s", part, form)
+	}
+	return s, nil
 }
 
 // parts cuts WHAT=STATE.

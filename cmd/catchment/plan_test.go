@@ -35,6 +35,13 @@ func TestPlansArrive(t *testing.T) {
 		"plan pin web 2":                             {{Kind: api.SupposePin, Service: "web", Stance: &policy.Stance{Action: policy.Announce, Rung: 2}}},
 		"plan pin withdraw":                          {{Kind: api.SupposePin, Stance: &policy.Stance{}}},
 		"plan pin 2001:db8:100::/48 announce":        {{Kind: api.SupposePin, Slice: v6, Stance: &policy.Stance{Action: policy.Announce}}},
+		"plan pin web backup":                        {{Kind: api.SupposePin, Service: "web", Rung: "backup"}},
+		"plan prepend 3":                             {{Kind: api.SupposePrepend, Rung: "3"}},
+		"plan prepend web backup --for 1m":           {{Kind: api.SupposePrepend, Service: "web", Rung: "backup", For: minute}},
+		"plan prepend 2001:db8:100::/48 2":           {{Kind: api.SupposePrepend, Slice: v6, Rung: "2"}},
+		"plan withdraw LON":                          {{Kind: api.SupposeWithdraw, Service: "LON"}}, // the daemon knows which are POPs
+		"plan capacity LON=0.7":                      {{Kind: api.SupposeCapacity, POP: "LON", Capacity: 0.7}},
+		"plan capacity FRA=120%":                     {{Kind: api.SupposeCapacity, POP: "FRA", Capacity: 1.2}},
 		"plan release web":                           {{Kind: api.SupposeRelease, Service: "web"}},
 		"plan stop":                                  {{Kind: api.SupposeStop}},
 		"plan check web/http=down":                   {{Kind: api.SupposeCheck, Service: "web", Check: "http", Verdict: policy.Down}},

@@ -30,6 +30,7 @@ func writePlan(w io.Writer, p api.Plan) {
 	} else {
 		fmt.Fprintln(w, "\nNothing that is announced would change.")
 	}
+	writePlanLoads(w, p.Loads)
 	writeLines(w, "Guards", atMost(mostLines, objections(p)))
 	var advice []string
 	for _, s := range p.Slices {
@@ -40,6 +41,7 @@ func writePlan(w io.Writer, p api.Plan) {
 		}
 	}
 	writeLines(w, "What you can do", atMost(mostLines, advice))
+	writeAlternative(w, p)
 	notes := p.Notes
 	if same := unmoved(p); same != "" {
 		notes = append([]string{same}, notes...)

@@ -20,6 +20,9 @@ func (b *Backend) Plan(_ context.Context, r api.PlanRequest) (api.Plan, error) {
 	if b.Planned != nil {
 		return *b.Planned, nil
 	}
+	if len(r.Suppose) > 0 && r.Suppose[0].Kind == api.SupposeWithdraw {
+		return withdrawn(), nil
+	}
 	return planned(), nil
 }
 
