@@ -106,7 +106,7 @@ func (s *service) Follow(stream grpc.BidiStreamingServer[pb.Up, pb.Down]) error 
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	s.n.guests.Go(func() { // ends the stream when the certificate counts no more
-		for pause(ctx, remembered) {
+		for pause(ctx, s.certs.again) {
 			if _, err := s.caller(ctx); err != nil {
 				s.n.expel(who, err)
 			}

@@ -32,12 +32,13 @@ type identity interface {
 const signedAs = "catchment relay statement 1\x00"
 
 // remembered is how long a certificate counts before it is judged again.
-const remembered = 10 * time.Second
+const remembered = 5 * time.Second
 
 // certificates is identity by the files of the fleet's authority, which are
 // read again now and then.
 type certificates struct {
 	files core.Files
+	again time.Duration // remembered, but for tests
 
 	mu     sync.Mutex
 	read   time.Time // when mine was
@@ -54,7 +55,7 @@ type judgement struct {
 const mostJudged = 4096
 
 func newCertificates(f core.Files) *certificates {
-	return &certificates{files: f, judged: map[[sha256.Size]byte]judgement{}}
+	return &certificates{files: f, again: remembered, judged: map[[sha256.Size]byte]judgement{}}
 }
 
 func (c *certificates) pair() (*tls.Certificate, error) {
@@ -68,7 +69,7 @@ func (c *certificates) pair() (*tls.Certificate, error) {
 func (c *certificates) own() ([]byte, func([]byte) ([]byte, error), error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.read.IsZero() || time.Since(c.read) > remembered {
+	if c.read.IsZero() || time.Since(c.read) > c.again {
 		mine, err := c.pair()
 		if err != nil {
 			return nil, nil, err
@@ -117,7 +118,7 @@ func (c *certificates) judge(der []byte) (*x509.Certificate, error) {
 	c.mu.Lock()
 	j, ok := c.judged[id]
 	c.mu.Unlock()
-	if ok && time.Since(j.at) < remembered {
+	if ok && time.Since(j.at) < c.again {
 		return j.cert, nil
 	}
 	cert, err := x509.ParseCertificate(der)

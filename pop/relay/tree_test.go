@@ -74,7 +74,7 @@ func TestParentDies(t *testing.T) {
 		w.put("c", 1)
 		w.same(time.Second, "FRA")
 		w.stop["AMS"]() // a connection that is closed is noticed at once
-		took = until(t, time.Second, "FRA follows another", func() bool { return w.parent("FRA") == "LON" })
+		until(t, time.Second, "FRA follows another", func() bool { return w.parent("FRA") == "LON" })
 		w.put("d", 1)
 		w.same(time.Second, "FRA")
 		if st := w.node["FRA"].Status(); st.Counts.Mismatches+st.Counts.Gaps != 0 || st.Counts.Received != 1 {
