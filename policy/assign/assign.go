@@ -102,7 +102,7 @@ const (
 	TargetDrained Code = "drained"        // its target wants the slice gone
 	LastTarget    Code = "last-target"    // no target is open: it stays where it is
 	Correlated    Code = "correlated"     // too many targets are down at once: the checks are suspect
-	TargetUnknown Code = "target-unknown" // nothing is known of its target: it stays
+	TargetUnknown Code = "target-unknown" // nothing is known of its target, or of the cheapest: it stays
 	DemandUnknown Code = "demand-unknown" // its demand is not known: load and cost do not move it
 	Held          Code = "held"           // an operator holds it
 	Waiting       Code = "waiting"        // moves in a later round

@@ -39,6 +39,9 @@ func TestSolve(t *testing.T) {
 		"begins in stages": {demand: []float64{50, 50, 50}, edit: func(p *Problem) {
 			p.Items[pe1].Now, p.Items[pe2].Now, p.MaxMoves = None, None, 1
 		}, next: []int{lon, None, ams}, why: []Code{Cheapest, Waiting, Cheapest}},
+		"begins when the cheapest is known": {demand: []float64{50, 50, 50}, edit: func(p *Problem) {
+			p.Items[pe1].Now, p.Items[pe2].Now, p.State[0][lon] = None, None, Unknown
+		}, next: []int{None, fra, ams}, why: []Code{TargetUnknown, Cheapest, Cheapest}},
 		"between fill and shed nothing moves": {demand: []float64{94, 10, 50}, next: []int{lon, fra, ams}, why: []Code{Cheapest, Cheapest, Cheapest}},
 		"overload goes to the cheapest with room": {demand: []float64{50, 30, 50}, edit: func(p *Problem) {
 			p.Items = append(p.Items, Item{Router: pe1, Now: lon, Demand: 46, Known: true})

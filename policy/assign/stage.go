@@ -110,7 +110,7 @@ func (w *world) reason(i, plan int, why map[int]Code) Code {
 		return Correlated
 	case it.Now != None && w.leaves(it), best == None:
 		return LastTarget
-	case it.Now != None && w.state(it.Slice, it.Now) == Unknown:
+	case it.Now != None && w.state(it.Slice, it.Now) == Unknown, it.Now == None && w.unknownFirst(it) != None:
 		return TargetUnknown
 	case !it.Known:
 		return DemandUnknown

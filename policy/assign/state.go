@@ -125,10 +125,31 @@ func (w *world) freedom(it *Item) freedom {
 			return forced
 		}
 		return fixed
+	case it.Now == None && w.unknownFirst(it) != None:
+		return fixed
 	case !it.Known || it.Now != None && w.state(it.Slice, it.Now) == Unknown:
 		return fixed
 	}
 	return free
+}
+
+// unknownFirst is a target of which nothing is known and that costs a router no
+// more than any open one, None if there is none: before it is known what has
+// no target goes nowhere else.
+func (w *world) unknownFirst(it *Item) int {
+	first, least, open := None, math.Inf(1), math.Inf(1)
+	for t, c := range w.p.Cost[it.Router] {
+		switch s := w.state(it.Slice, t); {
+		case s == Unknown && c < least:
+			first, least = t, c
+		case s == Open:
+			open = min(open, c)
+		}
+	}
+	if least <= open {
+		return first
+	}
+	return None
 }
 
 // leaves says whether an item has to leave its target: it is gone or drained,
