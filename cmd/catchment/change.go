@@ -15,6 +15,7 @@ import (
 // changeFlags are the flags of the commands that change something.
 type changeFlags struct {
 	slice, why string
+	pop        string
 	wait       time.Duration
 	span       time.Duration
 	force      bool
@@ -23,6 +24,7 @@ type changeFlags struct {
 // common adds --slice and --why.
 func (f *changeFlags) common(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.slice, "slice", "", "only this `prefix`, not the whole service")
+	cmd.Flags().StringVar(&f.pop, "pop", "", "at another `POP`, through the control core; needs --why")
 	cmd.Flags().StringVar(&f.why, "why", "", "reason, for the journal and for colleagues")
 }
 
@@ -33,12 +35,15 @@ func (f *changeFlags) strong(cmd *cobra.Command) {
 }
 
 func (f *changeFlags) change(args []string) (api.Change, error) {
-	c := api.Change{Why: f.why, Wait: api.Duration(f.wait), For: api.Duration(f.span), Force: f.force}
+	c := api.Change{Why: f.why, Wait: api.Duration(f.wait), For: api.Duration(f.span), Force: f.force, POP: policy.POPID(f.pop)}
 	if len(args) > 0 {
 		c.Service = policy.ServiceID(args[0])
 	}
 	if f.wait < 0 || f.span < 0 {
 		return c, usagef("a duration is not negative")
+	}
+	if f.pop != "" && f.why == "" {
+		return c, usagef("--pop %s: say why, for those there: --why \"...\"", f.pop)
 	}
 	var err error
 	c.Slice, err = parseSlice(f.slice)
@@ -57,6 +62,7 @@ func parseSlice(s string) (policy.SliceID, error) {
 // changing makes the service and --slice of cmd complete.
 func (a *app) changing(cmd *cobra.Command) *cobra.Command {
 	a.completeFlag(cmd, "slice", sliceNames)
+	a.completeFlag(cmd, "pop", otherPOPNames)
 	return a.completed(cmd, serviceNames)
 }
 

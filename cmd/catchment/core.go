@@ -152,6 +152,9 @@ func applied(f api.CoreApplied) string {
 }
 
 func mebibytes(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
 	if n >= 10<<30 {
 		return fmt.Sprintf("%d GiB", n>>30)
 	}

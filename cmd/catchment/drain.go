@@ -29,12 +29,16 @@ back at any point. With --wait the command follows the drain to its end; it
 returns 1 and says why if a guard keeps a slice here.`,
 		Example: `  catchment drain web --wait --why "new disks"
   catchment drain --slice 2001:db8:100::/48
-  catchment drain                         # the whole POP`,
+  catchment drain                         # the whole POP
+  catchment drain web --pop FRA --why "FRA's transit is full"`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ch, err := f.change(args)
 			if err != nil {
 				return err
+			}
+			if wait && f.pop != "" {
+				return usagef("--wait follows a drain of this POP only, not of %s", f.pop)
 			}
 			ctx := cmd.Context()
 			return a.withClient(func(c *api.Client) error {

@@ -59,3 +59,15 @@ func (d *parts) coreOf() pop.Core {
 	}
 	return d.core
 }
+
+// orders carries out what operators ask of this POP at others.
+type orders struct{ d *parts }
+
+func (orders) String() string { return "orders" }
+
+func (o orders) Run(ctx context.Context) error {
+	o.d.core.Orders(ctx, func(ctx context.Context, call, by string, c api.Change) (api.Result, error) {
+		return api.Carry(ctx, backend{o.d.controller, o.d}, call, by, c)
+	})
+	return nil
+}

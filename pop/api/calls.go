@@ -50,8 +50,46 @@ func (s *Server) change(ctx context.Context, call string, c Change) (Result, err
 	if err := c.validate(); err != nil {
 		return Result{}, err
 	}
+	if c.POP != "" {
+		return s.elsewhere(ctx, call, c)
+	}
 	return changes[call](ctx, s.opt.Backend, c)
 }
+
+// elsewhere has another POP carry out a change.
+func (s *Server) elsewhere(ctx context.Context, call string, c Change) (Result, error) {
+	core, err := s.core()
+	switch {
+	case err != nil:
+		return Result{}, err
+	case call == "stop":
+		return Result{}, Errorf(Invalid, "a daemon is stopped at its own POP only")
+	case strings.TrimSpace(c.Why) == "":
+		return Result{}, Errorf(Invalid, "why: what is asked of another POP says why")
+	}
+	return core.CoreOrder(ctx, call, Caller(ctx), c)
+}
+
+// Carry carries out a change that somebody asked for at another POP: by is
+// who, as the `by` of an intent.
+func Carry(ctx context.Context, b Backend, call, by string, c Change) (Result, error) {
+	f, ok := changes[call]
+	if !ok || call == "stop" {
+		return Result{}, Errorf(Invalid, "no change %q for another POP", call)
+	}
+	if err := c.validate(); err != nil {
+		return Result{}, err
+	}
+	c.POP = ""
+	return f(withCaller(ctx, far(by)), b, c)
+}
+
+// far asked at another POP.
+type far string
+
+func (f far) String() string { return string(f) }
+
+func (f far) mayChange() error { return nil } // it was asked where it came in
 
 // reload reads the configuration again for a caller who MayChange.
 func (s *Server) reload(ctx context.Context) (Reloaded, error) {

@@ -122,6 +122,9 @@ type Core interface {
 	CoreWatch(ctx context.Context, q CoreQuery, yield func(CoreObject) error) error
 	// CoreBackup gives a backup to yield, in pieces.
 	CoreBackup(ctx context.Context, yield func([]byte) error) error
+	// CoreOrder has the POP that the change names carry it out, and waits for
+	// its answer for a while.
+	CoreOrder(ctx context.Context, call, by string, c Change) (Result, error)
 	// CoreChange carries out one of CoreVerbs.
 	CoreChange(ctx context.Context, verb, by string, c CoreChange) (CoreResult, error)
 }

@@ -281,7 +281,7 @@ func TestStranger(t *testing.T) {
 		t.Errorf("a certificate of ours: %v", err)
 	}
 	f.address("pop")
-	f.certify(Subject{"pop", []string{"127.0.0.1"}, false})
+	f.certify(Subject{Name: "pop", Hosts: []string{"127.0.0.1"}})
 	if err := try("pop"); err == nil {
 		t.Error("a POP that is no voter was let in")
 	}

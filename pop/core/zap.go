@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,7 +17,7 @@ import (
 // cannot go on must not take down a daemon that announces routes.
 func zapTo(log *slog.Logger, broken func(why string)) *zap.Logger {
 	hook := endGoroutine{broken}
-	return zap.New(slogCore{log: log}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	return zap.New(slogCore{log: log, said: &repeats{at: map[string]time.Time{}}}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
 type endGoroutine struct{ broken func(string) }
@@ -35,6 +37,30 @@ func (h endGoroutine) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 type slogCore struct {
 	log    *slog.Logger
 	fields []zapcore.Field
+	said   *repeats
+}
+
+// repeats are the messages that were logged lately: without a quorum the
+// engine says the same twice a second.
+type repeats struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+// repeatEvery is how often the same message is worth a line.
+const repeatEvery = time.Minute
+
+func (r *repeats) again(message string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.at[message]; ok && now.Sub(last) < repeatEvery {
+		return true
+	}
+	if len(r.at) > 1000 {
+		clear(r.at)
+	}
+	r.at[message] = now
+	return false
 }
 
 func level(l zapcore.Level) slog.Level {
@@ -52,7 +78,7 @@ func (c slogCore) Enabled(l zapcore.Level) bool {
 }
 
 func (c slogCore) With(f []zapcore.Field) zapcore.Core {
-	return slogCore{c.log, append(c.fields[:len(c.fields):len(c.fields)], f...)}
+	return slogCore{log: c.log, said: c.said, fields: append(c.fields[:len(c.fields):len(c.fields)], f...)}
 }
 
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -63,6 +89,9 @@ func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 }
 
 func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if c.said.again(e.Message, e.Time) {
+		return nil
+	}
 	m := zapcore.NewMapObjectEncoder()
 	for _, f := range c.fields {
 		f.AddTo(m)

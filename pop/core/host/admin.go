@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core"
 )
 
@@ -51,6 +52,9 @@ func (a Admin) CoreStatus(context.Context) (api.CoreStatus, error) {
 	out := api.CoreStatus{
 		Mode: a.Host.cfg.Mode, Name: s.Name, Leader: s.Leader, Revision: s.Revision, Database: s.Size, InUse: s.InUse,
 		Quota: s.Quota, Free: s.Free, Trouble: a.Host.Trouble(), Authority: a.Host.Authority() != nil,
+	}
+	if a.Host.cfg.Mode != config.CoreEmbedded {
+		out.Name = "" // whoever was asked
 	}
 	out.Reachable, out.Since = a.Host.Reachable()
 	for _, v := range s.Members {

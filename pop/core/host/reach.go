@@ -47,7 +47,7 @@ func (h *Host) status(ctx context.Context) (core.Status, error) {
 func (h *Host) found(ok bool, at time.Time, status core.Status, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err == nil {
+	if err == nil && (status.Revision > 0 || h.last.Revision == 0) {
 		h.last = status
 	} else {
 		h.last.Quorum, h.last.Leader = false, ""
