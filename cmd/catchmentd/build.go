@@ -189,7 +189,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	}
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	if d.core != nil {
-		tasks = append(tasks, d.core, d.turns)
+		tasks = append(tasks, d.core, orders{d}, d.turns)
 	}
 	tasks = append(tasks, d.balance)
 	if d.origin.fetched != nil {
