@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/journal"
 )
 
@@ -77,10 +78,10 @@ func TestDryRun(t *testing.T) {
 		r.await(0, "open", "eor")
 	}
 	p.says("msg=decision slice="+web4, "stance=announce")
-	st, err := w.client().Status(soon(t))
-	if err != nil || !st.DryRun || st.Services[0].Slices[0].Stance.Action != policy.Announce || st.Services[0].Slices[0].Announced != nil {
-		t.Errorf("status %+v, %v", st, err)
-	}
+	w.sees(func(st api.Status) bool {
+		s := st.Services[0].Slices[0]
+		return st.DryRun && s.Stance.Action == policy.Announce && s.Announced == nil
+	})
 	if there(t, vip) {
 		t.Error("the service address is on a device")
 	}

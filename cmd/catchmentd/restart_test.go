@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/catchment/catchment/pop/api"
 )
 
 // TestRestartDamaged: the state is damaged, and routers hold our routes. No
@@ -49,19 +51,12 @@ func TestRestartDamaged(t *testing.T) {
 	}
 }
 
-// mentions fails unless there is the alarm.
+// mentions waits for the alarm.
 func (w *world) mentions(alarm string) {
 	w.t.Helper()
-	st, err := w.client().Status(soon(w.t))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, a := range st.Alarms {
-		if a.Name == alarm {
-			return
-		}
-	}
-	w.t.Errorf("no alarm %s: %+v", alarm, st.Alarms)
+	w.sees(func(st api.Status) bool {
+		return slices.ContainsFunc(st.Alarms, func(a api.Alarm) bool { return a.Name == alarm })
+	})
 }
 
 // TestRestartWithoutAService: what the configuration has lost while the daemon

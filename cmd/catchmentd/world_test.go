@@ -358,6 +358,22 @@ func (w *world) client() *api.Client {
 	return c
 }
 
+// sees waits for a status that pleases ok: routers hear of a decision, and the
+// log has it, before the status does.
+func (w *world) sees(ok func(api.Status) bool) {
+	w.t.Helper()
+	c := w.client()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		st, err := c.Status(soon(w.t))
+		if err == nil && ok(st) {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("status %+v, %v", st, err)
+		}
+	}
+}
+
 // entries reads the journal from the disk.
 func (w *world) entries(ok func(journal.Entry) bool) []journal.Entry {
 	w.t.Helper()
