@@ -100,6 +100,10 @@ func writeExplanation(w io.Writer, e api.Explanation) {
 	}
 	t.write(w)
 	writeInputs(w, e)
+	if e.Balance != nil {
+		fmt.Fprintf(w, "  Load (%s): %s\n", e.Balance.Mode, balanceCode(e.Now, e.Balance))
+		writeSteps(w, e.Now, e.Balance, "    ")
+	}
 	writeSection(w, "What would change it", e.WouldChange)
 	var lines []string
 	for _, j := range e.Journal {

@@ -58,6 +58,10 @@ func writeStatus(w io.Writer, st api.Status) {
 			writeHosts(w, st.Load.Hosts)
 		}
 	}
+	if st.Balance != nil {
+		fmt.Fprintln(w)
+		writeBalance(w, st.Now, st.Balance)
+	}
 	fmt.Fprintln(w)
 	writeNeighbors(w, st)
 	if len(st.Fleet) > 0 {

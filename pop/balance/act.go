@@ -86,9 +86,12 @@ func because(v *shed.View, st shed.Step, held []core.Held) string {
 	for i, r := range st.Reserve {
 		room = append(room, of(r.High)+" at "+string(r.To)+" until "+held[i].Lease.Until.UTC().Format("15:04 MST"))
 	}
-	text := of(me.Total()) + " of capacity, " + of(st.Moves) + " of it moves"
-	if len(to) > 0 {
-		text += ": " + strings.Join(to, ", ")
+	text := of(me.Total()) + " of capacity, " + of(st.Moves) + " of it moved to others"
+	switch {
+	case st.Moves < 0:
+		text = of(me.Total()) + " of capacity, " + of(-st.Moves) + " comes back"
+	case len(to) > 0:
+		text = of(me.Total()) + " of capacity, of it moved " + strings.Join(to, ", ")
 	}
 	return text + " (reserved " + strings.Join(room, ", ") + ")"
 }

@@ -165,13 +165,30 @@ func (l *Loop) compare(c *check, v *shed.View, now time.Time) {
 	growth := total(after) / max(total(before), 1e-300)
 	moved := before[v.Me] - after[v.Me]/max(growth, 1e-300)
 	c.Wrong = wrong
-	c.Outcome = fmt.Sprintf("%.4g moved, forecast %.4g ± %.2g", moved, c.Step.Moves, l.opt.Config.Shed.Z*c.Step.SD)
+	capacity := max(capacityOf(v), 1e-300)
+	c.Outcome = fmt.Sprintf("%.3f of capacity moved, forecast %.3f ± %.3f", moved/capacity, c.Step.Moves/capacity, within95*c.Step.SD/capacity)
+	if c.Step.Moves < 0 {
+		c.Outcome = fmt.Sprintf("%.3f of capacity came back, forecast %.3f ± %.3f", -moved/capacity, -c.Step.Moves/capacity, within95*c.Step.SD/capacity)
+	}
 	if wrong {
 		c.Outcome += "; " + text
 	}
 	if bySlice {
 		l.learn(c, v, after, now)
 	}
+}
+
+// within95 is so many standard deviations to each side.
+const within95 = 1.96
+
+// capacityOf is our own capacity.
+func capacityOf(v *shed.View) float64 {
+	for i := range v.POPs {
+		if v.POPs[i].ID == v.Me {
+			return v.POPs[i].Capacity
+		}
+	}
+	return 0
 }
 
 func total(m map[policy.POPID]float64) (all float64) {

@@ -47,7 +47,7 @@ func TestShedsAndTakesBack(t *testing.T) {
 		if len(claims) != w.pops[0].below() || len(held) != 0 {
 			t.Errorf("in the core: claims %v and reservations %v, all of which has arrived", claims, held)
 		}
-		if text := strings.Join(w.pops[0].words(), "\n"); !strings.Contains(text, "of it moves: ") || !strings.Contains(text, "moved, forecast") {
+		if text := strings.Join(w.pops[0].words(), "\n"); !strings.Contains(text, "of it moved 0.08 to P1, 0.08 to P2") || !strings.Contains(text, "of capacity moved, forecast 0.2") {
 			t.Errorf("journal: %s", text)
 		}
 		w.pops[0].demand = 50

@@ -157,7 +157,7 @@ func (l *Loop) journal(d shed.Decision, r *Report) {
 		}
 		said += strings.Join(would, ", ")
 	}
-	if said == l.said {
+	if said == l.said || d.Code == shed.Settling || d.Code == shed.Turning { // those only wait
 		return
 	}
 	first := l.said == ""
@@ -178,10 +178,15 @@ func (l *Loop) forecast(d shed.Decision, r *Report) string {
 	for _, st := range d.Steps {
 		moves += st.Moves
 	}
-	text := fmt.Sprintf(": %.4g of %.4g", moves, r.Capacity)
+	text := ""
+	for _, p := range r.POPs {
+		if p.POP == l.opt.POP && p.Capacity > 0 {
+			text = fmt.Sprintf(": %.2f of capacity", moves/p.Capacity)
+		}
+	}
 	for _, p := range r.POPs {
 		if p.After.Known && (p.After.Mean-p.After.Now > 0.001*p.Capacity || p.After.Now-p.After.Mean > 0.001*p.Capacity) {
-			text += fmt.Sprintf(", %s at %.2f to %.2f of capacity", p.POP, p.After.Low(1.96)/p.Capacity, p.After.High(1.96)/p.Capacity)
+			text += fmt.Sprintf(", %s at %.2f to %.2f of capacity", p.POP, p.After.Low(within95)/p.Capacity, p.After.High(within95)/p.Capacity)
 		}
 	}
 	return text
