@@ -58,6 +58,7 @@ type parts struct {
 	core       *host.Host    // nil: no control core
 	turns      *turns.Keeper // nil: no control core
 	routes     *routes       // nil: no FIB
+	ingress    *routeControl // nil: no ingress routers
 	tasks      []task
 }
 
@@ -160,6 +161,9 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	if err := d.buildBGP(store, dry); err != nil {
 		return nil, err
 	}
+	if err := d.buildIngress(store, j, m); err != nil {
+		return nil, err
+	}
 	page, err := d.page()
 	if err != nil {
 		return nil, err
@@ -188,6 +192,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 		tasks = append(tasks, named{d.routes, "fib"})
 	}
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
+	tasks = append(tasks, d.ingress.tasks()...)
 	if d.core != nil {
 		tasks = append(tasks, d.core, orders{d}, d.turns)
 	}
@@ -207,6 +212,9 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 	if err != nil {
 		return err
 	}
+	if err := internal(d.cfg, section); err != nil {
+		return err
+	}
 	if d.cfg.FIB.Install && !dry {
 		if d.routes, err = newRoutes(d.cfg.FIB, d.log); err != nil {
 			return err
@@ -217,7 +225,7 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 		d.log.Error("the state cannot be read", "err", err)
 	}
 	d.speaker, err = gobgp.New(d.withAPI(gobgp.Options{
-		Config: section, Logger: d.log, Own: d.controller.Own(d.cfg), Import: imports(d.cfg), ImportAll: d.cfg.FIB.Install,
+		Config: section, Logger: d.log, Own: d.own(d.cfg), Import: imports(d.cfg), ImportAll: d.cfg.FIB.Install,
 		Transit: d.cfg.FIB.Transit, Restarting: restarting && !dry,
 		OnPeer: d.controller.OnPeer, OnPath: d.onPath, OnWritten: d.controller.OnWritten,
 		OnForced: d.onForced,
@@ -250,7 +258,7 @@ func imports(cfg *config.Config) []netip.Prefix {
 			ps = append(ps, id.Prefix())
 		}
 	}
-	return ps
+	return append(ps, cfg.Ingress.Prefixes...)
 }
 
 func (d *parts) buildFleet() (*fleet.Fleet, error) {
@@ -351,10 +359,10 @@ func logger(c config.Log, w io.Writer) *slog.Logger {
 type announcer struct{ d *parts }
 
 func (a announcer) Set(ctx context.Context, set []bgp.Announcement) error {
-	return a.d.speaker.Set(ctx, set)
+	return a.d.set(ctx, set)
 }
 
-func (a announcer) Announced() []bgp.Announcement { return a.d.speaker.Announced() }
+func (a announcer) Announced() []bgp.Announcement { return a.d.announced() }
 
 func (a announcer) Peers() []bgp.PeerState {
 	peers := a.d.speaker.Peers()

@@ -25,13 +25,16 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := internal(cfg, section); err != nil {
+		return nil, nil, err
+	}
 	checks, err := specs(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	err = d.speaker.Reload(ctx, section, d.controller.Own(cfg), imports(cfg))
+	err = d.speaker.Reload(ctx, section, d.own(cfg), imports(cfg))
 	if err == nil {
-		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)))
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)), d.ingress.adopt(ctx, cfg))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
@@ -48,9 +51,9 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 func (d *parts) goBack(ctx context.Context, old *config.Config) error {
 	section, err := gobgp.ParseConfig(old.BGP)
 	if err == nil {
-		err = d.speaker.Reload(ctx, section, d.controller.Own(old), imports(old))
+		err = d.speaker.Reload(ctx, section, d.own(old), imports(old))
 	}
-	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old))); err != nil {
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old)), d.ingress.adopt(ctx, old)); err != nil {
 		return fmt.Errorf("back to the old configuration: %w", err)
 	}
 	return nil

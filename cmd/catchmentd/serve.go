@@ -119,9 +119,13 @@ func (d *parts) leave(ctx context.Context, by string) error {
 // bfd's handover time, half a minute at most.
 type closing struct{ d *parts }
 
-func (c closing) Stop(ctx context.Context) error { return c.d.speaker.Stop(ctx) }
+func (c closing) Stop(ctx context.Context) error {
+	c.d.endIngress()
+	return c.d.speaker.Stop(ctx)
+}
 
 func (c closing) Leave(ctx context.Context) error {
+	c.d.endIngress()
 	if err := bfd.KeepHandover(c.d.handover(), c.d.bfd.HandOver(ctx)); err != nil {
 		c.d.log.Error("BFD sessions will begin anew", "err", err)
 	}

@@ -27,6 +27,7 @@ type ServerOptions struct {
 	Name     string   // what it answers with
 	Listen   []string // addresses; they need not exist yet
 	SickFile string   // while this file exists, /healthz answers 503
+	PageFile string   // what GET /page answers with: a meter's page, in a story; empty: nothing
 }
 
 // Serve answers until ctx ends: GET / with the name, GET /healthz with "ok"
@@ -55,6 +56,9 @@ func Serve(ctx context.Context, o ServerOptions) error {
 	mux.HandleFunc("/served", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, served.Load()) })
 	mux.Handle("/load", asked)
 	mux.HandleFunc("/hold", hold)
+	if o.PageFile != "" {
+		mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, o.PageFile) })
+	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan error, len(o.Listen))
 	lc := net.ListenConfig{Control: freebind}

@@ -13,7 +13,7 @@ import (
 
 // Tools are these as commands inside lab nodes:
 //
-//	lab-serve --name LON --listen 192.0.2.1:80,[2001:db8::1]:80 [--sick-file /run/sick]
+//	lab-serve --name LON --listen 192.0.2.1:80,[2001:db8::1]:80 [--sick-file /run/sick] [--page /run/load.json]
 //	lab-fetch --url http://192.0.2.1/ [--every 100ms] [--timeout 1s] [--count N] [--again]
 //	lab-load --urls http://192.0.2.1/,http://[2001:db8::1]/ --rate 50 [--rate-file /run/rate] [--out /run/load.json]
 //	lab-garbage --to 10.0.1.2:179 [--count 100] [--seed 1]
@@ -35,6 +35,7 @@ func ServeMain(ctx context.Context, args []string) error {
 	fs.StringVar(&o.Name, "name", "", "what to answer with, the POP's name")
 	listen := fs.String("listen", "[::]:80", "addresses to listen on, with commas between; they need not exist yet")
 	fs.StringVar(&o.SickFile, "sick-file", "", "while this file exists, /healthz answers 503")
+	fs.StringVar(&o.PageFile, "page", "", "the file that /page answers with")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

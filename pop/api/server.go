@@ -22,7 +22,8 @@ type Options struct {
 	TLS     *TLS         // of Listen and of the gRPC server's TCP listener; nil: none
 	Page    http.Handler // what Listen serves beside /v1/; nil: nothing
 	Backend Backend
-	Core    Core // nil: the POP has none
+	Core    Core    // nil: the POP has none
+	Ingress Ingress // nil: the POP tells no ingress routers what to use
 	Logger  *slog.Logger
 	// PlainChange lets those change things who connect to the gRPC server by
 	// TCP without TLS.

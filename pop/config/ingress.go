@@ -396,3 +396,13 @@ func (b *builder) ingressSession(path string, a netip.Addr) {
 		}
 	}
 }
+
+// Target returns the target of a POP, nil if there is none.
+func (i *Ingress) Target(id policy.POPID) *IngressTarget {
+	for k := range i.Targets {
+		if i.Targets[k].POP == id {
+			return &i.Targets[k]
+		}
+	}
+	return nil
+}

@@ -21,8 +21,9 @@ const (
 	Start    Kind = "start"
 	Stop     Kind = "stop"
 	Alarm    Kind = "alarm"
-	Load     Kind = "load" // what the load loop did, or would do, and what came of it
-	Gap      Kind = "gap"  // entries are missing here; Text says how many and why
+	Ingress  Kind = "ingress" // an ingress router is told another POP for a slice
+	Load     Kind = "load"    // what the load loop did, or would do, and what came of it
+	Gap      Kind = "gap"     // entries are missing here; Text says how many and why
 )
 
 // Entry is one line of the journal.

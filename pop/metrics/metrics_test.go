@@ -55,6 +55,7 @@ func filled() *Metrics {
 	m.SetPeerHeard("FRA", "rib", time.Now())
 	m.WatchJournal(func() Journal { return Journal{1, 2, 3, true} })
 	m.WatchLoad(someLoad)
+	m.WatchIngress(someIngress)
 	m.WatchFleet(func() Fleet {
 		return Fleet{
 			Peers:   []FleetPeer{{POP: "AMS", RTT: 1500 * time.Microsecond, Exchanges: 7, Failures: 2}, {POP: "NYC", Failures: 3}},

@@ -50,6 +50,13 @@ const (
 	LoadAge      = "catchment_load_age_seconds"
 	LoadSourceUp = "catchment_load_source_up"
 
+	IngressAssigned   = "catchment_ingress_assigned"
+	IngressUnassigned = "catchment_ingress_unassigned"
+	IngressWaiting    = "catchment_ingress_waiting"
+	IngressLoad       = "catchment_ingress_load"
+	IngressCapacity   = "catchment_ingress_capacity"
+	IngressMoves      = "catchment_ingress_moves_total"
+
 	JournalEntries = "catchment_journal_entries_total"
 	JournalErrors  = "catchment_journal_errors_total"
 	JournalDropped = "catchment_journal_dropped_total"
