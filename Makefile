@@ -49,6 +49,7 @@ cover:
 schedules:
 	CATCHMENT_SCHEDULES=1000000 GOGC=400 $(GO) test -count=1 -v -timeout 30m -run 'TestSchedules$$' ./policy/guard
 
+	CATCHMENT_SCHEDULES=1000000 GOGC=400 $(GO) test -count=1 -v -timeout 180m -run 'TestFleetSchedules$$' ./pop/fleet
 # Each fuzz target for a short while; FUZZTIME=10m for longer.
 FUZZTIME ?= 10s
 fuzz:
