@@ -1,0 +1,6 @@
+//go:build race
+
+package relay
+
+// The race detector has limits on goroutines, and time.
+func init() { spreadTo = 60 }
