@@ -74,7 +74,7 @@ func (c *Controller) release(ctx context.Context, r api.Released, those func(pol
 		})
 		if len(ended) == 0 {
 			if fail = c.known(r.Service, r.Slice); fail == nil {
-				fail = api.Errorf(api.NotFound, "there is nothing to release for %s%s", scope(r.Service, r.Slice), c.below(r))
+				fail = api.Errorf(api.NotFound, "there is nothing to release for %s%s", scope(r.Service, r.Slice), c.elsewhere(r))
 			}
 			return
 		}

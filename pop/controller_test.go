@@ -418,6 +418,27 @@ func TestDrainUndrainAndStop(t *testing.T) {
 		if _, err := w.c.Release(t.Context(), api.Released{Service: "web"}); !errors.As(err, &e) || e.Code != api.NotFound {
 			t.Errorf("released what is not there: %v", err)
 		}
+		if _, err := w.c.Intent(t.Context(), policy.Intent{Kind: policy.IntentDrain, By: "eng"}); err != nil {
+			t.Fatal(err)
+		}
+		w.lines()
+		undrain := func(r api.Released) error {
+			r.Kinds, r.By = []policy.IntentKind{policy.IntentDrain}, "eng"
+			_, err := w.c.Release(t.Context(), r)
+			return err
+		}
+		for _, r := range []api.Released{{Service: "web"}, {Slice: policy.SliceID(netip.MustParsePrefix("192.0.2.0/24"))}} {
+			if err := undrain(r); err == nil || !strings.HasSuffix(err.Error(), "; there is a drain of all services") {
+				t.Errorf("undrain of a part: %v", err)
+			}
+		}
+		if _, err := w.c.Release(t.Context(), api.Released{Kinds: []policy.IntentKind{policy.IntentHold}, Service: "web"}); err == nil || strings.Contains(err.Error(), "there is a") {
+			t.Errorf("release of holds: %v", err)
+		}
+		if err := undrain(api.Released{}); err != nil {
+			t.Fatal(err)
+		}
+		w.lines()
 		if _, err := w.c.Intent(t.Context(), policy.Intent{Kind: policy.IntentDrain, Service: "wbe"}); !errors.As(err, &e) || !strings.Contains(e.Message, `no service "wbe" here; there are: web`) {
 			t.Errorf("took an unknown service: %v", err)
 		}

@@ -81,10 +81,17 @@ func (c *Controller) serviceOf(id policy.SliceID) (policy.ServiceID, error) {
 	return "", api.Errorf(api.NotFound, "no service has the slice %v", id)
 }
 
-// below names the intents of single slices where none is of the whole service.
-func (c *Controller) below(r api.Released) string {
+// elsewhere names the intents of single slices where none is of the whole
+// service, and those of more than r names, which only end as they were asked for.
+func (c *Controller) elsewhere(r api.Released) string {
 	out := ""
 	for _, in := range c.intents {
+		of, _ := c.serviceOf(r.Slice)
+		wide := in.Slice == policy.SliceID{} && (in.Service == "" || in.Service == of) && in.Kind != policy.IntentStop
+		if wide && (len(r.Kinds) == 0 || slices.Contains(r.Kinds, in.Kind)) {
+			out += fmt.Sprintf("; there is a %s of %s", in.What(), scope(in.Service, in.Slice))
+			continue
+		}
 		single := in.Slice != policy.SliceID{} && r.Slice == policy.SliceID{}
 		if id, err := c.serviceOf(in.Slice); single && err == nil && id == r.Service {
 			out += fmt.Sprintf("; there is a %s of %v: --slice %v", in.What(), in.Slice, in.Slice)
