@@ -3,63 +3,173 @@ package sim
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 )
 
-// Storm is Collide with up to two surges while two other POPs fail: what the
-// fleet was not planned for. It has no goals of its own.
-func Storm(seed uint64, runs, clients, networks, pops, k int) *Report {
-	rep := play("storm", 2, 2, seed, runs, clients, networks, pops, k)
-	rep.Title = fmt.Sprintf("%d runs of an hour: two POPs fail for 20 minutes while up to two others are overloaded, else as before", runs)
-	rep.Goals = nil
-	return rep
+// Fleets says which runs an experiment plays: so many, each an hour of
+// virtual time with a fleet and a scenario of its own seed.
+type Fleets struct {
+	Seed uint64 // of the first run
+	Runs int
+	// Clients are client networks; those of one edge network of the graph
+	// (Networks of them) move together.
+	Clients, Networks, POPs, Slices int
+	// Policies are the names of those to play, nil: all.
+	Policies []string
+	// Log is told what POPs under our own policy decide; nil: nobody.
+	Log func(format string, args ...any)
+}
+
+// title says what the runs are.
+func (x Fleets) title() string {
+	return fmt.Sprintf("%d runs of an hour from seed %d: %d client networks, %d POPs x %d slices", x.Runs, x.Seed, x.Clients, x.POPs, x.Slices)
+}
+
+// scenario draws what happens to a fleet in one run.
+type scenario func(f *Fleet, seed uint64) Scenario
+
+// world is what came of all runs of an experiment.
+type world struct {
+	order []string             // policies
+	runs  map[string][]Metrics // in the order of seeds
+}
+
+// play plays all runs under all policies, as many at a time as there are
+// cores. What comes out does not depend on how many.
+func (x Fleets) play(draw scenario) *world {
+	w := &world{runs: map[string][]Metrics{}}
+	all := make([]map[string]Metrics, x.Runs)
+	var wg sync.WaitGroup
+	var lock sync.Mutex // of order
+	slot := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range x.Runs {
+		slot <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slot }()
+			var order []string
+			order, all[i] = x.one(x.Seed+uint64(i), draw)
+			lock.Lock()
+			w.order = order
+			lock.Unlock()
+		})
+	}
+	wg.Wait()
+	for _, run := range all {
+		for name, m := range run {
+			w.runs[name] = append(w.runs[name], m)
+		}
+	}
+	return w
+}
+
+// one plays one run under each policy.
+func (x Fleets) one(seed uint64, draw scenario) ([]string, map[string]Metrics) {
+	f := NewFleet(seed, x.Clients, x.Networks, x.POPs, x.Slices, [2]float64{1.25, 1.6})
+	if x.Log != nil {
+		f.Log = func(format string, args ...any) { x.Log("seed %d: "+format, append([]any{seed}, args...)...) }
+	}
+	sc := draw(f, seed)
+	matrix := f.Matrix(seed, 0.002)
+	var order []string
+	out := map[string]Metrics{}
+	for _, p := range f.Policies() {
+		if x.Policies != nil && !slices.Contains(x.Policies, p.Name) {
+			continue
+		}
+		order = append(order, p.Name)
+		out[p.Name] = f.Play(&sc, p, matrix)
+	}
+	return order, out
+}
+
+// total adds up the runs of a policy.
+func (w *world) total(name string) Metrics {
+	var m Metrics
+	for _, o := range w.runs[name] {
+		m = m.plus(o)
+	}
+	return m
+}
+
+// share is the part of a policy's runs of which something is true, and how many.
+func (w *world) count(name string, of func(Metrics) bool) int {
+	n := 0
+	for _, m := range w.runs[name] {
+		if of(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// table fills a report with a row a policy.
+func (w *world) table(rep *Report) {
+	rep.Head = []string{"policy", "POP-s over", "caused", "runs with caused", "own surge grows", "lost load*s", "moved, of optimum", "rounds", "turns/10 min", "settled s", "changes", "refused", "surprised"}
+	rep.Chart = &Chart{Title: "Seconds above capacity, all POPs and runs", Y: "POP-seconds", Series: []string{"at POPs overloaded anyway", "caused"}, Stacked: true}
+	best := w.total("optimum").Moved
+	for _, name := range w.order {
+		m := w.total(name)
+		rep.Add(name, m.Over, m.Caused, w.count(name, func(m Metrics) bool { return m.Caused > 0 }), m.Growing, m.Lost, ratio(m.Moved, best),
+			m.Rounds, m.Turns, m.Settled.Seconds(), m.Changes, m.Refused, m.Surprise)
+		rep.Chart.Add(name, m.Over-m.Caused, m.Caused)
+	}
+	rep.Notes = append(rep.Notes,
+		"caused: seconds above capacity of POPs that would be below it if nobody did anything. lost: load above capacity, integrated. moved: load away from home from five minutes into the surges.",
+		"rounds: most rounds in which one POP stepped back for its own overload; turns: most changes of direction of one POP within ten minutes; settled: longest until no surging POP is above its capacity.",
+		"optimum: one planner with the true loads and responses of the moment, no margins; it may still be surprised by steps of several POPs on one slice.")
+}
+
+// spread says how a number is distributed over the runs of our policy.
+func (w *world) spread(of func(Metrics) float64) string {
+	count := map[float64]int{}
+	var values []float64
+	for _, m := range w.runs["ours"] {
+		v := of(m)
+		if count[v] == 0 {
+			values = append(values, v)
+		}
+		count[v]++
+	}
+	slices.Sort(values)
+	var out []string
+	for _, v := range values {
+		out = append(out, fmt.Sprintf("%s in %d", short(v), count[v]))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Collide plays runs in which up to five of 50 POPs are overloaded at once,
 // with loads that are 10 to 60 s old and a fifth of messages lost, under each
 // policy, and adds up.
-func Collide(seed uint64, runs, clients, networks, pops, k int) *Report {
-	return play("collide", 5, 0, seed, runs, clients, networks, pops, k)
-}
-
-// play plays runs with up to so many surges and so many failures.
-func play(name string, surges, failures int, seed uint64, runs, clients, networks, pops, k int) *Report {
-	rep := &Report{Name: name, Title: fmt.Sprintf("%d runs of an hour from seed %d: %d client networks, %d POPs x %d slices, up to 5 overloaded at once, loads 10-60 s old, 20 %% of messages lost", runs, seed, clients, pops, k),
-		Head: []string{"policy", "POP-s over", "caused", "own surge grows", "excess load*s", "moved, of optimum", "rounds", "turns/10 min", "settled s", "changes", "refused", "surprised"}}
-	rep.Chart = &Chart{Title: "Seconds above capacity, all POPs and runs", Y: "POP-seconds", Series: []string{"at POPs overloaded anyway", "caused"}, Stacked: true}
-	totals := map[string]Metrics{}
-	var order []string
-	for i := range runs {
-		at := seed + uint64(i)
-		f := NewFleet(at, clients, networks, pops, k, [2]float64{1.25, 1.6})
-		sc := f.NewScenario(at, surges)
-		f.Fail(&sc, failures)
-		matrix := f.Matrix(at, 0.002)
-		for _, pol := range f.Policies() {
-			m := f.Play(&sc, pol, matrix)
-			if i == 0 {
-				order = append(order, pol.Name)
-			}
-			totals[pol.Name] = totals[pol.Name].plus(m)
-		}
-	}
-	best := totals["optimum"].Moved
-	for _, name := range order {
-		m := totals[name]
-		rep.Add(name, m.Over, m.Caused, m.Growing, m.Excess, m.Moved/best, m.Rounds, m.Turns, m.Settled.Seconds(), m.Changes, m.Refused, m.Surprise)
-		rep.Chart.Add(name, m.Over-m.Caused, m.Caused)
-	}
-	ours := totals["ours"]
-	rep.Notes = append(rep.Notes,
-		"caused: seconds above capacity of POPs that would be below it if nobody did anything. moved: load away from home from five minutes into the surges.",
-		"rounds: most rounds in which one POP stepped back for its own overload; turns: most changes of direction of one POP within ten minutes; settled: longest until no surging POP is above its capacity.",
-		"Settings were chosen while looking at seeds 1 to 24 and 101 to 119. -seed 201 plays others: there one run in 24 overloaded a receiver, for 50 POP-seconds, by steps of several POPs on one slice.",
-		"optimum: one planner with the true loads and responses of the moment, no margins; it may still be surprised by steps of several POPs on one slice.")
+func Collide(x Fleets) *Report {
+	w := x.play(func(f *Fleet, seed uint64) Scenario { return f.NewScenario(seed, 5) })
+	rep := &Report{Name: "collide", Title: x.title() + ", up to 5 overloaded at once, loads 10-60 s old, 20 % of messages lost"}
+	w.table(rep)
+	ours := w.total("ours")
+	rep.Notes = append(rep.Notes, fmt.Sprintf("ours, runs by POP-seconds caused: %s; by rounds to settle: %s.",
+		w.spread(func(m Metrics) float64 { return m.Caused }), w.spread(func(m Metrics) float64 { return float64(m.Rounds) })))
 	rep.Goals = append(rep.Goals,
 		Goal{Name: "collide-caused-pop-seconds", Value: ours.Caused, Limit: 0},
 		Goal{Name: "collide-turns-in-10-min", Value: float64(ours.Turns), Limit: 1},
 		Goal{Name: "collide-rounds-to-settle", Value: float64(ours.Rounds), Limit: 3},
-		Goal{Name: "collide-moved-of-optimum", Value: ratio(ours.Moved, best), Limit: 1.10})
+		Goal{Name: "collide-moved-of-optimum", Value: ratio(ours.Moved, w.total("optimum").Moved), Limit: 1.10})
+	return rep
+}
+
+// Storm is Collide with up to two surges while two other POPs fail: what the
+// fleet was not planned for. It has no goals of its own.
+func Storm(x Fleets) *Report {
+	w := x.play(func(f *Fleet, seed uint64) Scenario {
+		sc := f.NewScenario(seed, 2)
+		f.Fail(&sc, 2)
+		return sc
+	})
+	rep := &Report{Name: "storm", Title: x.title() + "; two POPs fail for 20 minutes while up to two others are overloaded, telemetry as before"}
+	w.table(rep)
 	return rep
 }
 
@@ -72,7 +182,7 @@ func ratio(a, b float64) float64 {
 
 // plus adds sums and keeps maxima.
 func (m Metrics) plus(o Metrics) Metrics {
-	return Metrics{Over: m.Over + o.Over, Caused: m.Caused + o.Caused, Growing: m.Growing + o.Growing, Excess: m.Excess + o.Excess, Moved: m.Moved + o.Moved,
+	return Metrics{Over: m.Over + o.Over, Caused: m.Caused + o.Caused, Growing: m.Growing + o.Growing, Lost: m.Lost + o.Lost, Moved: m.Moved + o.Moved,
 		Rounds: max(m.Rounds, o.Rounds), Turns: max(m.Turns, o.Turns), Changes: m.Changes + o.Changes,
 		Settled: max(m.Settled, o.Settled, time.Duration(0)), Surprise: m.Surprise + o.Surprise, Refused: m.Refused + o.Refused}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -154,6 +155,7 @@ func (r *run) ours(p int) {
 		r.claim(v.Me, step)
 		v.Reserved, v.Claims = r.core, r.claims
 		s := r.slice(step.Slice)
+		r.logStep(p, s, step)
 		r.set(p, s, step.To)
 		st.checks = append(st.checks, check{step: step, due: r.at + 2*time.Minute, before: slice(v, step.Slice), own: v.POPs[p].Total(),
 			demand: r.demandOf(p, v, step), levels: append([]shed.Level(nil), r.level[s]...)})
@@ -162,6 +164,31 @@ func (r *run) ours(p int) {
 	if took > 0 {
 		r.turn(p, way(d.Steps[0]), d.Code != shed.Helping)
 	}
+}
+
+// logStep tells of a step what is expected to arrive where, and what will.
+func (r *run) logStep(p, s int, step shed.Step) {
+	if r.f.Log == nil {
+		return
+	}
+	was, will := make([]float64, len(r.f.names)), make([]float64, len(r.f.names))
+	level := slices.Clone(r.level[s])
+	for i, q := range r.f.catchment(r.announced(level)) {
+		was[q] += r.demand[i] / float64(r.f.k)
+	}
+	level[p] = step.To
+	for i, q := range r.f.catchment(r.announced(level)) {
+		will[q] += r.demand[i] / float64(r.f.k)
+	}
+	text := ""
+	for q, id := range r.f.names {
+		for _, a := range step.Arrive {
+			if d := will[q] - was[q]; a.POP == id && max(d, a.High) > 0.01*r.f.cap[q] {
+				text += fmt.Sprintf(" %s %.3f..%.3f truly %.3f of %.3f", id, a.Mean, a.High, d, r.f.cap[q])
+			}
+		}
+	}
+	r.log("%v %s slice %d from %d to %d, others %v:%s", r.at, r.f.names[p], s, step.From, step.To, others(r.level[s], p), text)
 }
 
 // claim writes a POP's claim for a slice, or removes it with a return.

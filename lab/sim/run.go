@@ -78,7 +78,7 @@ type Metrics struct {
 	Over     float64 // POP-seconds above capacity
 	Caused   float64 // of these, at POPs that would be below it if nobody did anything
 	Growing  float64 // the same at POPs whose own surge is growing or fading
-	Excess   float64 // load above capacity, integrated, load·s
+	Lost     float64 // load above capacity, integrated, load·s
 	Moved    float64 // load away from home, mean from five minutes into the surges
 	Rounds   int     // most rounds in which a POP stepped back before its load fit
 	Turns    int     // most changes of direction of a POP within ten minutes
@@ -182,7 +182,7 @@ func (r *run) measure() {
 		l, c := sum(r.load[p]), r.f.cap[p]
 		if l > c*(1+1e-9) && !r.failed[p] {
 			r.m.Over += tick.Seconds()
-			r.m.Excess += (l - c) * tick.Seconds()
+			r.m.Lost += (l - c) * tick.Seconds()
 			if r.home[p] <= c && r.crowded(p) {
 				r.m.Growing += tick.Seconds()
 			} else if r.home[p] <= c {

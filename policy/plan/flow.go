@@ -127,10 +127,13 @@ func (p *Problem) Forecast(level [][]Level) (load, high []float64) {
 
 // risk is how far a POP's upper bound is above its limit when growth, upper
 // bound included, is added to it. A POP that is above its limit already has
-// overload, not risk.
+// overload; its risk begins at its ceiling.
 func (p *Problem) risk(i int, growth float64) float64 {
 	if p.Load[i] > p.Limit[i] {
-		return 0
+		if p.Ceiling == nil || p.Load[i] > p.Ceiling[i] {
+			return 0
+		}
+		return p.High[i] + growth - max(p.Ceiling[i], p.High[i])
 	}
 	return p.High[i] + growth - max(p.Limit[i], p.High[i]) - p.Tolerance*p.Limit[i]
 }

@@ -80,6 +80,11 @@ type Problem struct {
 	// which nothing is known has High = max(Load, Limit): it gets nothing.
 	High []float64
 
+	// Ceiling is what the upper bound of a POP that is above its limit must
+	// not pass by what others send it, [pop]: its capacity. Above it already,
+	// or without one (nil, 0), it has overload to be weighed and no risk.
+	Ceiling []float64
+
 	// Demand is what the POP would carry of the slice with every POP at
 	// level 0, [slice][pop].
 	Demand [][]float64
@@ -164,6 +169,9 @@ func (p *Problem) Check() error {
 		if l != n {
 			return fmt.Errorf("plan: %s of %d POPs, Limit of %d", name, l, n)
 		}
+	}
+	if p.Ceiling != nil && len(p.Ceiling) != n {
+		return fmt.Errorf("plan: Ceiling of %d POPs, Limit of %d", len(p.Ceiling), n)
 	}
 	if p.Keep != nil && len(p.Keep) != n {
 		return fmt.Errorf("plan: Keep of %d POPs, Limit of %d", len(p.Keep), n)

@@ -180,6 +180,7 @@ func (f *fleet) problem() (p *plan.Problem, over []bool) {
 		limit, load, high, ov := f.loads(i)
 		over[i] = ov
 		p.Limit, p.Load, p.High = append(p.Limit, limit), append(p.Load, load), append(p.High, high)
+		p.Ceiling = append(p.Ceiling, f.v.POPs[i].Capacity)
 		p.Keep[i] = f.cfg.Keep
 	}
 	f.moves = f.mayMove(over)

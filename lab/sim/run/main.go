@@ -18,7 +18,8 @@ import (
 // options are the flags.
 type options struct {
 	data, small, out string
-	only             string
+	only, policies   string
+	log              bool
 	runs, draws      int
 	seed             uint64
 	quick            bool
@@ -32,6 +33,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "experiments, with commas between: partial,predict,draws,collide,storm,scale")
 	flag.IntVar(&o.runs, "runs", 24, "runs of collide, an hour of virtual time each")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the first run of collide and storm")
+	flag.StringVar(&o.policies, "policies", "", "policies of collide, storm, with commas between; empty: all")
+	flag.BoolVar(&o.log, "log", false, "tell what POPs decide, to standard error")
 	flag.IntVar(&o.draws, "draws", 10000, "random draws")
 	flag.BoolVar(&o.quick, "quick", false, "a few runs and draws of each, to try it")
 	flag.Parse()
@@ -49,6 +52,15 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
+	x := sim.Fleets{Seed: o.seed, Runs: o.runs, Clients: 100_000, Networks: 1000, POPs: 50, Slices: 8}
+	if o.policies != "" {
+		x.Policies = strings.Split(o.policies, ",")
+	}
+	if o.log {
+		x.Log = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	}
+	few := x
+	few.Runs = max(1, o.runs/3)
 	experiments := []struct {
 		name string
 		play func() (*sim.Report, error)
@@ -56,8 +68,8 @@ func run(o options) error {
 		{"partial", func() (*sim.Report, error) { return sim.Partial(m, 8) }},
 		{"predict", func() (*sim.Report, error) { return sim.Predict(m) }},
 		{"draws", func() (*sim.Report, error) { return sim.Draws(m, o.draws, 1.3, 2), nil }},
-		{"collide", func() (*sim.Report, error) { return sim.Collide(o.seed, o.runs, 100_000, 1000, 50, 8), nil }},
-		{"storm", func() (*sim.Report, error) { return sim.Storm(o.seed, max(1, o.runs/3), 100_000, 1000, 50, 8), nil }},
+		{"collide", func() (*sim.Report, error) { return sim.Collide(x), nil }},
+		{"storm", func() (*sim.Report, error) { return sim.Storm(few), nil }},
 		{"scale", func() (*sim.Report, error) { return sim.Scale(sim.Size{POPs: 500, Slices: 8, Networks: 100_000}, 3) }},
 	}
 	for _, e := range experiments {
