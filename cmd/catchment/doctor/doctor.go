@@ -5,10 +5,8 @@
 // directory and what it answers. Findings judges that, and is a pure function
 // of it. The package changes nothing: it connects to sockets of the daemon,
 // and once to port 179 of each neighbor whose session is down; whether a
-// finding is mended, and when, is the operator's to decide.
-//
-// It does not look at RPKI: the daemon holds no RTR session whose tables it
-// could ask.
+// finding is mended, and when, is the operator's to decide. What the RPKI says
+// of the prefixes it asks the daemon's caches, or one that it is told.
 package doctor
 
 import (

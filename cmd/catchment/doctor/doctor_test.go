@@ -128,7 +128,11 @@ func TestFindings(t *testing.T) {
 		{"no fleet", func(h *Host) {
 			h.Config.Fleet = config.Fleet{}
 			h.Config.Warnings = []string{"fleet: the guards last-pop and correlated are inactive"}
-		}, []string{"warning last-pop"}, "fleet.rib"},
+		}, []string{"warning last-pop"}, "systemctl restart catchmentd"}, // a reload refuses what is new in fleet
+		{"session down, configuration not there", func(h *Host) {
+			h.Config, h.Neighbors = nil, nil
+			h.Status.Neighbors[0].State = bgp.Active
+		}, []string{"error session 10.0.0.2"}, "without the configuration no more can be said"},
 		{"no daemon", func(h *Host) {
 			h.Status, h.Daemon = nil, nil
 			h.Sockets[0].Err, h.Sockets[1].Err = "no such file", "refused"

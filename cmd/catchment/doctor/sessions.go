@@ -85,7 +85,7 @@ func (h *Host) neighbor(st bgp.PeerState) Neighbor {
 			return n
 		}
 	}
-	return Neighbor{Index: -1} // added through GoBGP's API
+	return Neighbor{Index: -1} // added through GoBGP's API, or there is no configuration to look at
 }
 
 // down says why a session may not come up.
@@ -99,6 +99,10 @@ func down(h *Host, n Neighbor, st bgp.PeerState) Finding {
 	}
 	if st.LastError != "" {
 		f.What += ": " + st.LastError
+	}
+	if n.Index < 0 && h.Config == nil {
+		f.Change = "what is configured of this neighbor on both sides; without the configuration no more can be said: --config"
+		return f
 	}
 	if n.Index < 0 {
 		f.Change = "the neighbor was added through GoBGP's API: see what it was given there"
@@ -206,7 +210,7 @@ func fleetFindings(h *Host) []Finding {
 		return []Finding{{
 			Severity: Warn, Name: "last-pop", What: "no other POP is known: fleet.peers and fleet.rib are empty",
 			Why:    "the guards last-pop and correlated are off: a check that is wrong everywhere takes the service off the air everywhere",
-			Change: "fleet.peers or fleet.rib, see reference.yaml", Command: "catchment reload",
+			Change: "fleet.peers or fleet.rib, see reference.yaml", Command: "systemctl restart catchmentd",
 		}}
 	}
 	out := secretFindings(h)
