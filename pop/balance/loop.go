@@ -121,7 +121,7 @@ type Loop struct {
 	ledger ledger
 	saved  saved
 	last   page // of the core, as last read
-	said   string
+	said   journaled
 	stop   bool // the last check said surprise
 	tidy   bool // off, and nothing of us is left in the core
 	lost   time.Time

@@ -8,7 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/shed"
+	"github.com/catchment/catchment/pop/fleet"
 )
 
 // play runs a test in a bubble with a world.
@@ -127,6 +129,228 @@ func TestCoreLost(t *testing.T) {
 		w.run(20 * time.Minute)
 		if n := w.pops[0].below(); n != 0 {
 			t.Errorf("%d slices still below normal", n)
+		}
+	})
+}
+
+// cut is a core out of reach.
+var cut = errors.New("cut")
+
+// TestRestartMidStep: the daemon ends between the reservation and the change
+// of route, or between that and saying so. The next life neither repeats nor
+// undoes a step, and leaves nothing in the core that is not so.
+func TestRestartMidStep(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		play(t, []float64{70, 50, 50, 50}, func(w *world) {
+			w.begin()
+			p := w.pops[0]
+			crashed := false
+			p.hook = func(_ policy.SliceID, _ policy.Shed, now bool) {
+				if now == after && !crashed {
+					crashed = true
+					w.core.Fail(cut)
+					panicked := p.stop
+					p.stop = nil
+					go panicked() // ends Run; what it still tries of the core fails
+					if !after {
+						p.mu.Lock()
+						p.stalled = true // and the route does not change
+						p.mu.Unlock()
+					}
+				}
+			}
+			p.demand = 112
+			w.run(3 * time.Minute)
+			if !crashed {
+				t.Fatal("there was no step")
+			}
+			moved := p.below()
+			if after != (moved > 0) {
+				t.Fatalf("%d slices moved in a life that ended %v the change of route", moved, after)
+			}
+			w.core.Fail(nil)
+			p.hook, p.stalled = nil, false
+			changes := len(p.changes)
+			p.start()
+			w.run(50 * time.Second)
+			if len(p.changes) != changes {
+				t.Errorf("the restart moved something: %v", p.changes)
+			}
+			w.run(10 * time.Minute)
+			claims, held := w.inCore()
+			if len(claims) != p.below() || p.below() == 0 || len(held) > 0 {
+				t.Errorf("%d slices below normal, claims %v, reservations %v", p.below(), claims, held)
+			}
+			p.demand = 50
+			w.run(30 * time.Minute)
+			if claims, held = w.inCore(); p.below()+len(claims)+len(held) > 0 || w.caused > 0 {
+				t.Errorf("afterwards %d slices below normal, claims %v, reservations %v, %.0f POP-seconds caused", p.below(), claims, held, w.caused)
+			}
+		})
+	}
+}
+
+// TestGuardRefuses: what was reserved is given back when a guard does not let
+// the route change, and the step is made when it does.
+func TestGuardRefuses(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		w.begin()
+		p := w.pops[0]
+		p.stalled = true
+		p.demand = 112
+		w.run(3 * time.Minute)
+		if claims, held := w.inCore(); p.below()+len(claims)+len(held) > 0 {
+			t.Errorf("%d slices moved, claims %v, reservations %v", p.below(), claims, held)
+		}
+		if r := p.loop.Report(); r.Refused == 0 || r.Made > 0 || !strings.Contains(strings.Join(r.Notes, " "), "deadman") {
+			t.Errorf("%d refused, %d made, %q", r.Refused, r.Made, r.Notes)
+		}
+		p.stalled = false
+		w.run(3 * time.Minute)
+		if p.below() == 0 {
+			t.Error("nothing moved although the guard no longer objects")
+		}
+	})
+}
+
+// TestStaleLoads: a POP that hears nobody sends nobody anything.
+func TestStaleLoads(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		w.begin()
+		w.pops[0].deaf = true
+		w.run(4 * time.Minute)
+		w.pops[0].demand = 112
+		w.run(6 * time.Minute)
+		if n := w.pops[0].below(); n > 0 {
+			t.Errorf("%d slices moved to POPs that were not heard for minutes", n)
+		}
+		w.pops[0].deaf = false
+		w.run(3 * time.Minute)
+		if n := w.pops[0].below(); n == 0 {
+			t.Error("nothing moved although they are heard again")
+		}
+	})
+}
+
+// TestLies: who does not say what it can carry, or says it in another unit,
+// or says nonsense, gets nothing.
+func TestLies(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		w.pops[1].lie = func(l *fleet.Load) { l.Capacity = 0 }
+		w.pops[2].lie = func(l *fleet.Load) { l.Unit = "out" }
+		w.pops[3].lie = func(l *fleet.Load) { l.Slices[0].Load = -1 }
+		w.begin()
+		w.run(3 * time.Minute)
+		w.pops[0].demand = 112
+		w.run(6 * time.Minute)
+		if n := w.pops[0].below(); n > 0 {
+			t.Errorf("%d slices moved", n)
+		}
+		if notes := strings.Join(w.pops[0].loop.Report().Notes, "; "); !strings.Contains(notes, "P1 does not say what it can carry") || !strings.Contains(notes, "P2 tells its load in") {
+			t.Errorf("notes %s", notes)
+		}
+	})
+}
+
+// TestSurpriseStops: load goes elsewhere than it should. That is said, one
+// round is left out, and it is learned.
+func TestSurpriseStops(t *testing.T) {
+	play(t, []float64{70, 30, 30, 30}, func(w *world) {
+		w.begin()
+		p := w.pops[0]
+		p.split = map[int]float64{3: 1}
+		p.demand = 100
+		stopped := false
+		w.run(3*time.Minute, func() { stopped = stopped || p.loop.Report().Code == shed.Stopped })
+		text := strings.Join(p.words(), "\n")
+		if !strings.Contains(text, "alarm: surprise: ") || !strings.Contains(text, "elsewhere than forecast, most of it at P3") || p.alarms["surprise"] == "" {
+			t.Errorf("alarms %v, journal %s", p.alarms, text)
+		}
+		if !stopped || p.loop.Report().Surprises == 0 {
+			t.Error("no round was left out")
+		}
+		k := p.book.Matrix("web").Lookup("P0", 1, time.Now())
+		for _, to := range k.To {
+			if to.POP == "P3" && to.Mean < 0.7 {
+				t.Errorf("P3 is expected to get %.2f of it", to.Mean)
+			}
+		}
+		w.run(3 * time.Minute) // another POP learns it by the core
+		for _, to := range w.pops[1].book.Matrix("web").Lookup("P0", 1, time.Now()).To {
+			if to.POP == "P3" && to.Mean < 0.7 {
+				t.Errorf("P1 expects P3 to get %.2f of it", to.Mean)
+			}
+		}
+	})
+}
+
+// TestObserve: the same is decided, journaled, and not done.
+func TestObserve(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		for _, p := range w.pops {
+			p.mode = Observe
+		}
+		w.begin()
+		w.pops[0].demand = 112
+		w.run(5 * time.Minute)
+		claims, held := w.inCore()
+		if text := strings.Join(w.pops[0].words(), "\n"); w.pops[0].below()+len(claims)+len(held) > 0 || !strings.Contains(text, "would move 192.0.2.0/26 from level 0 to 1") || strings.Count(text, "would move") != 1 {
+			t.Errorf("%d moved, claims %v, held %v: %s", w.pops[0].below(), claims, held, text)
+		}
+	})
+}
+
+// TestSwitchedOff: nothing of a POP stays in the core.
+func TestSwitchedOff(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		w.begin()
+		p := w.pops[0]
+		p.demand = 112
+		w.run(5 * time.Minute)
+		if claims, _ := w.inCore(); len(claims) == 0 {
+			t.Fatal("nothing moved")
+		}
+		c := p.loop.opt.Config
+		c.Mode = Off
+		if err := p.loop.Set(c, p.loop.opt.Targets); err != nil {
+			t.Fatal(err)
+		}
+		for id := range p.Situation().Shed { // as the controller's reload does
+			p.Unshed(t.Context(), id, policy.Shed{})
+		}
+		w.run(2 * time.Minute)
+		if claims, held := w.inCore(); len(claims)+len(held) > 0 || p.loop.Message() != nil {
+			t.Errorf("claims %v, reservations %v, says %s", claims, held, p.loop.Message())
+		}
+	})
+}
+
+// TestWithdraw: where a slice may be withdrawn, the guards about last POPs are
+// waited for.
+func TestWithdraw(t *testing.T) {
+	play(t, []float64{70, 40, 40, 40}, func(w *world) {
+		w.cfg.Deepest = 2
+		w.pops[0].leave[1] = 0.01 // the rung moves nothing
+		w.begin()
+		w.pops[0].demand = 120
+		w.run(8 * time.Minute)
+		gone := 0
+		for _, l := range w.pops[0].to {
+			if l == 2 {
+				gone++
+			}
+		}
+		if gone == 0 || w.total(0) > 97 || w.caused > 0 {
+			t.Errorf("%d slices withdrawn, %.1f carried, %.0f POP-seconds caused", gone, w.total(0), w.caused)
+		}
+		for _, p := range w.pops[1:] { // everybody else goes
+			p.failing = true
+		}
+		w.run(time.Minute)
+		for k, l := range w.pops[0].to {
+			if l == 2 {
+				t.Errorf("%v stays withdrawn although nobody else is up", w.ids[k])
+			}
 		}
 	})
 }

@@ -146,10 +146,19 @@ func (l *Loop) stepReports(d shed.Decision) (out []StepReport) {
 	return out
 }
 
+// journaled is the round that was written down last.
+type journaled struct {
+	code, all string
+	at        time.Time
+}
+
 // journal writes what is new in a round: another code, or other steps that
 // would be made. What was made has been written when it was.
 func (l *Loop) journal(d shed.Decision, r *Report) {
 	said := string(d.Code)
+	if said == l.said.code && r.At.Sub(l.said.at) < l.opt.Config.Shed.Turn {
+		return // what would be done differs a little from round to round
+	}
 	var would []string
 	if l.opt.Config.Mode == Observe {
 		for _, st := range d.Steps {
@@ -157,11 +166,11 @@ func (l *Loop) journal(d shed.Decision, r *Report) {
 		}
 		said += strings.Join(would, ", ")
 	}
-	if said == l.said || d.Code == shed.Settling || d.Code == shed.Turning { // those only wait
+	if said == l.said.all || d.Code == shed.Settling || d.Code == shed.Turning { // those only wait
 		return
 	}
-	first := l.said == ""
-	l.said = said
+	first := l.said.all == ""
+	l.said = journaled{string(d.Code), said, r.At}
 	if first && d.Code == shed.Fine {
 		return
 	}

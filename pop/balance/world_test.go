@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,8 +55,11 @@ type site struct {
 	from, to []int             // the levels before and after, [slice]
 	lie      func(*fleet.Load) // what it says instead
 	deaf     bool              // hears nobody
-	failing  bool              // its service is down
-	told     []said            // what it has said, oldest first
+	stalled  bool
+	mode     Mode
+	hook     func(id policy.SliceID, want policy.Shed, after bool)
+	failing  bool   // its service is down
+	told     []said // what it has said, oldest first
 	heard    map[policy.POPID]int
 
 	loop *Loop
@@ -142,7 +146,7 @@ func (s *site) start() {
 	}
 	var err error
 	s.loop, err = New(Options{
-		POP: s.id, Config: Config{Mode: Act, Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg},
+		POP: s.id, Config: Config{Mode: cmp.Or(s.mode, Act), Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg},
 		Targets: []Target{{ID: "web", Slices: s.w.ids, VIPs: vips, Rungs: rungNames, Moves: true}},
 		Core:    s.w.core, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
 		Path: filepath.Join(s.dir, "balance.json"), Logger: slog.New(slog.DiscardHandler),
@@ -231,14 +235,29 @@ func (w *world) unlock() {
 	}
 }
 
-// decide is what the controller does each second; the caller holds s.mu.
-func (s *site) decide() {
-	now := time.Now()
-	v := policy.Health{Verdict: policy.Up, Fraction: 1}
+// input is what the controller knows now; the caller holds s.mu.
+func (s *site) input(now time.Time) {
+	v := policy.Health{Verdict: policy.Up, Fraction: 1, Stalled: s.stalled}
+	s.in.Fleet = policy.Fleet{Configured: true}
+	for _, p := range s.w.pops {
+		if p != s {
+			q := policy.Peer{POP: p.id, Capacity: 1}
+			if n := len(p.told); n > 0 && !s.deaf {
+				q.Heard, q.Asked, q.Slices = now, now, p.told[n-1].claim
+			}
+			s.in.Fleet.Peers = append(s.in.Fleet.Peers, q)
+		}
+	}
 	if s.failing {
 		v = policy.Health{Verdict: policy.Down, Failing: []policy.Failure{{Check: "http"}}}
 	}
 	s.in.Health = map[policy.ServiceID]policy.Health{"web": v}
+}
+
+// decide is what the controller does each second; the caller holds s.mu.
+func (s *site) decide() {
+	now := time.Now()
+	s.input(now)
 	st, d := s.decider.Decide(s.state, s.in, now)
 	s.state, s.last = st, d.Slices
 	for _, sd := range d.Slices {
@@ -252,8 +271,13 @@ func (s *site) decide() {
 
 // Shed implements Controller as pop.Controller does.
 func (s *site) Shed(_ context.Context, id policy.SliceID, want policy.Shed) (policy.SliceDecision, bool, error) {
+	if s.hook != nil {
+		s.hook(id, want, false)
+		defer func() { s.hook(id, want, true) }()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.input(time.Now())
 	d, out := s.decider.Wish(s.state, s.in, id, want, time.Now())
 	if out == policy.Refused {
 		return d, false, fmt.Errorf("%v", d.Reason)
