@@ -122,7 +122,7 @@ func (r *round) guard(t target, s SliceState, w wish, out *SliceDecision) (Stanc
 	}
 	q := Question{
 		Service: *t.service, Slice: t.slice, State: s, From: s.Stance, To: w.stance, Why: w.why, Forced: w.force, Drain: w.drain, Turn: r.state.Turn,
-		Input: r.in, Reductions: r.state.Reductions, Announced: r.announced, Now: r.now,
+		Input: r.in, Reductions: r.state.Reductions, Moved: r.state.Moved, Announced: r.announced, Now: r.now,
 	}
 	stance, reason := w.stance, w.why
 	for _, g := range r.guards {
@@ -182,6 +182,9 @@ func (r *round) settle(t target, s *SliceState, stance Stance, reason Reason) {
 	}
 	if stance.Less(before) {
 		r.state.Reductions = append(r.state.Reductions, r.now)
+		if r.in.Limits.BlastTraffic > 0 {
+			r.state.Moved = append(r.state.Moved, Moved{r.now, r.in.TrafficOf(t.slice)})
+		}
 	}
 }
 
@@ -189,6 +192,7 @@ func (r *round) settle(t target, s *SliceState, stance Stance, reason Reason) {
 func (r *round) trimReductions() {
 	from := r.now.Add(-r.in.Limits.BlastInterval)
 	r.state.Reductions = slices.DeleteFunc(r.state.Reductions, func(t time.Time) bool { return !t.After(from) })
+	r.state.Moved = slices.DeleteFunc(r.state.Moved, func(m Moved) bool { return !m.At.After(from) })
 }
 
 func clampRung(s *Service, rung int) int {

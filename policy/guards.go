@@ -56,6 +56,7 @@ type Question struct {
 	Input *Input
 	// Reductions are the recent losses of preference, this round's included.
 	Reductions []time.Time
+	Moved      []Moved
 	// Announced is how many slices are announced now.
 	Announced int
 	Now       time.Time

@@ -281,6 +281,9 @@ type Input struct {
 	Core   Core                  `json:"core,omitzero"`
 	Queue  Queue                 `json:"queue,omitzero"`
 	Limits Limits                `json:"limits"`
+	// Traffic is the share of the fleet's traffic, 0..1, that comes here by
+	// each slice. A missing slice is one of which it is not known.
+	Traffic map[SliceID]float64 `json:"traffic,omitempty"`
 	// Receivers are the forecasts of the other POPs' use once all that is
 	// asked to be drained here is; none where nothing is, or nothing is known.
 	Receivers []Receiver `json:"receivers,omitempty"`
@@ -299,6 +302,9 @@ type Limits struct {
 	BlastSlices   int           `json:"blast_slices"`
 	BlastShare    float64       `json:"blast_share"` // 0..1 of the slices announced at the interval's start
 	BlastInterval time.Duration `json:"blast_interval"`
+	// BlastTraffic bounds the share of the fleet's traffic that is on the
+	// slices which lose preference within BlastInterval. 0: no bound.
+	BlastTraffic float64 `json:"blast_traffic,omitempty"`
 	// CorrelatedShare is the share of the fleet (this POP included) that must
 	// be down, or fail the same check, for the check to be suspect. 0: off.
 	CorrelatedShare  float64       `json:"correlated_share"`

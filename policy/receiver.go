@@ -38,3 +38,12 @@ func (in *Input) Overloaded() string {
 	}
 	return "would put " + strings.Join(over, ", ")
 }
+
+// TrafficOf is the share of the fleet's traffic that is on a slice here. What
+// is not known counts as all that may move in one interval.
+func (in *Input) TrafficOf(id SliceID) float64 {
+	if share, ok := in.Traffic[id]; ok {
+		return share
+	}
+	return in.Limits.BlastTraffic
+}

@@ -12,8 +12,17 @@ type State struct {
 	// Reductions are the times at which slices lost preference or were
 	// withdrawn within the last blast interval.
 	Reductions []time.Time `json:"reductions,omitempty"`
+	// Moved is the traffic of those, while Limits.BlastTraffic is set.
+	Moved []Moved `json:"moved,omitempty"`
 	// Turn is the POP's place in the fleet's queue of drains.
 	Turn Turn `json:"turn,omitzero"`
+}
+
+// Moved is the share of the fleet's traffic that was on a slice when it lost
+// preference.
+type Moved struct {
+	At    time.Time `json:"at"`
+	Share float64   `json:"share"`
 }
 
 // SliceState is what is remembered of one slice.
@@ -96,7 +105,7 @@ type Alarm struct {
 
 // clone copies the state deep enough for Decide to change the copy.
 func (s State) clone() State {
-	c := State{Slices: make(map[SliceID]SliceState, len(s.Slices)), Reductions: slices.Clone(s.Reductions), Turn: s.Turn}
+	c := State{Slices: make(map[SliceID]SliceState, len(s.Slices)), Reductions: slices.Clone(s.Reductions), Moved: slices.Clone(s.Moved), Turn: s.Turn}
 	for id, v := range s.Slices {
 		c.Slices[id] = v
 	}

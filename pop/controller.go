@@ -97,6 +97,7 @@ type Controller struct {
 	placed    bool      // and all there
 	steady    bool      // every service keeps its own: only a reload changes what is asked for
 	moved     bool      // a reload may have changed them
+	shares    shares    // of the fleet's traffic
 	foreseen  foreseen  // of drains that have not begun
 	blind     bool      // the state is lost, and no check has said what to announce
 	retry     time.Time // when a set or an address that failed is tried again

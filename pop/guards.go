@@ -58,7 +58,7 @@ func (v *View) guardOff(name string) string {
 		return "guards.stale is 0"
 	case name == guard.NameCorrelated && l.CorrelatedShare <= 0:
 		return "guards.correlated.share is 0"
-	case name == guard.NameBlast && l.BlastSlices == 0 && l.BlastShare == 0:
+	case name == guard.NameBlast && l.BlastSlices == 0 && l.BlastShare == 0 && l.BlastTraffic == 0:
 		return "guards.blast sets no limit"
 	}
 	return ""
@@ -93,6 +93,9 @@ func (v *View) guardLimits(name string) []string {
 		}
 		if l.BlastShare > 0 {
 			out = append(out, fmt.Sprintf("guards.blast %.0f %% of what is announced in %v", l.BlastShare*100, l.BlastInterval))
+		}
+		if l.BlastTraffic > 0 {
+			out = append(out, fmt.Sprintf("guards.blast %.0f %% of the fleet's traffic in %v%s", l.BlastTraffic*100, l.BlastInterval, v.unknownTraffic()))
 		}
 		return out
 	}

@@ -83,6 +83,7 @@ func (c *Controller) input(now time.Time) policy.Input {
 		in.Fleet = c.opt.Fleet.View(now)
 		c.disagree(now)
 	}
+	in.Traffic = c.traffic(&in, now)
 	in.Receivers = c.receivers(&in, now)
 	return in
 }

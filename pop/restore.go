@@ -65,6 +65,9 @@ func Restored(f Former, now time.Time) policy.State {
 	for _, t := range f.State.Reductions { // a restart gives blast no new allowance
 		st.Reductions = append(st.Reductions, past(t))
 	}
+	for _, m := range f.State.Moved {
+		st.Moved = append(st.Moved, policy.Moved{At: past(m.At), Share: m.Share})
+	}
 	return st
 }
 

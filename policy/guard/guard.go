@@ -121,6 +121,9 @@ func (Blast) Ask(q policy.Question) policy.GuardVerdict {
 		v.Alarm = true
 		return v
 	}
+	if v := movesTooMuch(q); v.Answer != policy.Allow {
+		return v
+	}
 	l := q.Input.Limits
 	used := len(q.Reductions)
 	limit, what := l.BlastSlices, "slices"
@@ -132,6 +135,34 @@ func (Blast) Ask(q policy.Question) policy.GuardVerdict {
 	}
 	v := object(policy.Veto, "%d of at most %d %s changed within %v", used, limit, what, l.BlastInterval)
 	v.Wake = q.Reductions[0].Add(l.BlastInterval)
+	v.Alarm = true
+	return v
+}
+
+// movesTooMuch bounds the share of the fleet's traffic that one interval
+// moves, by what is on the slices now. One slice an interval may always go.
+func movesTooMuch(q policy.Question) policy.GuardVerdict {
+	l := q.Input.Limits
+	if l.BlastTraffic <= 0 || len(q.Moved) == 0 {
+		return allow("")
+	}
+	used := 0.0
+	for _, m := range q.Moved {
+		used += m.Share
+	}
+	share, known := q.Input.Traffic[q.Slice]
+	if !known {
+		share = q.Input.TrafficOf(q.Slice)
+	}
+	if used+share <= l.BlastTraffic+1e-9 {
+		return allow("")
+	}
+	what := fmt.Sprintf("%.1f %% are on it", share*100)
+	if !known {
+		what = "what is on it is not known"
+	}
+	v := object(policy.Veto, "%.1f of at most %.1f %% of the fleet's traffic changed within %v, %s", used*100, l.BlastTraffic*100, l.BlastInterval, what)
+	v.Wake = q.Moved[0].At.Add(l.BlastInterval)
 	v.Alarm = true
 	return v
 }

@@ -246,6 +246,7 @@ func (b *builder) guards() {
 	g := &b.raw.Guards
 	b.atLeast("guards.blast.slices", g.Blast.Slices, 0)
 	b.share("guards.blast.share", g.Blast.Share)
+	b.share("guards.blast.traffic", g.Blast.Traffic)
 	b.positive("guards.blast.interval", g.Blast.Interval)
 	b.share("guards.correlated.share", g.Correlated.Share)
 	b.positive("guards.correlated.window", g.Correlated.Window)
@@ -262,7 +263,7 @@ func (b *builder) guards() {
 		BlastSlices: g.Blast.Slices, BlastShare: g.Blast.Share, BlastInterval: g.Blast.Interval,
 		CorrelatedShare: g.Correlated.Share, CorrelatedWindow: g.Correlated.Window, StaleAfter: g.Stale,
 		IsolatedAfter: g.Isolated, DrainPOPs: g.Drains.POPs, DrainShare: g.Drains.Share,
-		DrainHeadroom: g.Headroom,
+		DrainHeadroom: g.Headroom, BlastTraffic: g.Blast.Traffic,
 	}
 	if len(b.raw.Fleet.Peers) > 0 && g.Stale <= b.raw.Fleet.Poll {
 		b.warnf("guards.stale", "%s is not above fleet.poll (%s): every answer is stale before the next", g.Stale, b.raw.Fleet.Poll)

@@ -153,6 +153,7 @@ type rawGuards struct {
 	Blast struct {
 		Slices   int           `mapstructure:"slices"`
 		Share    float64       `mapstructure:"share"`
+		Traffic  float64       `mapstructure:"traffic"`
 		Interval time.Duration `mapstructure:"interval"`
 	} `mapstructure:"blast"`
 	Correlated struct {

@@ -160,7 +160,15 @@ func (p *play) lie(s *station) {
 		high := 1.4 * p.rng.Float64()
 		s.in.Receivers = []policy.Receiver{{POP: "P0", Now: 0.3, Mean: 0.8 * high, Low: 0.5 * high, High: high}}
 	}
-	p.note("%s forecasts %v", s.name, s.in.Receivers)
+	s.in.Traffic = map[policy.SliceID]float64{}
+	for _, svc := range s.in.Services {
+		for _, id := range svc.Slices {
+			if p.rng.IntN(3) > 0 {
+				s.in.Traffic[id] = 0.3 * p.rng.Float64()
+			}
+		}
+	}
+	p.note("%s forecasts %v, traffic %v", s.name, s.in.Receivers, s.in.Traffic)
 }
 
 // loadWish is a wish of the load loop, with room or without.
@@ -231,11 +239,15 @@ func (p *play) draining(s *station) bool {
 
 // local are the invariants of one POP's decision.
 func (p *play) local(s *station, before policy.State) error {
-	within := 0
-	for _, t := range s.losses { // by its own clock, which may run slower
-		if p.now.Sub(t) < interval-interval/50 {
+	within, moved := 0, 0.0
+	for _, l := range s.losses { // by its own clock, which may run slower
+		if p.now.Sub(l.at) < interval-interval/50 {
 			within++
+			moved += l.share
 		}
+	}
+	if p.traffic > 0 && within > 1 && moved > p.traffic+1e-6 {
+		return fmt.Errorf("blast: %.2f of the fleet's traffic moved within %v, the limit is %.2f", moved, interval, p.traffic)
 	}
 	if within > p.blast {
 		return fmt.Errorf("blast: %d slices lost preference within %v, the limit is %d", within, interval, p.blast)

@@ -116,7 +116,7 @@ type play struct {
 	log     []string
 
 	minPOPs, limit, blast int
-	share                 float64
+	share, traffic        float64
 
 	core     bool // there is a control core
 	coreUp   bool // it has a quorum
@@ -143,7 +143,14 @@ type station struct {
 	seq   uint64
 	takes map[policy.POPID]bool // who has answered in this life, and takes About
 
-	losses []time.Time // of preference, by the true clock
+	losses []loss // of preference
+}
+
+// loss is a slice that lost preference, at that time by the true clock, with
+// what is taken to have been on it.
+type loss struct {
+	at    time.Time
+	share float64
 }
 
 // flight is a message under way.
@@ -168,6 +175,9 @@ func newPlay(seed uint64, guards []policy.Guard) *play {
 	case 1: // no limit
 	default:
 		p.limit = 1 + p.rng.IntN(2)
+	}
+	if p.rng.IntN(2) == 0 {
+		p.traffic = 0.1 + 0.3*p.rng.Float64()
 	}
 	for i := range n {
 		p.pops = append(p.pops, p.station(i, n, guards))
@@ -218,7 +228,7 @@ func (p *play) station(i, n int, guards []policy.Guard) *station {
 	s.in.Health = map[policy.ServiceID]policy.Health{"dns": {Verdict: policy.Up}, "web": {Verdict: policy.Up}}
 	s.in.Limits = policy.Limits{
 		BlastSlices: p.blast, BlastInterval: interval, StaleAfter: stale, CorrelatedShare: 0.6, CorrelatedWindow: 20 * time.Second,
-		IsolatedAfter: grace, DrainPOPs: p.limit, DrainShare: p.share, DrainHeadroom: 1,
+		IsolatedAfter: grace, DrainPOPs: p.limit, DrainShare: p.share, DrainHeadroom: 1, BlastTraffic: p.traffic,
 	}
 	return s
 }
@@ -248,7 +258,7 @@ func (p *play) decide(s *station) {
 
 func (p *play) count(s *station, d policy.SliceDecision) {
 	if d.Stance.Less(d.Before) {
-		s.losses = append(s.losses, p.now)
+		s.losses = append(s.losses, loss{p.now, s.in.TrafficOf(d.Slice)})
 	}
 	if d.Changed && !d.Stance.Announced() {
 		p.withdraws++
