@@ -131,6 +131,7 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	d.buildCore()
 	d.buildTurns()
 	m := metrics.New(metrics.Build{Version: version})
+	d.watchCore(m)
 	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
 	m.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
 	d.runner = health.NewRunner(health.Options{

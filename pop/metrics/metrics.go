@@ -37,6 +37,7 @@ type Metrics struct {
 	journal func() Journal
 	fleet   func() Fleet
 	load    func() Load
+	core    func() Core
 	ingress func() Ingress
 	flaps   map[string]uint32
 }
@@ -121,7 +122,7 @@ func (m *Metrics) process(b Build) {
 	m.reloadOK = m.gauge(ReloadOK, "1 if the configuration was taken the last time it was read, 0 if it was refused.").WithLabelValues()
 	m.reloadTime = m.gauge(ReloadTime, "When a configuration was last taken, in seconds since 1970.").WithLabelValues()
 	m.registry.MustRegister(
-		&late{m: m}, fleetAsked{m}, loadAsked{m}, ingressAsked{m}, collectors.NewGoCollector(),
+		&late{m: m}, fleetAsked{m}, loadAsked{m}, coreAsked{m}, ingressAsked{m}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 }

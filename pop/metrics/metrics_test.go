@@ -55,6 +55,7 @@ func filled() *Metrics {
 	m.SetPeerHeard("FRA", "rib", time.Now())
 	m.WatchJournal(func() Journal { return Journal{1, 2, 3, true} })
 	m.WatchLoad(someLoad)
+	m.WatchCore(func() Core { return Core{true, true, 3, 70, 1 << 16, 5, map[string]uint64{"conflict": 2}} })
 	m.WatchIngress(someIngress)
 	m.WatchFleet(func() Fleet {
 		return Fleet{

@@ -57,6 +57,14 @@ const (
 	IngressCapacity   = "catchment_ingress_capacity"
 	IngressMoves      = "catchment_ingress_moves_total"
 
+	CoreReachable = "catchment_core_reachable"
+	CoreLeader    = "catchment_core_leader"
+	CoreMembers   = "catchment_core_members"
+	CoreRevision  = "catchment_core_revision"
+	CoreDatabase  = "catchment_core_database_bytes"
+	CoreWrites    = "catchment_core_writes_total"
+	CoreRefused   = "catchment_core_refused_writes_total"
+
 	JournalEntries = "catchment_journal_entries_total"
 	JournalErrors  = "catchment_journal_errors_total"
 	JournalDropped = "catchment_journal_dropped_total"
