@@ -8,6 +8,7 @@ import (
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core/host"
+	"github.com/catchment/catchment/pop/metrics"
 )
 
 // buildCore makes this POP's share of the control core; none where the
@@ -70,4 +71,25 @@ func (o orders) Run(ctx context.Context) error {
 		return api.Carry(ctx, backend{o.d.controller, o.d}, call, by, c)
 	})
 	return nil
+}
+
+// watchCore has the metrics tell of the core, where there is one.
+func (d *parts) watchCore(m *metrics.Metrics) {
+	if d.core == nil {
+		return
+	}
+	m.WatchCore(func() metrics.Core {
+		s := d.core.Status()
+		out := metrics.Core{
+			Members: len(s.Members), Revision: s.Revision, Database: s.Size, Refused: map[string]uint64{},
+			Leader: d.cfg.Core.Mode == config.CoreEmbedded && s.Name != "" && s.Name == s.Leader,
+		}
+		out.Reachable, _ = d.core.Reachable()
+		taken, refused := d.core.Core().Writes()
+		out.Taken = taken
+		for code, n := range refused {
+			out.Refused[string(code)] = n
+		}
+		return out
+	})
 }

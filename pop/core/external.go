@@ -8,6 +8,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // External is an etcd cluster that somebody else runs.
@@ -51,6 +53,10 @@ func (x *external) run(ctx context.Context, ready func()) error {
 	cli, err := clientv3.New(clientv3.Config{
 		Endpoints: x.cfg.Endpoints, TLS: x.cfg.TLS, Username: x.cfg.User, Password: x.cfg.Password,
 		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
+		// The default waits up to two minutes after a long outage.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}, MinConnectTimeout: 5 * time.Second,
+		})},
 		Logger: zapTo(x.opt.Log, func(why string) { x.opt.Log.Error("core: the client broke", "why", why) }),
 	})
 	if err != nil {
