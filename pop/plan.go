@@ -70,6 +70,10 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 	if err != nil {
 		return api.Plan{}, err
 	}
+	if end, ends := would.ends(); ends { // then nobody decides any more
+		horizon = min(horizon, end)
+		p.Until = api.Duration(horizon)
+	}
 	with, err := would.foresee(ctx, horizon)
 	if err != nil {
 		return api.Plan{}, err
@@ -181,6 +185,12 @@ func (s *situation) judge(svc *config.Service) {
 	s.in.Health[svc.ID] = h
 }
 
+// ends is when the daemon is gone at the latest, if it is told to stop.
+func (s *situation) ends() (time.Duration, bool) {
+	stops := slices.ContainsFunc(s.in.Intents, func(in policy.Intent) bool { return in.Kind == policy.IntentStop })
+	return s.cfg.Stop.Deadline, stops && s.cfg.Stop.Deadline > 0
+}
+
 // remarks are what a plan takes for granted.
 func (s *situation) remarks(p api.Plan) []string {
 	out := slices.Clone(s.notes)
@@ -192,6 +202,9 @@ func (s *situation) remarks(p api.Plan) []string {
 	}
 	if s.in.Fleet.Configured {
 		out = append(out, "Other POPs that are heard now are taken to go on as they are.")
+	}
+	if end, ends := s.ends(); ends {
+		out = append(out, fmt.Sprintf("The daemon ends once all is withdrawn, after %v at the latest (stop.deadline); what a guard keeps announced until then routers keep for graceful restart's time.", end))
 	}
 	idle := map[policy.ServiceID]bool{}
 	for _, sl := range p.Slices {

@@ -479,6 +479,57 @@ func TestPlanWords(t *testing.T) {
 	})
 }
 
+// TestPlanOfAStop: a stop has less time than the service's drain, and what a
+// guard keeps is announced when the daemon is gone: as it happens then.
+func TestPlanOfAStop(t *testing.T) {
+	for _, tc := range []struct {
+		alone bool
+		want  string
+	}{
+		{false, "drain at 0s; withdraw at 17s"},
+		{true, "drain at 0s"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, t.TempDir())
+			w.cfg.Services[0].DrainWait = 2 * time.Minute
+			w.cfg.Stop.Deadline = 20 * time.Second
+			if tc.alone {
+				w.fleet = policy.Fleet{Configured: true, Peers: []policy.Peer{{POP: "FRA", Source: "status"}}}
+			}
+			w.start()
+			defer w.stop()
+			w.verdict(policy.Up)
+			w.pass(time.Second)
+			p, err := w.c.Plan(t.Context(), api.PlanRequest{Suppose: []api.Supposition{{Kind: api.SupposeStop}}})
+			if err != nil || len(p.Slices) != 1 {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			var foretold, happened []string
+			for _, st := range p.Slices[0].Steps {
+				foretold = append(foretold, fmt.Sprintf("%v at %v", st.Stance, time.Duration(st.At)))
+			}
+			notes := strings.Join(p.Notes, " ")
+			if p.Until != api.Duration(20*time.Second) || !strings.Contains(notes, "after 20s at the latest (stop.deadline)") {
+				t.Errorf("looked %v ahead; notes %s", p.Until, notes)
+			}
+			n, begin := len(w.entries), time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), w.cfg.Stop.Deadline)
+			defer cancel()
+			if err := w.c.Stop(ctx, w, "signal"); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range w.entries[n:] {
+				if e.Kind == journal.Decision && *e.Before != *e.After {
+					happened = append(happened, fmt.Sprintf("%v at %v", *e.After, e.Time.Sub(begin)))
+				}
+			}
+			if a, b := strings.Join(foretold, "; "), strings.Join(happened, "; "); a != tc.want || b != tc.want {
+				t.Errorf("alone %v: foretold %s; happened %s; want %s", tc.alone, a, b, tc.want)
+			}
+		})
+	}
+}
+
 func inWords(p api.Plan) string {
 	var steps, objections, advice []string
 	for _, s := range p.Slices {

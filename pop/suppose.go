@@ -84,6 +84,8 @@ func (s *situation) ask(what api.Supposition) {
 		in.Kind = policy.IntentPin
 	case api.SupposePin:
 		in.Stance = *what.Stance
+	case api.SupposeStop:
+		in.Wait = max(0, s.cfg.Stop.Deadline-stopReserve) // as Stop has it
 	}
 	if what.For > 0 {
 		in.Until = s.now.Add(time.Duration(what.For))
