@@ -8,8 +8,10 @@
 // is a POST with our own status, and the reply is theirs: a question tells as
 // well as asks. RIB sees other POPs' routes in our own BGP table, told apart
 // by the site community that each POP puts on its announcements. Both feed one
-// State; Merge (State.View) is a pure function of it. Another source (a
-// control core) would be a third Source with the same events.
+// State; Merge (State.View) is a pure function of it. Tree is the third: what
+// POPs state unasked, carried by the relay tree (pop/relay) with proof, order
+// and age, believed as what it was when it was made; only what acknowledges a
+// statement of ours counts as an answer.
 //
 // # What is believed, and why two POPs cannot both leave
 //

@@ -47,6 +47,7 @@ type Config struct {
 	Stale   time.Duration // guards.stale: age from which the RIB is preferred to a status
 	Peers   []Peer
 	Sites   []Site
+	Tree    bool // others carry statements to us and from us, see Fleet.Tree
 	// Load says what we carry, for answers; empty: it is not known. While it
 	// is nil, or says nil, nothing is said of load, and nobody is asked for it.
 	// It must not block.
@@ -93,6 +94,7 @@ type Fleet struct {
 	log      *slog.Logger
 	rib      *RIB
 	exchange *Exchange // nil where neither asked nor asking
+	tree     *Tree     // nil without Config.Tree
 	changed  chan struct{}
 
 	mu    sync.Mutex
@@ -109,19 +111,23 @@ func New(cfg Config, local Local, log *slog.Logger) (*Fleet, error) {
 	if cfg.Listen != "" || len(cfg.Peers) > 0 {
 		f.exchange = newExchange(cfg, local, log)
 	}
+	if cfg.Tree {
+		voice := f.exchange
+		if voice == nil {
+			voice = newExchange(cfg, local, log) // which nobody asks
+		}
+		f.tree = newTree(f, voice)
+	}
 	return f, nil
 }
 
 func newState(cfg Config) State {
-	s := State{POP: cfg.POP, Stale: cfg.Stale, paths: map[pathKey]route{}}
+	s := State{POP: cfg.POP, Stale: cfg.Stale, paths: map[pathKey]route{}, tree: cfg.Tree, began: time.Now()}
 	add := func(id policy.POPID, capacity float64) *PeerState {
 		if p := s.peer(id); p != nil {
 			return p
 		}
-		s.Peers = append(s.Peers, PeerState{
-			POP: id, Capacity: capacity,
-			beside: map[policy.SliceID]bool{}, lost: map[policy.SliceID]time.Time{},
-		})
+		s.Peers = append(s.Peers, newPeer(id, capacity))
 		return &s.Peers[len(s.Peers)-1]
 	}
 	for _, p := range cfg.Peers {
@@ -131,6 +137,13 @@ func newState(cfg Config) State {
 		add(r.POP, weight(r.Capacity)).RIB = true
 	}
 	return s
+}
+
+func newPeer(id policy.POPID, capacity float64) PeerState {
+	return PeerState{
+		POP: id, Capacity: capacity,
+		beside: map[policy.SliceID]bool{}, lost: map[policy.SliceID]time.Time{},
+	}
 }
 
 func weight(capacity float64) float64 {
@@ -180,7 +193,8 @@ func (f *Fleet) take(e Event) error {
 	f.mu.Lock()
 	changed, err := f.state.Take(e)
 	f.mu.Unlock()
-	if changed || f.exchange != nil && f.exchange.awaited(e) {
+	awaited := err == nil && f.tree != nil && f.tree.awaited(e)
+	if changed || awaited || f.exchange != nil && f.exchange.awaited(e) {
 		select {
 		case f.changed <- struct{}{}:
 		default:
@@ -215,6 +229,10 @@ func (f *Fleet) Disagreements() []Disagreement {
 func (f *Fleet) Poke(since time.Time) {
 	if f.exchange != nil {
 		f.exchange.poke(since)
+	}
+	if f.tree != nil {
+		f.tree.voice.poke(since)
+		f.tree.poke()
 	}
 }
 
@@ -270,8 +288,11 @@ func (f *Fleet) Peers(now time.Time) []PeerReport {
 
 // Refused counts the messages that were not taken in, by reason.
 func (f *Fleet) Refused() map[Refusal]uint64 {
-	if f.exchange == nil {
-		return nil
+	switch {
+	case f.exchange != nil:
+		return f.exchange.refused.snapshot()
+	case f.tree != nil:
+		return f.tree.voice.refused.snapshot()
 	}
-	return f.exchange.refused.snapshot()
+	return nil
 }

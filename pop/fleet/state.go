@@ -40,6 +40,8 @@ type State struct {
 	Stale time.Duration // age at which a status is no longer preferred to the RIB; 0: never
 	Peers []PeerState   // all configured, whether heard or not
 
+	tree  bool                         // a tree brings POPs that are not configured
+	began time.Time                    // when there was no question yet
 	own   map[policy.SliceID]time.Time // what we announce, since when
 	paths map[pathKey]route
 }
@@ -50,6 +52,7 @@ type PeerState struct {
 	Capacity float64
 	Status   bool // asked by Exchange
 	RIB      bool // has a site community
+	Tree     bool // a tree has brought something of it
 
 	Heard, Asked time.Time // of the last answer that was believed
 	Told         time.Time // when the last message of any kind was taken in
@@ -132,6 +135,8 @@ func (s *State) Take(e Event) (changed bool, err error) {
 	case AskedUs:
 		s.forget(e.From, changed)
 	case Answered:
+		s.forget(e.From, changed)
+	case Carried:
 		s.forget(e.From, changed)
 	default:
 		for i := range s.Peers {

@@ -14,6 +14,7 @@ import (
 const (
 	SourceStatus = "status"
 	SourceRIB    = "rib"
+	SourceTree   = "relay"
 )
 
 // View is what policy may judge by at now. It is a pure function of the state;
@@ -21,13 +22,16 @@ const (
 //
 // Every configured peer is in it, with zero Heard if it never answered.
 func (s *State) View(now time.Time) policy.Fleet {
-	f := policy.Fleet{Configured: len(s.Peers) > 0, Peers: make([]policy.Peer, 0, len(s.Peers))}
+	f := policy.Fleet{Configured: s.tree || len(s.Peers) > 0, Peers: make([]policy.Peer, 0, len(s.Peers))}
 	seen := sync.OnceValue(s.routes) // only where a memo is gone
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		v := policy.Peer{POP: p.POP, Capacity: p.Capacity, Source: SourceStatus, Heard: p.Heard, Asked: p.Asked, Turn: p.turn}
 		fresh := !p.Heard.IsZero() && (s.Stale <= 0 || now.Sub(p.Heard) <= s.Stale)
-		if !p.Status {
+		switch {
+		case p.Tree && !p.Status:
+			v.Source = SourceTree
+		case !p.Status:
 			v.Source = SourceRIB
 		}
 		if p.RIB && p.shown && !fresh {

@@ -47,8 +47,9 @@
 // echoes how much the one's monotonic clock is behind the other's at least. No
 // wall clock is read, but for the validity of certificates.
 //
-// A statement that asks is acknowledged by everyone in the next statement,
-// whose payload is made after the question was handed to OnPresence. So an
+// A statement that asks is acknowledged by everyone in the next statement (at
+// once, if it is urgent), whose payload is made after the question was handed
+// to OnPresence. So an
 // answer through the tree proves what an answer to a poll does.
 //
 // # What is believed

@@ -122,7 +122,7 @@ func (n *Node) hear(l *link, beat *pb.Beat, banned func(pop string) bool) error 
 			n.opt.OnPresence(got)
 		}
 		n.table.handed(got)
-		if got.Asks {
+		if st.Asks && st.Urgent {
 			n.Tell()
 		}
 	}

@@ -42,7 +42,7 @@ type speaker struct {
 func (s *speaker) set(payload string, asks bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.said.Payload, s.said.Asks = []byte(payload), asks
+	s.said.Payload, s.said.Asks, s.said.Urgent = []byte(payload), asks, asks
 }
 
 func (s *speaker) say(context.Context) (Said, error) {

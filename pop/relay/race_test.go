@@ -3,4 +3,4 @@
 package relay
 
 // The race detector has limits on goroutines, and time.
-func init() { spreadTo = 60 }
+func init() { spreadTo, schedules = 60, "3" }

@@ -19,6 +19,7 @@ type Said struct {
 	Sequence uint64 // grows with each
 	Payload  []byte
 	Asks     bool // everybody is to acknowledge it
+	Urgent   bool // and at once
 }
 
 // acks are of those who ask, and whose question is known here: the next ones
@@ -52,7 +53,7 @@ func (t *table) own(pop string, s Said, ttl time.Duration, acks []*pb.Ack) error
 	ph, ch := sha256.Sum256(s.Payload), sha256.Sum256(cert)
 	st := &pb.Statement{
 		Pop: pop, Boot: s.Boot, Sequence: s.Sequence, Ttl: uint32(ttl.Milliseconds()),
-		PayloadHash: ph[:], CertificateHash: ch[:], Asks: s.Asks, Acks: acks,
+		PayloadHash: ph[:], CertificateHash: ch[:], Asks: s.Asks, Urgent: s.Urgent, Acks: acks,
 	}
 	b, err := proto.Marshal(st)
 	if err != nil {

@@ -164,11 +164,14 @@ func (f *fates) fate() {
 	}
 }
 
+// schedules is how many TestSchedules plays.
+var schedules = "6"
+
 // TestSchedules plays random fates, heals everything, and wants all to be one
 // tree with one state soon after.
 func TestSchedules(t *testing.T) {
 	did := map[string]int{}
-	seeds, err := strconv.ParseUint(cmp.Or(os.Getenv("CATCHMENT_RELAY_SCHEDULES"), "6"), 10, 32)
+	seeds, err := strconv.ParseUint(cmp.Or(os.Getenv("CATCHMENT_RELAY_SCHEDULES"), schedules), 10, 32)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -648,8 +648,9 @@ type Statement struct {
 	Ttl             uint32                 `protobuf:"varint,4,opt,name=ttl,proto3" json:"ttl,omitempty"`                                               // milliseconds for which it counts
 	PayloadHash     []byte                 `protobuf:"bytes,5,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`             // SHA-256
 	CertificateHash []byte                 `protobuf:"bytes,6,opt,name=certificate_hash,json=certificateHash,proto3" json:"certificate_hash,omitempty"` // SHA-256
-	Asks            bool                   `protobuf:"varint,7,opt,name=asks,proto3" json:"asks,omitempty"`                                             // others are to acknowledge this
+	Asks            bool                   `protobuf:"varint,7,opt,name=asks,proto3" json:"asks,omitempty"`                                             // others are to acknowledge this with their next
 	Acks            []*Ack                 `protobuf:"bytes,8,rep,name=acks,proto3" json:"acks,omitempty"`
+	Urgent          bool                   `protobuf:"varint,9,opt,name=urgent,proto3" json:"urgent,omitempty"` // and to make the next at once
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -738,6 +739,13 @@ func (x *Statement) GetAcks() []*Ack {
 		return x.Acks
 	}
 	return nil
+}
+
+func (x *Statement) GetUrgent() bool {
+	if x != nil {
+		return x.Urgent
+	}
+	return false
 }
 
 // Ack says that what it names was heard before the statement's payload was made.
@@ -1944,7 +1952,7 @@ const file_relay_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12 \n" +
 	"\vcertificate\x18\x03 \x01(\fR\vcertificate\x12\x18\n" +
 	"\apayload\x18\x04 \x01(\fR\apayload\x12\x10\n" +
-	"\x03age\x18\x05 \x01(\x04R\x03age\"\xee\x01\n" +
+	"\x03age\x18\x05 \x01(\x04R\x03age\"\x86\x02\n" +
 	"\tStatement\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1a\n" +
@@ -1953,7 +1961,8 @@ const file_relay_proto_rawDesc = "" +
 	"\fpayload_hash\x18\x05 \x01(\fR\vpayloadHash\x12)\n" +
 	"\x10certificate_hash\x18\x06 \x01(\fR\x0fcertificateHash\x12\x12\n" +
 	"\x04asks\x18\a \x01(\bR\x04asks\x12+\n" +
-	"\x04acks\x18\b \x03(\v2\x17.catchment.relay.v1.AckR\x04acks\"G\n" +
+	"\x04acks\x18\b \x03(\v2\x17.catchment.relay.v1.AckR\x04acks\x12\x16\n" +
+	"\x06urgent\x18\t \x01(\bR\x06urgent\"G\n" +
 	"\x03Ack\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x1a\n" +
