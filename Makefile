@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto sim
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto sim
 
 all: build
 
@@ -49,8 +49,8 @@ cover:
 # million of whole fleets that speak with one another (about half an hour).
 schedules:
 	CATCHMENT_SCHEDULES=1000000 GOGC=400 $(GO) test -count=1 -v -timeout 30m -run 'TestSchedules$$' ./policy/guard
-
 	CATCHMENT_SCHEDULES=1000000 GOGC=400 $(GO) test -count=1 -v -timeout 180m -run 'TestFleetSchedules$$' ./pop/fleet
+
 # Each fuzz target for a short while; FUZZTIME=10m for longer.
 FUZZTIME ?= 10s
 fuzz:
@@ -82,6 +82,11 @@ lab: deps build
 # line a goal, and CSV and SVG in bin/sim. SIMFLAGS=-quick for a look.
 sim:
 	$(GO) run ./lab/sim/run -out $(BIN)/sim $(SIMFLAGS)
+
+# A fleet that shares load: shed, return, and a control core that is hurt
+# meanwhile, with FRR and real requests; about three minutes.
+lab-fleet: deps build
+	$(GO) run ./lab/fleet/run -bin $(BIN)
 
 # One topology under containerlab itself, where Docker can run.
 lab-containerlab: sbom
@@ -132,12 +137,14 @@ pictures: deps
 	$(GO) test -count=1 -run 'TestPicture$$' ./pop/web -update
 	$(GO) test -count=1 -run 'TestReadme$$' ./cmd/catchment -update
 
-# The Go side of the gRPC API, after a change of its .proto file.
+# The Go side of the gRPC API and of the relay, after a change of a .proto file.
 proto:
 	lab/deps.sh protoc protobuf-compiler
 	GOBIN=$(BIN)/tools $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	cd pop/api/catchmentv1 && PATH="$(BIN)/tools:$$PATH" protoc --go_out=. --go_opt=paths=source_relative \
 		--go-grpc_out=. --go-grpc_opt=paths=source_relative catchment.proto core.proto ingress.proto
+	cd pop/relay/relayv1 && PATH="$(BIN)/tools:$$PATH" protoc --go_out=. --go_opt=paths=source_relative \
+		--go-grpc_out=. --go-grpc_opt=paths=source_relative relay.proto
 
 clean:
 	rm -rf $(BIN)
