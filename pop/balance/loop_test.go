@@ -37,7 +37,7 @@ func TestShedsAndTakesBack(t *testing.T) {
 		if n := w.pops[0].below(); n > 0 {
 			t.Fatalf("%d slices below normal at 70 %%", n)
 		}
-		w.pops[0].demand = 112
+		w.set(func() { w.pops[0].demand = 112 })
 		w.run(10 * time.Minute)
 		if l, n := w.total(0), w.pops[0].below(); l > 95 || n == 0 || n > 2 {
 			t.Errorf("carries %.1f of 100 with %d slices below normal", l, n)
@@ -52,7 +52,7 @@ func TestShedsAndTakesBack(t *testing.T) {
 		if text := strings.Join(w.pops[0].words(), "\n"); !strings.Contains(text, "of it moved 0.08 to P1, 0.08 to P2") || !strings.Contains(text, "of capacity moved, forecast 0.2") {
 			t.Errorf("journal: %s", text)
 		}
-		w.pops[0].demand = 50
+		w.set(func() { w.pops[0].demand = 50 })
 		w.run(25 * time.Minute)
 		if n := w.pops[0].below(); n > 0 {
 			t.Errorf("%d slices still below normal", n)
@@ -70,7 +70,7 @@ func TestShedsAndTakesBack(t *testing.T) {
 func TestNobodyHasRoom(t *testing.T) {
 	play(t, []float64{70, 94, 94}, func(w *world) {
 		w.begin()
-		w.pops[0].demand = 120
+		w.set(func() { w.pops[0].demand = 120 })
 		w.run(10 * time.Minute)
 		if n := w.pops[0].below(); n > 0 || w.caused > 0 {
 			t.Errorf("%d slices moved to POPs without room, %.0f POP-seconds caused", n, w.caused)
@@ -85,10 +85,10 @@ func TestNobodyHasRoom(t *testing.T) {
 func TestTwoOverloaded(t *testing.T) {
 	play(t, []float64{80, 80, 50}, func(w *world) {
 		for i := range 2 { // all that leaves goes to P2
-			w.pops[i].split = map[int]float64{2: 1}
+			w.set(func() { w.pops[i].split = map[int]float64{2: 1} })
 		}
 		w.begin()
-		w.pops[0].demand, w.pops[1].demand = 118, 118
+		w.set(func() { w.pops[0].demand, w.pops[1].demand = 118, 118 })
 		w.run(15*time.Minute, func() {
 			if l := w.total(2); l > 100 {
 				t.Errorf("P2 carries %.1f of 100", l)
@@ -105,7 +105,7 @@ func TestCoreLost(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
 		w.begin()
 		w.core.Fail(errors.New("cut"))
-		w.pops[0].demand = 112
+		w.set(func() { w.pops[0].demand = 112 })
 		w.run(5 * time.Minute)
 		if n := w.pops[0].below(); n > 0 {
 			t.Errorf("%d slices moved without the core", n)
@@ -120,7 +120,7 @@ func TestCoreLost(t *testing.T) {
 			t.Fatal("nothing moves although the core is back")
 		}
 		w.core.Fail(errors.New("cut"))
-		w.pops[0].demand = 40
+		w.set(func() { w.pops[0].demand = 40 })
 		w.run(20 * time.Minute)
 		if n := w.pops[0].below(); n != moved {
 			t.Errorf("%d slices below normal, %d when the core went", n, moved)
@@ -133,8 +133,8 @@ func TestCoreLost(t *testing.T) {
 	})
 }
 
-// cut is a core out of reach.
-var cut = errors.New("cut")
+// errCut is a core out of reach.
+var errCut = errors.New("cut")
 
 // TestRestartMidStep: the daemon ends between the reservation and the change
 // of route, or between that and saying so. The next life neither repeats nor
@@ -148,18 +148,16 @@ func TestRestartMidStep(t *testing.T) {
 			p.hook = func(_ policy.SliceID, _ policy.Shed, now bool) {
 				if now == after && !crashed {
 					crashed = true
-					w.core.Fail(cut)
+					w.core.Fail(errCut)
 					panicked := p.stop
 					p.stop = nil
 					go panicked() // ends Run; what it still tries of the core fails
 					if !after {
-						p.mu.Lock()
-						p.stalled = true // and the route does not change
-						p.mu.Unlock()
+						w.set(func() { p.stalled = true }) // and the route does not change
 					}
 				}
 			}
-			p.demand = 112
+			w.set(func() { p.demand = 112 })
 			w.run(3 * time.Minute)
 			if !crashed {
 				t.Fatal("there was no step")
@@ -169,7 +167,7 @@ func TestRestartMidStep(t *testing.T) {
 				t.Fatalf("%d slices moved in a life that ended %v the change of route", moved, after)
 			}
 			w.core.Fail(nil)
-			p.hook, p.stalled = nil, false
+			w.set(func() { p.hook, p.stalled = nil, false })
 			changes := len(p.changes)
 			p.start()
 			w.run(50 * time.Second)
@@ -181,7 +179,7 @@ func TestRestartMidStep(t *testing.T) {
 			if len(claims) != p.below() || p.below() == 0 || len(held) > 0 {
 				t.Errorf("%d slices below normal, claims %v, reservations %v", p.below(), claims, held)
 			}
-			p.demand = 50
+			w.set(func() { p.demand = 50 })
 			w.run(30 * time.Minute)
 			if claims, held = w.inCore(); p.below()+len(claims)+len(held) > 0 || w.caused > 0 {
 				t.Errorf("afterwards %d slices below normal, claims %v, reservations %v, %.0f POP-seconds caused", p.below(), claims, held, w.caused)
@@ -196,8 +194,8 @@ func TestGuardRefuses(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
 		w.begin()
 		p := w.pops[0]
-		p.stalled = true
-		p.demand = 112
+		w.set(func() { p.stalled = true })
+		w.set(func() { p.demand = 112 })
 		w.run(3 * time.Minute)
 		if claims, held := w.inCore(); p.below()+len(claims)+len(held) > 0 {
 			t.Errorf("%d slices moved, claims %v, reservations %v", p.below(), claims, held)
@@ -205,7 +203,7 @@ func TestGuardRefuses(t *testing.T) {
 		if r := p.loop.Report(); r.Refused == 0 || r.Made > 0 || !strings.Contains(strings.Join(r.Notes, " "), "deadman") {
 			t.Errorf("%d refused, %d made, %q", r.Refused, r.Made, r.Notes)
 		}
-		p.stalled = false
+		w.set(func() { p.stalled = false })
 		w.run(3 * time.Minute)
 		if p.below() == 0 {
 			t.Error("nothing moved although the guard no longer objects")
@@ -217,14 +215,14 @@ func TestGuardRefuses(t *testing.T) {
 func TestStaleLoads(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
 		w.begin()
-		w.pops[0].deaf = true
+		w.set(func() { w.pops[0].deaf = true })
 		w.run(4 * time.Minute)
-		w.pops[0].demand = 112
+		w.set(func() { w.pops[0].demand = 112 })
 		w.run(6 * time.Minute)
 		if n := w.pops[0].below(); n > 0 {
 			t.Errorf("%d slices moved to POPs that were not heard for minutes", n)
 		}
-		w.pops[0].deaf = false
+		w.set(func() { w.pops[0].deaf = false })
 		w.run(3 * time.Minute)
 		if n := w.pops[0].below(); n == 0 {
 			t.Error("nothing moved although they are heard again")
@@ -236,12 +234,12 @@ func TestStaleLoads(t *testing.T) {
 // or says nonsense, gets nothing.
 func TestLies(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
-		w.pops[1].lie = func(l *fleet.Load) { l.Capacity = 0 }
-		w.pops[2].lie = func(l *fleet.Load) { l.Unit = "out" }
-		w.pops[3].lie = func(l *fleet.Load) { l.Slices[0].Load = -1 }
+		w.set(func() { w.pops[1].lie = func(l *fleet.Load) { l.Capacity = 0 } })
+		w.set(func() { w.pops[2].lie = func(l *fleet.Load) { l.Unit = "out" } })
+		w.set(func() { w.pops[3].lie = func(l *fleet.Load) { l.Slices[0].Load = -1 } })
 		w.begin()
 		w.run(3 * time.Minute)
-		w.pops[0].demand = 112
+		w.set(func() { w.pops[0].demand = 112 })
 		w.run(6 * time.Minute)
 		if n := w.pops[0].below(); n > 0 {
 			t.Errorf("%d slices moved", n)
@@ -258,8 +256,8 @@ func TestSurpriseStops(t *testing.T) {
 	play(t, []float64{70, 30, 30, 30}, func(w *world) {
 		w.begin()
 		p := w.pops[0]
-		p.split = map[int]float64{3: 1}
-		p.demand = 100
+		w.set(func() { p.split = map[int]float64{3: 1} })
+		w.set(func() { p.demand = 100 })
 		stopped := false
 		w.run(3*time.Minute, func() { stopped = stopped || p.loop.Report().Code == shed.Stopped })
 		text := strings.Join(p.words(), "\n")
@@ -288,10 +286,10 @@ func TestSurpriseStops(t *testing.T) {
 func TestObserve(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
 		for _, p := range w.pops {
-			p.mode = Observe
+			w.set(func() { p.mode = Observe })
 		}
 		w.begin()
-		w.pops[0].demand = 112
+		w.set(func() { w.pops[0].demand = 112 })
 		w.run(5 * time.Minute)
 		claims, held := w.inCore()
 		if text := strings.Join(w.pops[0].words(), "\n"); w.pops[0].below()+len(claims)+len(held) > 0 || !strings.Contains(text, "would move 192.0.2.0/26 from level 0 to 1") || strings.Count(text, "would move") != 1 {
@@ -305,7 +303,7 @@ func TestSwitchedOff(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
 		w.begin()
 		p := w.pops[0]
-		p.demand = 112
+		w.set(func() { p.demand = 112 })
 		w.run(5 * time.Minute)
 		if claims, _ := w.inCore(); len(claims) == 0 {
 			t.Fatal("nothing moved")
@@ -332,7 +330,7 @@ func TestWithdraw(t *testing.T) {
 		w.cfg.Deepest = 2
 		w.pops[0].leave[1] = 0.01 // the rung moves nothing
 		w.begin()
-		w.pops[0].demand = 120
+		w.set(func() { w.pops[0].demand = 120 })
 		w.run(8 * time.Minute)
 		gone := 0
 		for _, l := range w.pops[0].to {
@@ -344,7 +342,7 @@ func TestWithdraw(t *testing.T) {
 			t.Errorf("%d slices withdrawn, %.1f carried, %.0f POP-seconds caused", gone, w.total(0), w.caused)
 		}
 		for _, p := range w.pops[1:] { // everybody else goes
-			p.failing = true
+			w.set(func() { p.failing = true })
 		}
 		w.run(time.Minute)
 		for k, l := range w.pops[0].to {

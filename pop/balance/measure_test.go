@@ -48,11 +48,12 @@ func TestMeasure(t *testing.T) {
 		split    string
 	}{
 		"connections themselves":          {load.Connections, 100, []load.SourceState{connectionPoints(30, 20, 40, 10)}, nil, [2]float64{50, 40}, 10, SplitMeasured},
-		"the POP by connections":          {load.Out, 1000, []load.SourceState{connectionPoints(30, 20, 40, 10)}, nil, [2]float64{500, 400}, 100, SplitConnections},
+		"the POP by connections":          {load.Out, 1000, []load.SourceState{connectionPoints(300, 200, 400, 100)}, nil, [2]float64{500, 400}, 100, SplitConnections},
+		"too few connections":             {load.Out, 900, []load.SourceState{connectionPoints(30, 20, 40, 10)}, nil, [2]float64{400, 100}, 400, SplitEqually},
 		"nothing counted":                 {load.Out, 900, nil, nil, [2]float64{400, 100}, 400, SplitEqually},
 		"no connections at all":           {load.Out, 900, []load.SourceState{connectionPoints(0, 0, 0, 0)}, nil, [2]float64{400, 100}, 400, SplitEqually},
 		"one count unknown":               {load.Out, 900, []load.SourceState{unknown}, nil, [2]float64{400, 100}, 400, SplitEqually},
-		"services, by connections":        {load.Out, 900, []load.SourceState{connectionPoints(0, 10, 30, 5)}, []load.Subject{service("dns", 100), service("web", 800)}, [2]float64{200, 600}, 100, SplitConnections},
+		"services, by connections":        {load.Out, 900, []load.SourceState{connectionPoints(0, 100, 300, 50)}, []load.Subject{service("dns", 100), service("web", 800)}, [2]float64{200, 600}, 100, SplitConnections},
 		"services, nothing counted":       {load.Out, 900, nil, []load.Subject{service("dns", 100), service("web", 800)}, [2]float64{640, 160}, 100, SplitEqually},
 		"one service measured only":       {load.Out, 900, nil, []load.Subject{service("web", 800)}, [2]float64{400, 100}, 400, SplitEqually},
 		"services with more than the POP": {load.Out, 700, nil, []load.Subject{service("dns", 100), service("web", 800)}, [2]float64{640, 160}, 0, SplitEqually},
@@ -70,6 +71,30 @@ func TestMeasure(t *testing.T) {
 		if *l.Slices[1].Level != 1 {
 			t.Errorf("%s: level %d", name, *l.Slices[1].Level)
 		}
+	}
+}
+
+// TestMeasureSlices: what sources say of slices counts before any count of
+// connections, and not at all where one of them says nothing.
+func TestMeasureSlices(t *testing.T) {
+	s := &load.Snapshot{At: t0, Sources: []load.SourceState{connectionPoints(3000, 2000, 4000, 1000)}}
+	s.POP.Load[load.Requests] = known(900)
+	for _, x := range []struct {
+		list *[]load.Subject
+		name string
+		load float64
+	}{{&s.Services, "dns", 100}, {&s.Services, "web", 800}, {&s.Slices, web.String(), 790}, {&s.Slices, web2.String(), 10}} {
+		subject := load.Subject{Name: x.name}
+		subject.Load[load.Requests] = known(x.load)
+		*x.list = append(*x.list, subject)
+	}
+	l, _, err := Measure(load.Requests, s, carried())
+	if err != nil || l.Slices[0].Load != 790 || l.Slices[1].Load != 10 || l.Other != 100 || l.Split != SplitMeasured {
+		t.Errorf("%+v, %v", l, err)
+	}
+	s.Slices[1].Load[load.Requests].Known = false
+	if l, _, err = Measure(load.Requests, s, carried()); err != nil || l.Split != SplitConnections || l.Slices[1].Load < 300 {
+		t.Errorf("one of the slices is not known: %+v, %v", l, err)
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 // real loop, the real policy with all its guards and a model of the control
 // core; demand, BGP and telemetry are simulated.
 type world struct {
+	mu     sync.Mutex // of all that follows, and of the sites
 	t      *testing.T
 	r      *rand.Rand
 	core   *core.Memory
@@ -67,7 +68,6 @@ type site struct {
 	stop func()
 	dir  string
 
-	mu      sync.Mutex
 	decider policy.Decider
 	state   policy.State
 	in      policy.Input
@@ -116,9 +116,7 @@ func newWorld(t *testing.T, seed uint64, demand ...float64) *world {
 
 // start begins a life of a POP.
 func (s *site) start() {
-	s.mu.Lock()
-	s.decide()
-	s.mu.Unlock()
+	s.w.set(s.decide)
 	s.book = matrix.NewBook(filepath.Join(s.dir, "matrix.json"), slog.New(slog.DiscardHandler))
 	weight := map[policy.POPID]float64{}
 	seeds := matrix.Seeds{POP: s.id, Weight: weight, Ladders: map[policy.ServiceID]matrix.Ladder{"web": {{Name: "normal"}, {Name: "backup", Prepend: 1}}}}
@@ -223,19 +221,18 @@ func (s *site) Snapshot() load.Snapshot {
 	return out
 }
 
-func (w *world) lock() {
-	for _, p := range w.pops {
-		p.mu.Lock()
-	}
+func (w *world) lock() { w.mu.Lock() }
+
+func (w *world) unlock() { w.mu.Unlock() }
+
+// set changes something while the loops run.
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
 }
 
-func (w *world) unlock() {
-	for _, p := range w.pops {
-		p.mu.Unlock()
-	}
-}
-
-// input is what the controller knows now; the caller holds s.mu.
+// input is what the controller knows now; the caller holds s.w.mu.
 func (s *site) input(now time.Time) {
 	v := policy.Health{Verdict: policy.Up, Fraction: 1, Stalled: s.stalled}
 	s.in.Fleet = policy.Fleet{Configured: true}
@@ -254,7 +251,7 @@ func (s *site) input(now time.Time) {
 	s.in.Health = map[policy.ServiceID]policy.Health{"web": v}
 }
 
-// decide is what the controller does each second; the caller holds s.mu.
+// decide is what the controller does each second; the caller holds s.w.mu.
 func (s *site) decide() {
 	now := time.Now()
 	s.input(now)
@@ -275,8 +272,8 @@ func (s *site) Shed(_ context.Context, id policy.SliceID, want policy.Shed) (pol
 		s.hook(id, want, false)
 		defer func() { s.hook(id, want, true) }()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	s.input(time.Now())
 	d, out := s.decider.Wish(s.state, s.in, id, want, time.Now())
 	if out == policy.Refused {
@@ -288,8 +285,8 @@ func (s *site) Shed(_ context.Context, id policy.SliceID, want policy.Shed) (pol
 }
 
 func (s *site) Unshed(_ context.Context, id policy.SliceID, back policy.Shed) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	s.in.Shed = policy.With(s.in.Shed, id, back)
 	s.decide()
 	return nil
@@ -302,8 +299,8 @@ func (s *site) Ready() <-chan struct{} {
 }
 
 func (s *site) Situation() Situation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	out := Situation{Decision: slices.Clone(s.last), Heard: map[policy.SliceID]bool{}, Shed: map[policy.SliceID]policy.Shed{}}
 	for _, d := range s.last {
 		out.Heard[d.Slice] = d.Stance.Announced()
@@ -315,16 +312,16 @@ func (s *site) Situation() Situation {
 }
 
 func (s *site) Alarm(_ context.Context, name string, on bool, detail string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	if delete(s.alarms, name); on {
 		s.alarms[name] = detail
 	}
 }
 
 func (s *site) Append(e journal.Entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	e.Time = time.Now()
 	s.journal = append(s.journal, e)
 }
@@ -332,8 +329,8 @@ func (s *site) Append(e journal.Entry) {
 // said is what the site tells the others now.
 func (s *site) say() {
 	m := s.loop.Message()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	if m != nil && s.lie != nil {
 		l, _ := fleet.DecodeLoad(m)
 		s.lie(&l)
@@ -394,9 +391,7 @@ func (w *world) run(d time.Duration, each ...func()) {
 		time.Sleep(tick)
 		synctest.Wait()
 		for _, p := range w.pops {
-			p.mu.Lock()
-			p.decide()
-			p.mu.Unlock()
+			w.set(p.decide)
 			if p.loop != nil {
 				p.say()
 			}
@@ -447,8 +442,8 @@ func (w *world) total(i int) float64 {
 
 // below is how many slices of a POP are below normal.
 func (s *site) below() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	for _, l := range s.to {
 		if l > 0 {
 			n++
@@ -459,8 +454,8 @@ func (s *site) below() (n int) {
 
 // words are the journal of a POP from a time on.
 func (s *site) words() (out []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	for _, e := range s.journal {
 		out = append(out, fmt.Sprintf("%s %s: %s", e.Time.Format("15:04:05"), e.Kind, e.Text))
 	}
