@@ -93,7 +93,8 @@ func (p *Plan) check() error {
 			return fmt.Errorf("load: source %q: want a name, a sampler and units", s.Name)
 		case seen[s.Name]:
 			return fmt.Errorf("load: two sources are called %q", s.Name)
-		case s.Scope.POP && (s.Scope.Host != "" || s.Scope.Service != ""), s.Scope.Host != "" && s.Scope.Service != "":
+		case s.Scope.POP && (s.Scope.Host != "" || s.Scope.Service != ""), s.Scope.Host != "" && s.Scope.Service != "",
+			s.Scope.Slice.Prefix().IsValid() && s.Scope.Service == "":
 			return fmt.Errorf("load: source %s: of the POP, a host or a service, not of two of them", s.Name)
 		}
 		seen[s.Name] = true

@@ -3,6 +3,7 @@ package load
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -27,6 +28,7 @@ type Snapshot struct {
 	POP      Subject
 	Hosts    []Subject // by name
 	Services []Subject // by name
+	Slices   []Subject // by prefix; those that sources measure by themselves
 	Sources  []SourceState
 }
 
@@ -43,13 +45,15 @@ type Subject struct {
 }
 
 // sum puts the sources together. The load of a host is the sum of its sources;
-// that of the POP what sources of the whole POP say, else the sum of its
-// hosts, if each of them is measured, else that of its services. Of shares
+// that of a service what its own sources say, else the sum of its slices; that
+// of the POP what sources of the whole POP say, else the sum of its hosts, if
+// each of them is measured, else that of its services. Of shares
 // (CPU, pressure) it is the largest of a host's sources and the mean over
 // hosts. A sum with an unknown part is unknown.
 func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
 	out := Snapshot{At: now, Sources: states}
 	hosts, services := map[string]*Subject{}, map[string]*Subject{}
+	parts := map[policy.ServiceID]map[string]*Subject{} // slices of a service
 	for id, c := range p.Services {
 		services[string(id)] = &Subject{Name: string(id), Capacity: c}
 	}
@@ -60,10 +64,11 @@ func (p *Plan) sum(states []SourceState, now time.Time) Snapshot {
 		}
 		for i := range p.Sources {
 			if p.Sources[i].Fallback == fallback {
-				p.Sources[i].count(&states[i], &out.POP, hosts, services, told)
+				p.Sources[i].count(&states[i], &out.POP, hosts, services, parts, told)
 			}
 		}
 	}
+	out.Slices = together(parts, services)
 	out.Hosts, out.Services = sorted(hosts), sorted(services)
 	p.capacities(&out)
 	for u := range Units {
@@ -87,10 +92,15 @@ func measured(pop *Subject, lists ...map[string]*Subject) map[*Subject][Units]bo
 
 // count adds what a source says to those it is about, but for what others have
 // told already.
-func (s *Source) count(st *SourceState, pop *Subject, hosts, services map[string]*Subject, told map[*Subject][Units]bool) {
+func (s *Source) count(st *SourceState, pop *Subject, hosts, services map[string]*Subject, parts map[policy.ServiceID]map[string]*Subject, told map[*Subject][Units]bool) {
 	at := pop
 	switch {
 	case s.Scope.POP:
+	case s.Scope.Slice.Prefix().IsValid():
+		if parts[s.Scope.Service] == nil {
+			parts[s.Scope.Service] = map[string]*Subject{}
+		}
+		at = subject(parts[s.Scope.Service], s.Scope.Slice.String())
 	case s.Scope.Service != "":
 		at = subject(services, string(s.Scope.Service))
 	default:
@@ -110,6 +120,22 @@ func (s *Source) count(st *SourceState, pop *Subject, hosts, services map[string
 			}
 		}
 	}
+}
+
+// together gives the slices, and each service the sum of its slices where no
+// source tells of the whole.
+func together(parts map[policy.ServiceID]map[string]*Subject, services map[string]*Subject) (all []Subject) {
+	for id, m := range parts {
+		list, of := sorted(m), subject(services, string(id))
+		for u := range Units {
+			if v, n := total(u, list); n > 0 && !of.Measured[u] {
+				of.Load[u], of.Measured[u] = v, true
+			}
+		}
+		all = append(all, list...)
+	}
+	slices.SortFunc(all, func(a, b Subject) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func subject(m map[string]*Subject, name string) *Subject {

@@ -139,6 +139,32 @@ func TestServicesAreThere(t *testing.T) {
 	}
 }
 
+// TestSlices: the slices of a service are the service, where nothing tells of
+// the whole.
+func TestSlices(t *testing.T) {
+	part := func(name string) Scope {
+		var id policy.SliceID
+		if err := id.UnmarshalText([]byte(name)); err != nil {
+			t.Fatal(err)
+		}
+		return Scope{Service: "web", Slice: id}
+	}
+	a, b := part("192.0.2.0/24"), part("2001:db8::/48")
+	list := []said{{a, Requests, known(3, 9), 0}, {b, Requests, known(4, 8), 0}, {a, Requests, known(1, 9), 0}}
+	s := summed(Plan{}, list...)
+	if len(s.Slices) != 2 || s.Slices[0].Name != "192.0.2.0/24" || s.Slices[0].Load[Requests] != known(4, 9) || s.Services[0].Load[Requests] != known(8, 8) || s.POP.Load[Requests] != known(8, 8) {
+		t.Errorf("%+v", s)
+	}
+	s = summed(Plan{}, append(list, said{Scope{Service: "web"}, Requests, known(10, 7), 0})...)
+	if s.Services[0].Load[Requests] != known(10, 7) {
+		t.Errorf("the service's own source does not count: %+v", s)
+	}
+	list[1].value.Known = false
+	if s = summed(Plan{}, list...); s.Services[0].Load[Requests].Known {
+		t.Errorf("a part is unknown, the whole is not: %+v", s)
+	}
+}
+
 func TestSplit(t *testing.T) {
 	p := Plan{Sources: []Source{{Units: []Unit{Connections}, Split: map[string]policy.ServiceID{"a": "web", "b": "web", "c": "dns"}}}}
 	st := SourceState{Points: []PointState{

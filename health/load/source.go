@@ -21,6 +21,9 @@ type Scope struct {
 	POP     bool             // the whole POP at once, as the counters of its router do
 	Host    string           // another host of the POP
 	Service policy.ServiceID // one service, over all hosts
+	// Slice is one slice of Service, over all hosts. Either all slices of a
+	// service have a source or none has: together they are the service.
+	Slice policy.SliceID
 }
 
 // ThisHost is the name of the host the daemon runs on.
@@ -38,6 +41,8 @@ func (s Scope) String() string {
 	switch {
 	case s.POP:
 		return "POP"
+	case s.Slice.Prefix().IsValid():
+		return "slice " + s.Slice.String()
 	case s.Service != "":
 		return "service " + string(s.Service)
 	}

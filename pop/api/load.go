@@ -31,7 +31,7 @@ type HostLoad struct {
 // LoadSource is one thing that is measured.
 type LoadSource struct {
 	Name   string       `json:"name"`
-	Of     string       `json:"of"` // "POP", "host NAME" or "service NAME"
+	Of     string       `json:"of"` // "POP", "host NAME", "service NAME" or "slice PREFIX"
 	Load   []LoadStatus `json:"load,omitempty"`
 	Error  string       `json:"error,omitempty"`  // what is wrong with it
 	Since  time.Time    `json:"since,omitzero"`   // of Error

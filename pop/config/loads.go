@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,6 +113,7 @@ type rawSource struct {
 	Of      string  `mapstructure:"of"`
 	Host    string  `mapstructure:"host"`
 	Service string  `mapstructure:"service"`
+	Slice   string  `mapstructure:"slice"`
 }
 
 // load checks what is measured. The services are there already.
@@ -136,6 +139,7 @@ func (b *builder) load() {
 	b.share("load.host-capacity.cpu", r.HostCapacity.CPU)
 	b.links()
 	b.sources()
+	b.partly()
 	b.unmeasured()
 }
 
@@ -200,18 +204,74 @@ func (b *builder) sources() {
 
 // scope is whose load a source tells.
 func (b *builder) scope(path string, r *rawSource) (s load.Scope) {
-	b.oneOf(path+".of", r.Of, "host", "service", "pop")
+	b.oneOf(path+".of", r.Of, "host", "service", "slice", "pop")
 	switch {
 	case r.Host != "" && r.Of != "host":
 		b.refuse(path+".host", "has no meaning with of: %s", r.Of)
 	case r.Service != "" && r.Of != "service":
 		b.refuse(path+".service", "has no meaning with of: %s", r.Of)
+	case r.Slice != "" && r.Of != "slice":
+		b.refuse(path+".slice", "has no meaning with of: %s", r.Of)
+	case r.Of == "slice":
+		return b.sliceScope(path, r)
 	case r.Of == "service" && b.names[r.Service] == "":
 		b.refuse(path+".service", "%q: want the name of a service", r.Service)
 	case r.Host != "":
 		b.name(path+".host", "the name of the host", r.Host)
 	}
 	return load.Scope{POP: r.Of == "pop", Host: r.Host, Service: policy.ServiceID(r.Service)}
+}
+
+// sliceScope is the slice a source tells of, and its service.
+func (b *builder) sliceScope(path string, r *rawSource) (s load.Scope) {
+	p, err := netip.ParsePrefix(r.Slice)
+	if err != nil || p != p.Masked() {
+		b.refuse(path+".slice", "%q: want the prefix of a service", r.Slice)
+		return s
+	}
+	id := policy.SliceID(p)
+	for i := range b.out.Services {
+		if svc := &b.out.Services[i]; slices.Contains(svc.Slices, id) {
+			return load.Scope{Service: svc.ID, Slice: id}
+		}
+	}
+	b.refuse(path+".slice", "%s is no prefix of any service", r.Slice)
+	return s
+}
+
+// partly refuses sources of some slices of a service and not of the others:
+// the sum would pass for the whole.
+func (b *builder) partly() {
+	type measure struct {
+		service policy.ServiceID
+		unit    load.Unit
+	}
+	has := map[measure][]policy.SliceID{}
+	for i := range b.out.Load.Sources {
+		s := &b.out.Load.Sources[i]
+		if !s.Scope.Slice.Prefix().IsValid() {
+			continue
+		}
+		units := []load.Unit{s.Page.Unit}
+		if s.Page.Format == load.StubStatus {
+			units = []load.Unit{load.Requests, load.Connections}
+		}
+		for _, u := range units {
+			m := measure{s.Scope.Service, u}
+			has[m] = append(has[m], s.Scope.Slice)
+		}
+	}
+	for i := range b.out.Services {
+		svc := &b.out.Services[i]
+		for u := range load.Units {
+			measured := has[measure{svc.ID, u}]
+			for _, id := range svc.Slices {
+				if len(measured) > 0 && !slices.Contains(measured, id) {
+					b.refuse("load.sources", "%s of %v is measured by slice: want a source of slice %v too", u, svc.ID, id)
+				}
+			}
+		}
+	}
 }
 
 // notWith refuses keys that a format does not use.

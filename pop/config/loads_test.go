@@ -1,11 +1,14 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/catchment/catchment/health/load"
+	"github.com/catchment/catchment/policy"
 )
 
 func TestLoadTyped(t *testing.T) {
@@ -25,6 +28,12 @@ func TestLoadTyped(t *testing.T) {
 				URL: "http://192.0.2.202:8080/stats.json", Format: "json", Path: ".traffic.bytes_per_second", Unit: load.Out, Scale: 8,
 			}},
 			{"nginx", load.Scope{Service: "web"}, load.PageConfig{URL: "http://192.0.2.1:8081/stub_status", Format: "stub-status"}},
+			{"web4", load.Scope{Service: "web", Slice: policy.SliceID(netip.MustParsePrefix("192.0.2.0/24"))}, load.PageConfig{
+				URL: "http://192.0.2.1:8081/by-address.json", Format: "json", Path: `.["192.0.2.1"]`, Unit: load.Requests, Kind: "counter",
+			}},
+			{"web6", load.Scope{Service: "web", Slice: policy.SliceID(netip.MustParsePrefix("2001:db8:100::/48"))}, load.PageConfig{
+				URL: "http://192.0.2.1:8081/by-address.json", Format: "json", Path: `.["2001:db8:100::1"]`, Unit: load.Requests, Kind: "counter",
+			}},
 		},
 	}
 	if !reflect.DeepEqual(c.Load, want) {
@@ -42,6 +51,38 @@ func TestBitRates(t *testing.T) {
 	} {
 		if got, err := parseBitRate(text); (err != nil) != (want < 0) || err == nil && got != want {
 			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// TestLoadOfSlices: all slices of a service have a source or none has.
+func TestLoadOfSlices(t *testing.T) {
+	const head = `
+pop: LON
+bgp: {global: {config: {as: 64500, router-id: 10.0.0.1}}}
+services:
+  - {name: web, prefixes: [192.0.2.0/24, "2001:db8:100::/48"], always: true}
+load:
+  sources:
+    - {name: a, url: "http://127.0.0.1/load", format: json, path: ".a", unit: requests, kind: counter, of: slice, slice: 192.0.2.0/24}
+`
+	const other = `    - {name: b, url: "http://127.0.0.1/load", format: json, path: ".b", unit: requests, of: slice, slice: "2001:db8:100::/48"}
+`
+	c, err := Parse(strings.NewReader(head+other), "yaml", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Load.Sources[1].Scope; got.Service != "web" || got.String() != "slice 2001:db8:100::/48" {
+		t.Errorf("%+v", got)
+	}
+	for text, want := range map[string]string{
+		head: "load.sources: requests of web is measured by slice: want a source of slice 2001:db8:100::/48 too",
+		head + strings.Replace(other, "2001:db8:100::/48", "2001:db8:1::/48", 1): `load.sources[1].slice: 2001:db8:1::/48 is no prefix of any service`,
+		head + strings.Replace(other, "2001:db8:100::/48", "web", 1):             `load.sources[1].slice: "web": want the prefix of a service`,
+		head + strings.Replace(other, "of: slice", "of: pop", 1):                 `load.sources[1].slice: has no meaning with of: pop`,
+	} {
+		if _, err := Parse(strings.NewReader(text), "yaml", Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
