@@ -93,7 +93,7 @@ type Code string
 
 // Reasons.
 const (
-	Cheapest      Code = "cheapest"       // the cheapest target that is open
+	Cheapest      Code = "cheapest"       // no open target is cheaper
 	Full          Code = "full"           // a cheaper one has no room
 	Kept          Code = "kept"           // a cheaper one would save less than the move costs
 	Overload      Code = "overload"       // its target carries too much
@@ -106,7 +106,7 @@ const (
 	DemandUnknown Code = "demand-unknown" // its demand is not known: load and cost do not move it
 	Held          Code = "held"           // an operator holds it
 	Waiting       Code = "waiting"        // moves in a later round
-	NoRoom        Code = "no-room"        // no target has room: it follows plain anycast
+	NoRoom        Code = "no-room"        // no target is open and has room: it follows plain anycast
 )
 
 // Move is one change of a round.

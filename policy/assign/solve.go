@@ -80,7 +80,7 @@ func (w *world) relieve() {
 	for range 2 * len(w.at) {
 		worst, most := None, w.eps
 		for t := range w.load {
-			if e := w.load[t] - w.limit[t]; e > most && !stuck[t] {
+			if e := w.load[t] - w.most[t]; e > most && !stuck[t] {
 				worst, most = t, e
 			}
 		}

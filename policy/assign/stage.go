@@ -66,7 +66,7 @@ func (w *world) motive(i, to int, load []float64) (int, Code) {
 		return rankGone, TargetGone
 	case w.of[i] == forced:
 		return rankDrained, TargetDrained
-	case it.Now != None && load[it.Now] > w.limit[it.Now]+w.eps:
+	case it.Now != None && load[it.Now] > w.most[it.Now]+w.eps:
 		return rankLoad, Overload
 	case it.Now != None && w.gain(i, to) > 0:
 		return rankLoad, Room
@@ -108,7 +108,7 @@ func (w *world) reason(i, plan int, why map[int]Code) Code {
 		return Waiting
 	case it.Now != None && w.suspect && w.p.Down[it.Now]:
 		return Correlated
-	case it.Now != None && w.leaves(it), best == None:
+	case it.Now != None && w.leaves(it):
 		return LastTarget
 	case it.Now != None && w.state(it.Slice, it.Now) == Unknown, it.Now == None && w.unknownFirst(it) != None:
 		return TargetUnknown
@@ -116,7 +116,7 @@ func (w *world) reason(i, plan int, why map[int]Code) Code {
 		return DemandUnknown
 	case it.Now == None:
 		return NoRoom
-	case it.Now == best || w.p.Cost[it.Router][it.Now] <= w.p.Cost[it.Router][best]:
+	case best == None || it.Now == best || w.p.Cost[it.Router][it.Now] <= w.p.Cost[it.Router][best]:
 		return Cheapest
 	case !w.fits(i, best):
 		return Full

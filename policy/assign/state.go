@@ -18,7 +18,8 @@ type world struct {
 	of      []freedom // [item]
 	at      []int     // [item]
 	load    []float64 // [target]
-	limit   []float64 // [target]
+	limit   []float64 // [target]: nothing comes of our own will above it
+	most    []float64 // [target]: above it the target sheds
 	blind   []bool    // [target]: carries what is not known, so that it has no room
 	weight  []float64 // [item]: demand, and a little where there is none
 	none    float64   // cost of a unit that has no target
@@ -29,7 +30,7 @@ type world struct {
 func newWorld(p *Problem) *world {
 	n := len(p.Capacity)
 	w := &world{p: p, of: make([]freedom, len(p.Items)), at: make([]int, len(p.Items)), load: make([]float64, n),
-		limit: make([]float64, n), blind: make([]bool, n), weight: make([]float64, len(p.Items))}
+		limit: make([]float64, n), most: make([]float64, n), blind: make([]bool, n), weight: make([]float64, len(p.Items))}
 	w.suspect = p.suspicious()
 	for i := range p.Items {
 		it := &p.Items[i]
@@ -44,11 +45,11 @@ func newWorld(p *Problem) *world {
 	for t, c := range p.Capacity {
 		switch {
 		case c <= 0:
-			w.limit[t], w.blind[t] = math.Inf(1), false
+			w.limit[t], w.most[t], w.blind[t] = math.Inf(1), math.Inf(1), false
 		case w.load[t] > p.Shed*c:
-			w.limit[t] = p.Fill * c
+			w.limit[t], w.most[t] = p.Fill*c, p.Fill*c
 		default:
-			w.limit[t] = max(p.Fill*c, w.load[t])
+			w.limit[t], w.most[t] = max(p.Fill*c, w.load[t]), p.Shed*c
 		}
 	}
 	little := 1.0
@@ -198,7 +199,7 @@ func (w *world) put(i, t int) {
 // score is the objective: demand above limits, then soft cost.
 func (w *world) score() (over, soft float64) {
 	for t := range w.load {
-		over += max(0, w.load[t]-w.limit[t])
+		over += max(0, w.load[t]-w.most[t])
 	}
 	for i, t := range w.at {
 		soft += w.soft(i, t)

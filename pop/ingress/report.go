@@ -153,6 +153,7 @@ func (in *input) detail(r *assign.Result, i int, code assign.Code) string {
 		if best != assign.None {
 			return carries(best, r.After) + fmt.Sprintf(", filled to %s at most", quantity(r.Limit[best]))
 		}
+		return in.nobody(it)
 	case assign.TargetGone, assign.TargetDrained, assign.TargetUnknown, assign.LastTarget:
 		if it.Now == assign.None {
 			return in.nobody(it)
