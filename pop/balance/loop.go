@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -107,7 +108,8 @@ type Options struct {
 	Measured   Measured
 	Responses  Responses
 	Journal    Journal
-	Path       string // file of what is remembered; empty: nothing is
+	Tell       time.Duration // between measurements of our own load for others; 0: 1 s
+	Path       string        // file of what is remembered; empty: nothing is
 	Logger     *slog.Logger
 }
 
@@ -188,7 +190,8 @@ func (l *Loop) Set(c Config, targets []Target) error {
 	return nil
 }
 
-// telling is how often what the POP says of its load is made anew.
+// telling is how often, if not said otherwise, what the POP says of its load is
+// made anew.
 const telling = time.Second
 
 // Run plays rounds until ctx ends. The first comes within one interval: POPs
@@ -203,7 +206,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.measure(time.Now())
 	round := time.NewTimer(rand.N(l.opt.Config.Every))
 	defer round.Stop()
-	tell := time.NewTicker(telling)
+	tell := time.NewTicker(cmp.Or(l.opt.Tell, telling))
 	defer tell.Stop()
 	for {
 		select {

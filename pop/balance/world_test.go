@@ -146,7 +146,7 @@ func (s *site) start() {
 	s.loop, err = New(Options{
 		POP: s.id, Config: Config{Mode: cmp.Or(s.mode, Act), Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg},
 		Targets: []Target{{ID: "web", Slices: s.w.ids, VIPs: vips, Rungs: rungNames, Moves: true}},
-		Core:    s.w.core, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
+		Tell:    5 * time.Second, Core: s.w.core, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
 		Path: filepath.Join(s.dir, "balance.json"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
