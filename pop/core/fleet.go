@@ -162,13 +162,18 @@ func (c *Core) Leave(ctx context.Context, w Write) error {
 	if !ok {
 		return about(fail(Invalid, "no member in this process"), "leave", "")
 	}
-	if s := m.now.Load(); s != nil && s.etcd.Server.Leader() == s.etcd.Server.MemberID() {
+	s := m.now.Load()
+	if s != nil && s.etcd.Server.Leader() == s.etcd.Server.MemberID() {
 		_, err := guard(ctx, m, func(context.Context) (any, error) { return nil, s.etcd.Server.TryTransferLeadershipOnShutdown() })
 		if err != nil {
 			m.log.Info("core: leader leaves without a successor", "err", err)
 		}
 	}
-	return c.Remove(ctx, w, m.cfg.Name)
+	err := c.Remove(ctx, w, m.cfg.Name)
+	if e := (*Error)(nil); s != nil && errors.As(err, &e) && e.Uncertain && s.removed() {
+		return nil // it stopped before it could say so
+	}
+	return err
 }
 
 func contains(list []string, s string) bool {

@@ -181,12 +181,20 @@ func (m *embedded) attend(ctx context.Context, s *session, ready func()) error {
 
 // ended says why a member stopped by itself.
 func (m *embedded) ended(s *session) error {
-	for _, gone := range s.etcd.Server.Cluster().Members() {
-		if gone.ID == s.etcd.Server.MemberID() {
-			return errors.New("the member stopped")
-		}
+	if !s.removed() {
+		return errors.New("the member stopped")
 	}
 	return fmt.Errorf("%w: the member was removed from the core", errForever)
+}
+
+// removed: it belongs to the core no more.
+func (s *session) removed() bool {
+	for _, member := range s.etcd.Server.Cluster().Members() {
+		if member.ID == s.etcd.Server.MemberID() {
+			return false
+		}
+	}
+	return true
 }
 
 // start makes a session. It has a goroutine of its own because what breaks in
