@@ -296,7 +296,7 @@ func writeObjects(w io.Writer, list []api.CoreObject, keys bool) {
 func (a *app) coreListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list KIND",
-		Short: "The objects of a kind: intent, report, member, config, ...",
+		Short: "The objects of a kind, such as intent, report or member",
 		Long: `The objects of a kind: config, intent, manifest, member, presence, report,
 reservation, response, room, token or trust. With -j their values too, where
 those hold no secrets.`,

@@ -29,7 +29,7 @@ same way as a reload, all or nothing; what a POP refuses it reports back.`,
   catchment core config put fleet fleet.yaml --why "ticket 4711"
   catchment core config put pop/FRA fra.yaml --why "a second transit"
   catchment core config show fleet --version 3
-  catchment core config rollback fleet 3 --why "4711 was wrong"`,
+  catchment core rollback fleet 3 --why "4711 was wrong"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withClient(func(c *api.Client) error {
@@ -41,7 +41,7 @@ same way as a reload, all or nothing; what a POP refuses it reports back.`,
 			})
 		},
 	}
-	cmd.AddCommand(a.coreShowCommand(), a.corePutCommand(), a.coreDeleteCommand(), a.coreRollbackCommand())
+	cmd.AddCommand(a.coreShowCommand(), a.corePutCommand(), a.coreDeleteCommand())
 	return cmd
 }
 

@@ -28,6 +28,8 @@ type Host struct {
 	log   *slog.Logger
 	core  *core.Core
 	files core.Files // of the certificate; empty: none is needed
+	// through opens the core in place of a client of members; nil: it is that.
+	through func(core.Files) (*core.Core, error)
 
 	authority atomic.Pointer[core.CA] // nil: this POP does not keep it
 	endpoints atomic.Pointer[[]string]
@@ -47,6 +49,14 @@ func New(cfg config.Core, pop string, log *slog.Logger) *Host {
 		trouble: map[string]string{}, since: time.Now(), changed: make(chan struct{}),
 	}
 	h.core = core.NewLater(h.open, core.Options{Log: h.log})
+	return h
+}
+
+// Over makes a Host of a core that somebody else runs, such as a model in
+// memory. Its Run only watches it.
+func Over(c *core.Core, pop string, log *slog.Logger) *Host {
+	h := New(config.Core{Mode: config.CoreExternal, Name: pop}, pop, log)
+	h.core = c
 	return h
 }
 
