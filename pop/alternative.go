@@ -56,6 +56,8 @@ type comparison struct {
 const (
 	mostBest   = 8
 	mostSlices = 32 // steps in which numbers of slices are tried
+	// solveEffort is how many plans the planner of the fleet looks at.
+	solveEffort = 20_000
 	// alternativeTime bounds the search.
 	alternativeTime = 3 * time.Second
 )
@@ -271,6 +273,7 @@ func (c *comparison) solve() {
 	cfg := shed.Defaults()
 	cfg.Trigger, cfg.Target, cfg.Return, cfg.Receive, cfg.Z = 1, 1, 0.5, 1, within95
 	cfg.Deepest, cfg.Normal, cfg.Keep, cfg.Tolerance = shed.Level(max(1, svc.Rungs)), 1, 0, 1e-3
+	cfg.Effort = solveEffort
 	for i := range v.POPs {
 		p := &v.POPs[i]
 		for j := range c.f.pops {
@@ -283,7 +286,8 @@ func (c *comparison) solve() {
 					p.Load[policy.SliceID{}] = other // of other services: it stays
 				}
 				if p.ID == c.pop && c.leave > 0 {
-					p.Capacity = max(q.total-c.leave, 1e-6*q.total)
+					// Less than any one slice is as good as nothing.
+					p.Capacity = max(q.total-c.leave, 0.2*q.total/float64(len(svc.Slices)))
 				}
 			}
 		}

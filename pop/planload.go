@@ -281,14 +281,35 @@ func (t *telling) pop(c *carrier, mover bool) api.PlanLoad {
 }
 
 // noise is the standard deviation of a POP's own load in the minute after the
-// change has settled: of the sample, and of what changes meanwhile.
+// change has settled: of the sample, of what changes meanwhile, and of the
+// clients that change their POP whenever routes are computed anew, though
+// nothing was done about them.
 func (t *telling) noise(c *carrier) float64 {
 	if t.out.Unit == percent {
 		return 0
 	}
 	cfg := shed.Defaults()
 	age := max(0, t.s.now.Sub(c.at)) + cfg.Settle
-	return c.total * math.Hypot(cfg.Noise, cfg.Growth*math.Sqrt(age.Minutes()))
+	return math.Hypot(t.drift(c), c.total*math.Hypot(cfg.Noise, cfg.Growth*math.Sqrt(age.Minutes())))
+}
+
+// drift is the standard deviation of what a POP carries of the slices that
+// change, between two times at which they are announced in the same way
+// (shed.Model.Drift, as it was measured).
+func (t *telling) drift(c *carrier) float64 {
+	seen := map[policy.SliceID]bool{}
+	own, all := 0.0, 0.0
+	for _, sh := range t.shifts {
+		if seen[sh.slice] {
+			continue
+		}
+		seen[sh.slice] = true
+		own += c.slice[sh.slice]
+		for i := range t.f.pops {
+			all += t.f.pops[i].slice[sh.slice]
+		}
+	}
+	return shed.DefaultModel().Drift * math.Sqrt(own*all)
 }
 
 func rangeOf(mean, low, high float64) *api.PlanRange {

@@ -166,7 +166,9 @@ func (h *search) polish() bool {
 				h.steps(s, i, h.judge(s))
 			}
 		}
-		for h.take() {
+		// Each take is better than the one before, but for rounding, which must
+		// not make it endless.
+		for n := 0; n < 8*k && h.take(); n++ {
 			any = true
 			for s := range k {
 				h.steps(s, i, h.judge(s))
