@@ -213,9 +213,6 @@ func (d *parts) buildBGP(store *pop.Store, dry bool) error {
 	if err != nil {
 		return err
 	}
-	if err := internal(d.cfg, section); err != nil {
-		return err
-	}
 	if d.cfg.FIB.Install && !dry {
 		if d.routes, err = newRoutes(d.cfg.FIB, d.log); err != nil {
 			return err

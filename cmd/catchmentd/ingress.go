@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/bgp"
-	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/health/probe"
@@ -201,21 +200,6 @@ func (d *parts) announced() []bgp.Announcement {
 // own are the prefixes that may leave at all.
 func (d *parts) own(cfg *config.Config) []netip.Prefix {
 	return slices.Concat(d.controller.Own(cfg), cfg.Ingress.Prefixes)
-}
-
-// internal makes sure that local preference reaches the ingress routers.
-func internal(cfg *config.Config, section *gobgp.Config) error {
-	var errs []error
-	for i := range cfg.Ingress.Routers {
-		for k, a := range cfg.Ingress.Routers[i].Neighbors {
-			for _, n := range section.Neighbors() {
-				if n.Address == a && n.AS != n.LocalAS {
-					errs = append(errs, fmt.Errorf("ingress.routers[%d].neighbors[%d]: %s is in AS %d, we in AS %d: want an internal neighbor", i, k, a, n.AS, n.LocalAS))
-				}
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // endIngress lets nothing more be told to routers: the speaker ends.

@@ -25,9 +25,6 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := internal(cfg, section); err != nil {
-		return nil, nil, err
-	}
 	checks, err := specs(cfg)
 	if err != nil {
 		return nil, nil, err

@@ -376,24 +376,41 @@ func (b *builder) ingressSource(path string, r *rawIngressSource, before []Ingre
 	return s
 }
 
-// ingressSession looks at what the bgp section says of a router's session.
+// ingressSession looks at what the bgp section says of a router's session,
+// itself or by its peer group.
 func (b *builder) ingressSession(path string, a netip.Addr) {
+	var of []any // the neighbor and its group
 	list, _ := b.raw.BGP["neighbors"].([]any)
 	for _, n := range list {
 		s, _ := valueAt(n, "config.neighbor-address").(string)
-		if addr, err := netip.ParseAddr(s); err != nil || addr.Unmap() != a {
-			continue
+		if addr, err := netip.ParseAddr(s); err == nil && addr.Unmap() == a {
+			of = append(of, n)
+			group, _ := valueAt(n, "config.peer-group").(string)
+			groups, _ := b.raw.BGP["peer-groups"].([]any)
+			for _, g := range groups {
+				if valueAt(g, "config.peer-group-name") == any(group) && group != "" {
+					of = append(of, g)
+				}
+			}
 		}
-		us, _ := valueAt(b.raw.BGP, "global.config.as").(int64)
-		if as, ok := valueAt(n, "config.peer-as").(int64); ok && as != us {
-			b.refuse(path, "%s is in AS %d, we in AS %d: local preference goes to internal neighbors alone", a, as, us)
+	}
+	if len(of) == 0 {
+		return // comes by dynamic-neighbors, or the address is refused
+	}
+	said := func(key string) any {
+		for _, m := range of {
+			if v := valueAt(m, key); v != nil {
+				return v
+			}
 		}
-		if group, _ := valueAt(n, "config.peer-group").(string); group != "" {
-			return // which may say it
-		}
-		if on, _ := valueAt(n, "graceful-restart.config.enabled").(bool); !on {
-			b.warnf(path, "no graceful-restart with %s: it drops its assignments as soon as this daemon dies", a)
-		}
+		return nil
+	}
+	us, _ := valueAt(b.raw.BGP, "global.config.as").(int64)
+	if as, ok := said("config.peer-as").(int64); ok && as != us {
+		b.refuse(path, "%s is in AS %d, we in AS %d: local preference goes to internal neighbors alone", a, as, us)
+	}
+	if on, _ := said("graceful-restart.config.enabled").(bool); !on {
+		b.warnf(path, "no graceful-restart with %s: it drops its assignments as soon as this daemon dies", a)
 	}
 }
 
