@@ -115,6 +115,7 @@ func writeCore(w io.Writer, now time.Time, c api.CoreStatus) {
 	if f := c.Config; f != nil {
 		t.row("configuration", applied(*f))
 	}
+	relayRows(w, t, now, c.Relay)
 	t.write(w)
 	if len(c.Members) > 0 {
 		fmt.Fprintln(w)
@@ -347,4 +348,20 @@ func (a *app) coreWatchCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// writeCoreLine is the core in the status, in a line.
+func writeCoreLine(w io.Writer, st api.Status) {
+	c := st.Core
+	line := fmt.Sprintf("Control core: %s for %s", paint(w, good, "answers"), age(st.Now, c.Since))
+	if !c.Reachable {
+		line = fmt.Sprintf("Control core: %s for %s, announcing goes on", paint(w, bad, "does not answer"), age(st.Now, c.Since))
+	}
+	if c.Leader != "" {
+		line += fmt.Sprintf("; led by %s, revision %d", c.Leader, c.Revision)
+	}
+	if c.Config != nil {
+		line += "; configuration " + applied(*c.Config)
+	}
+	say(w, "", line)
 }

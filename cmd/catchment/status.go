@@ -50,6 +50,10 @@ func writeStatus(w io.Writer, st api.Status) {
 		fmt.Fprintln(w)
 		writeIntents(w, st.Now, st.Intents)
 	}
+	if len(st.Maintenance) > 0 {
+		fmt.Fprintln(w)
+		writeMaintenance(w, st.Now, st.Maintenance)
+	}
 	if st.Load != nil {
 		fmt.Fprintln(w)
 		writeLoad(w, st.Now, st.Load.POP, st.Load.Sources)
@@ -67,6 +71,10 @@ func writeStatus(w io.Writer, st api.Status) {
 	if len(st.Fleet) > 0 {
 		fmt.Fprintln(w)
 		writeFleet(w, st)
+	}
+	if st.Core != nil {
+		fmt.Fprintln(w)
+		writeCoreLine(w, st)
 	}
 }
 

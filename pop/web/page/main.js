@@ -6,6 +6,7 @@ import { tick } from "./words.js";
 import { top, tickGone, verdict } from "./head.js";
 import { problems } from "./problems.js";
 import { fleetTable, intents } from "./fleet.js";
+import { core } from "./core.js";
 import { loads } from "./load.js";
 import { loadLand, picture } from "./map.js";
 import { Choice, services } from "./slices.js";
@@ -68,6 +69,7 @@ function drawDirty() {
   if (any("status", "pop")) {
     intents(st, rights.change);
     loads(st);
+    core(st);
   }
   if (any("status", "service", "pop", "choice")) checks(services(st, choice));
   if (any("status", "neighbor")) sessions(st.neighbors);
