@@ -115,20 +115,16 @@ func sum(list []float64) float64 {
 	return total
 }
 
-// quantity is a number for people.
+// quantity is a number for people, of three digits.
 func quantity(x float64) string {
-	for _, u := range []struct {
-		from float64
-		name string
-	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e4, "k"}} {
-		if x >= u.from {
-			if u.name == "k" {
-				u.from = 1e3
-			}
-			return strconv.FormatFloat(x/u.from, 'g', 4, 64) + u.name
+	prefix := ""
+	for _, p := range []string{"k", "M", "G", "T"} {
+		if x < 999.5 {
+			break
 		}
+		x, prefix = x/1000, p
 	}
-	return strconv.FormatFloat(x, 'g', 4, 64)
+	return strconv.FormatFloat(x, 'g', 3, 64) + prefix
 }
 
 // detail says for people why a place is where it is, or moved.
