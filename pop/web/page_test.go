@@ -40,7 +40,7 @@ func TestTellsWhatIsWrong(t *testing.T) {
 	for _, want := range []string{
 		"3 things are wrong, 3 more need a look", "video is down and withdrawn at LON", "connection refused", "resolver is down at LON, and still announced",
 		"guarded (last-pop): 2 other POPs needed, 1 announces it; the rules want withdraw", "No session with 2001:db8:f1::1", "hold timer expired",
-		"AMS is not heard", "i/o timeout", "NYC has withdrawn resolver", "SIN: web, resolver", "draining for uid 1001 (bob)", "mail is in an operator's hands",
+		"AMS is not heard", "i/o timeout", "NYC has withdrawn resolver", "SIN: web, resolver", "draining for uid 1001 (bob)", "mail is in an operator's hands at LON for 40m",
 	} {
 		_, after, ok := strings.Cut(rest, want)
 		if !ok {

@@ -40,8 +40,12 @@ func atNight() *apitest.Backend {
 		Load: &api.LoadReport{POP: []api.LoadStatus{
 			measured("out", 6.4e9, 10e9), measured("in", 310e6, 10e9), measured("requests", 18300, 40000), measured("connections", 19492, 0), measured("cpu", 0.41, 0),
 		}},
-		Intents: []policy.Intent{{Kind: policy.IntentHold, Service: "mail", By: "uid 1000 (ann)", Why: "migration, ticket 4711", At: ago(40 * time.Minute)}},
+		Intents: []policy.Intent{held()},
 	}, Entries: entries(), More: make(chan api.JournalEntry, 16)}
+}
+
+func held() policy.Intent {
+	return policy.Intent{Kind: policy.IntentHold, Service: "mail", By: "uid 1000 (ann)", Why: "migration, ticket 4711", At: ago(40 * time.Minute)}
 }
 
 func measured(unit string, value, capacity float64) api.LoadStatus {
@@ -104,6 +108,7 @@ func services() []api.ServiceStatus {
 	resolver.Health = policy.Health{Verdict: policy.Down, Fraction: 0.25, Since: ago(4 * time.Minute), Failing: []policy.Failure{{Check: "dns-udp", Detail: "no answer within 1s"}}}
 	resolver.Checks = []api.CheckStatus{check("resolver", "dns-udp", policy.Down, "no answer within 1s", time.Second, 120), check("resolver", "dns-tcp", policy.Up, "NOERROR", 700*time.Microsecond, 900)}
 	mail := up("mail", 212, does("203.0.113.0/24", announce, because(policy.Operator, "held for uid 1000 (ann): migration, ticket 4711"), 31*time.Hour))
+	mail.Slices[0].Intent = held()
 	return []api.ServiceStatus{web, video, resolver, mail}
 }
 

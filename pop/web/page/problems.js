@@ -90,9 +90,15 @@ function service(svc, st) {
   const lines = [...fates].map(([fate, list]) => (list.length === svc.slices.length && list.length > 1 ? "" : some(list.map((o) => o.sl.slice), 4) + " ") + fate);
   const worstSlice = odd.sort((a, b) => severity[b.kind] - severity[a.kind])[0]?.sl;
   return [{
-    key: "service " + svc.id, kind, title: title(svc, st, odd), lines: [...lines, ...health.lines], since: worstSlice?.since || svc.health.since,
+    key: "service " + svc.id, kind, title: title(svc, st, odd), lines: [...lines, ...health.lines], since: since(worstSlice) || svc.health.since,
     slice: worstSlice?.slice || svc.slices[0]?.slice, slices: svc.slices.map((sl) => sl.slice), service: svc.id,
   }];
+}
+
+// since is when a slice came into that state: what is held has been announced
+// for longer than that.
+function since(sl) {
+  return (sl?.reason.code === "operator" && sl.intent?.at) || sl?.since;
 }
 
 function title(svc, st, odd) {
