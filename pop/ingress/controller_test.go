@@ -3,7 +3,9 @@ package ingress
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +73,7 @@ type scene struct {
 	fra     policy.PeerSlice
 	heard   time.Time
 	ams     policy.Verdict
+	alive   time.Time // of our check of AMS
 	all     load.Value
 	web     load.Value
 	intents []policy.Intent
@@ -136,7 +139,7 @@ func newScene(t *testing.T, text string) *scene {
 		Checks: func() []health.State {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return []health.State{{Spec: ams, Verdict: s.ams, Last: health.Result{Detail: "no echo"}}}
+			return []health.State{{Spec: ams, Verdict: s.ams, LastAlive: s.alive, Last: health.Result{Detail: "no echo"}}}
 		},
 		Demand: func() load.Snapshot {
 			s.mu.Lock()
@@ -327,6 +330,11 @@ func TestStates(t *testing.T) {
 		"AMS alone is left, for one slice of one router": {func(s *scene) { s.own, s.fra.Stance = policy.Stance{}, policy.Stance{} },
 			[]string{"pe1 v4 AMS gone", "pe1 v6 LON last-target", "pe2 v4 FRA last-target", "pe2 v6 FRA last-target"}, nil,
 			[]string{"ingress-last-target", "ingress-last-target"}},
+		"our check of the last one stands still": {func(s *scene) {
+			s.own, s.fra.Stance, s.alive = policy.Stance{}, policy.Stance{}, time.Now().Add(-time.Hour)
+		},
+			[]string{"pe1 v4 LON last-target", "pe1 v6 LON last-target", "pe2 v4 FRA last-target", "pe2 v6 FRA last-target"}, nil,
+			[]string{"ingress-last-target", "ingress-last-target"}},
 		"held by an operator": {func(s *scene) {
 			s.intents = []policy.Intent{{Kind: policy.IntentHold, Service: "web", Slice: v4}}
 			s.fra.Stance = policy.Stance{}
@@ -474,4 +482,42 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("told %+v, %v", s.speaker.Announced(), err)
 		}
 	})
+}
+
+// BenchmarkDecide is a look of a controller of 500 routers, 50 POPs and 8
+// slices at what has to leave, with everything planned anew.
+func BenchmarkDecide(b *testing.B) {
+	c, now := &config.Config{POP: "CTL"}, time.Now()
+	c.Ingress = config.Ingress{Shed: 0.95, Fill: 0.85, MoveCost: 1, Interval: time.Second, Unit: load.Requests}
+	for s := range 8 {
+		c.Ingress.Slices = append(c.Ingress.Slices, policy.SliceID(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(s), 0}), 24)))
+	}
+	peers := policy.Fleet{Configured: true}
+	for t := range 50 {
+		pop := policy.POPID(fmt.Sprint("POP", t))
+		c.Ingress.Targets = append(c.Ingress.Targets, config.IngressTarget{POP: pop, NextHop4: lon4, Capacity: 100})
+		p := policy.Peer{POP: pop, Source: "status", Heard: now, Slices: map[policy.SliceID]policy.PeerSlice{}}
+		for _, id := range c.Ingress.Slices {
+			p.Slices[id] = policy.PeerSlice{Stance: announced, Verdict: policy.Up}
+		}
+		peers.Peers = append(peers.Peers, p)
+	}
+	for r := range 500 {
+		costs := map[policy.POPID]float64{}
+		for t := range c.Ingress.Targets {
+			costs[c.Ingress.Targets[t].POP] = float64((r*7+t*13)%50 + 1)
+		}
+		c.Ingress.Routers = append(c.Ingress.Routers, config.IngressRouter{Name: fmt.Sprint("pe", r), Neighbors: []netip.Addr{pe1}, Costs: costs, Demand: 1})
+	}
+	s := &scene{changed: make(chan struct{})}
+	ctl, err := New(Options{Config: c, Layers: NewLayers(&s.speaker, nil), Own: s, Journal: s, DryRun: true, Logger: slog.New(slog.DiscardHandler),
+		Fleet:  func(time.Time) policy.Fleet { return peers },
+		Checks: func() []health.State { return nil }, Demand: func() load.Snapshot { return load.Snapshot{} }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctl.decide(b.Context(), false)
+	for b.Loop() {
+		ctl.decide(b.Context(), true)
+	}
 }

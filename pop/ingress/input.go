@@ -45,7 +45,7 @@ func (c *Controller) gather(st api.Status, now time.Time) *input {
 		t := &cfg.Targets[i]
 		in.targets = append(in.targets, t.POP)
 		p.Capacity = append(p.Capacity, t.Capacity)
-		w := checked(t, checks)
+		w := checked(t, checks, now)
 		in.checks = append(in.checks, w)
 		p.Down = append(p.Down, w.state == assign.Gone)
 	}
@@ -80,14 +80,20 @@ func costs(r *config.IngressRouter, targets []policy.POPID) []float64 {
 	return out
 }
 
+// stallGrace is added to what a check may take before its runner counts as
+// dead.
+const stallGrace = 5 * time.Second
+
 // checked is what our check of a target says.
-func checked(t *config.IngressTarget, checks map[policy.ServiceID]health.State) word {
+func checked(t *config.IngressTarget, checks map[policy.ServiceID]health.State, now time.Time) word {
 	s, ok := checks[CheckService(t.POP)]
 	switch {
 	case t.Check == nil:
 		return word{assign.Open, ""}
 	case !ok || s.Verdict == policy.Unknown:
 		return word{assign.Unknown, "our check cannot tell yet"}
+	case !s.LastAlive.IsZero() && now.Sub(s.LastAlive) > 2*(s.Spec.Interval+s.Spec.Timeout)+stallGrace:
+		return word{assign.Unknown, "our check does not run"}
 	case s.Verdict == policy.Down:
 		return word{assign.Gone, "our check: " + s.Last.Detail}
 	}
