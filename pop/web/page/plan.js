@@ -3,19 +3,25 @@
 import { h, show, mark } from "./dom.js";
 import { call } from "./feed.js";
 import { count, reason, stance, took } from "./words.js";
+import { instead, loads } from "./planload.js";
 
 // kinds of suppositions, and which fields each takes.
 const kinds = {
   check: ["checks of a service fail", "service", "check", "verdict"],
-  drain: ["an operator drains", "scope"],
-  withdraw: ["an operator withdraws at once", "scope"],
-  undrain: ["the drain ends", "scope"],
+  drain: ["an operator drains", "where", "scope"],
+  withdraw: ["an operator withdraws at once", "where", "scope"],
+  prepend: ["an operator pins to a rung", "where", "scope", "rung"],
+  undrain: ["the drain ends", "where", "scope"],
+  capacity: ["a POP can carry less or more", "where", "capacity"],
   hold: ["an operator holds", "scope"],
   release: ["holds and pins end", "scope"],
   pop: ["another POP is", "pop", "popis"],
   neighbor: ["a BGP session is", "neighbor", "neighboris"],
   stop: ["this daemon is told to stop"],
 };
+
+// rungs are said by how often they prepend: their names are the daemon's.
+const rungs = [1, 2, 3, 4, 5].map((n) => [String(n), `prepends ${n} more`]);
 
 export class Plan {
   there = false;
@@ -58,8 +64,11 @@ export class Plan {
       h("option", { value: v, "data-key": name + v, selected: (name === "kind" ? kind : this.value(name)) === v }, words))));
     show(this.form,
       select("kind", "Suppose that", Object.entries(kinds).map(([k, [words]]) => [k, words])),
+      has("where") && (st.fleet || []).length ? select("where", "At", [["", st.pop + ", this POP"], ...st.fleet.map((p) => [p.pop, p.pop])]) : null,
       has("service") || has("scope") ? select("service", "Service", [...(has("scope") ? [["", "all of this POP"]] : []), ...st.services.map((svc) => [svc.id, svc.id])]) : null,
       has("scope") && this.value("service") ? select("slice", "Slice", [["", "all its slices"], ...(service?.slices || []).map((sl) => [sl.slice, sl.slice])]) : null,
+      has("rung") ? select("rung", "Rung", rungs) : null,
+      has("capacity") ? select("capacity", "Of what it can now", [["0.5", "50 %"], ["0.7", "70 %"], ["0.8", "80 %"], ["0.9", "90 %"], ["1.25", "125 %"], ["1.5", "150 %"]]) : null,
       has("check") ? select("check", "Check", [["", "all its checks"], ...(service?.checks || []).map((c) => [c.id, c.id])]) : null,
       has("verdict") ? select("verdict", "Says", [["down", "down"], ["degraded", "degraded"], ["up", "up"], ["unknown", "unknown"]]) : null,
       has("pop") ? select("pop", "POP", (st.fleet || []).map((p) => [p.pop, p.pop])) : null,
@@ -72,8 +81,9 @@ export class Plan {
   supposition() {
     const kind = this.value("kind");
     const out = { kind };
-    const fields = { service: "service", slice: "slice", check: "check", verdict: "verdict", pop: "pop", neighbor: "neighbor", popis: "is", neighboris: "is" };
+    const fields = { service: "service", slice: "slice", check: "check", verdict: "verdict", pop: "pop", neighbor: "neighbor", popis: "is", neighboris: "is", where: "pop", rung: "rung" };
     for (const [field, key] of Object.entries(fields)) if (this.value(field)) out[key] = this.value(field);
+    if (this.value("capacity")) out.capacity = Number(this.value("capacity"));
     if (out.slice) delete out.service;
     return out;
   }
@@ -98,6 +108,8 @@ function result(p) {
     h("h3", { "data-key": "title" }, "If ", (p.suppose || []).join("; "), ":"),
     p.refused ? h("p", { class: "error" }, mark("bad"), p.refused) : null,
     moved.length ? h("ul", { class: "plan", "data-key": "moved" }, moved.map(slice)) : h("p", { "data-key": "none" }, mark("good"), "Nothing would change in what is announced."),
+    loads(p.loads, "Load"),
+    instead(p),
     moved.length && still ? h("p", { class: "muted" }, `${count(still, "other slice")} would stay as ${still === 1 ? "it is" : "they are"}.`) : null,
     (p.notes || []).length ? h("ul", { class: "muted", "data-key": "notes" }, p.notes.map((n) => h("li", null, n))) : null,
     h("p", { class: "muted small" }, `Looked ${took(p.until)} ahead${p.settled ? "; after that nothing changes by itself" : ""}. Nothing was done.`),
