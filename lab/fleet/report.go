@@ -50,6 +50,13 @@ func table(w io.Writer, done []played) {
 		fmt.Fprintf(t, "\t%.0f\t%d\t%s\n", asked(p.seconds), failed(p.seconds), p.seen)
 	}
 	t.Flush()
+	for _, p := range done {
+		for _, s := range p.seconds {
+			if s.last != "" {
+				fmt.Fprintf(w, "failed in %s: %s\n", p.name, s.last)
+			}
+		}
+	}
 }
 
 // most is the highest mean over window seconds.

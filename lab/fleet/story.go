@@ -15,7 +15,7 @@ import (
 const (
 	baseRate = 20.0
 	highRate = 45.0 // LON is asked for 90
-	moreRate = 50.0 // and for 100
+	moreRate = 58.0 // and for 116
 	capacity = 60.0
 )
 
@@ -28,9 +28,10 @@ func (f *lab) acts() []act {
 		{"overload", "LON is asked for 90/s and can take 60/s", f.overload, others},
 		{"restart", "LON's daemon is killed and started again", f.restart, others},
 		{"leader", "the daemon with the core's leader is killed, and started 5 s later", f.leader, others},
-		{"partition", "LON is cut off from FRA and AMS for 15 s, and asked for 100/s", f.partition, others},
+		{"partition", "LON is cut off from FRA and AMS for 15 s, and asked for 116/s", f.partition, others},
 		{"all members", "all three daemons are killed at once, and started 5 s later", f.everyone, others},
 		{"return", "LON is asked for 40/s again", f.back, others},
+		{"books", "the journals of all POPs beside the core's history", f.books, others},
 	}
 }
 
