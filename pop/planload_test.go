@@ -271,7 +271,7 @@ func TestPlanRungs(t *testing.T) {
 				t.Errorf("%v goes to %s", s.Slice, s.After.Rung)
 			}
 		}
-		if there := b.plan(api.Supposition{Kind: api.SupposePrepend, POP: "FRA", Rung: "1"}); there.Slices[0].Changes() || !strings.Contains(strings.Join(there.Notes, "\n"), "What the guards of FRA would say is not asked") || there.Suppose[0] != "prepend of all services at FRA 1 times" {
+		if there := b.plan(api.Supposition{Kind: api.SupposePrepend, POP: "FRA", Rung: "1"}); there.Slices[0].Changes() || !strings.Contains(strings.Join(there.Notes, "\n"), "What the guards of FRA would say is not asked") || there.Suppose[0] != "prepend 1 more times of all services at FRA" {
 			t.Errorf("at another POP: %v %v", there.Suppose, there.Notes)
 		}
 		for what, says := range map[api.Supposition]string{

@@ -286,7 +286,7 @@ func (s *situation) supposeConfig(what api.Supposition, try Try) (refused string
 	}
 	if len(s.fresh) > 0 {
 		s.later = append(s.later, happening{at: s.now.Add(first), when: "once checks pass", do: (*situation).pass})
-		s.notes = append(s.notes, fmt.Sprintf("New and changed checks are taken to pass within %v: %s.", first.Round(100*time.Millisecond), strings.Join(s.fresh, ", ")))
+		s.notes = append(s.notes, fmt.Sprintf("New and changed checks are taken to pass within %v, which nobody has tried: %s.", first.Round(100*time.Millisecond), strings.Join(s.fresh, ", ")))
 	}
 	return "", nil
 }
@@ -345,16 +345,17 @@ func words(s api.Supposition) string {
 	case api.SupposeConfig:
 		return "a reload with another configuration"
 	}
-	out := string(s.Kind) + " of " + scope(s.Service, s.Slice)
-	switch {
-	case s.Kind == api.SupposeCapacity:
+	if s.Kind == api.SupposeCapacity {
 		return fmt.Sprintf("%s can carry %g of what it can", s.POP, s.Capacity)
-	case s.POP != "":
+	}
+	out := string(s.Kind)
+	if _, err := strconv.Atoi(s.Rung); err == nil && s.Kind == api.SupposePrepend {
+		out += " " + s.Rung + " more times"
+	}
+	if out += " of " + scope(s.Service, s.Slice); s.POP != "" {
 		out += " at " + string(s.POP)
 	}
-	if _, err := strconv.Atoi(s.Rung); err == nil {
-		out += " " + s.Rung + " times"
-	} else if s.Rung != "" {
+	if s.Rung != "" && !strings.Contains(out, "more times") {
 		out += " to rung " + s.Rung
 	}
 	if s.Kind == api.SupposeStop {

@@ -7,8 +7,10 @@ import (
 	"github.com/catchment/catchment/pop/config"
 )
 
-// try judges a configuration as reload does, for a plan. Nobody takes it over,
-// and nothing that it names is opened: who may ask for a plan may only read.
+// try judges a configuration as reload does, for a plan. Nobody takes it over:
+// its checks are made, so that what is wrong with them is found, and none is
+// run. Of the files that it names only those are opened of which nothing can
+// show in an answer.
 func try(old *config.Config, text, format string) (*config.Config, []string, error) {
 	o := judged()
 	o.TLS, o.Matrix = nil, nil
@@ -22,10 +24,8 @@ func try(old *config.Config, text, format string) (*config.Config, []string, err
 	if _, err := gobgp.ParseConfig(cfg.BGP); err != nil {
 		return nil, nil, err
 	}
-	for i := range cfg.Services {
-		for j := range cfg.Services[i].Checks {
-			label(&cfg.Services[i], &cfg.Services[i].Checks[j])
-		}
+	if _, err := specs(cfg); err != nil {
+		return nil, nil, err
 	}
 	changes := config.Diff(old, cfg)
 	for _, w := range cfg.Warnings {

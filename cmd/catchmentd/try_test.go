@@ -33,6 +33,10 @@ func TestTry(t *testing.T) {
 			t.Errorf("%s: key %q, was %q", c.ID, got, was[i].Key)
 		}
 	}
+	unreadable := strings.Replace(string(text), "checks:", "checks:\n      - {name: ca, type: tls, address: \"192.0.2.1:443\", ca-file: /nonexistent/ca.pem}", 1)
+	if _, _, err := try(old, unreadable, "yaml"); unreadable == string(text) || err == nil || !strings.Contains(err.Error(), "/nonexistent/ca.pem") {
+		t.Errorf("a check that cannot be made: %v", err)
+	}
 	for from, want := range map[string]string{"pop: LON": "needs a restart", "prefixes:": "prefxes"} {
 		bad := strings.Replace(string(text), from, map[string]string{"pop: LON": "pop: LHR", "prefixes:": "prefxes:"}[from], 1)
 		if _, _, err := try(old, bad, "yaml"); err == nil || !strings.Contains(err.Error(), want) {
