@@ -258,6 +258,8 @@ type Intent struct {
 	Wait time.Duration `json:"wait,omitempty"`
 	// Force lets the operator override the guards. It is journaled.
 	Force bool `json:"force,omitempty"`
+	// Window names the maintenance window that asks for it; empty: a person.
+	Window string `json:"window,omitempty"`
 	// Route says that a pin is of the route itself, added or deleted with
 	// gobgp's words and --force: it is as strong as a drain, of two the newer
 	// counts. While Stance is announced, it is announced with these attributes

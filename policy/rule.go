@@ -187,6 +187,12 @@ func (r *round) wantDrain(t target, s *SliceState, h Health, in Intent) wish {
 	if in.Kind == IntentStop {
 		code = Stopping
 	}
+	if in.Window != "" {
+		code = Maintenance
+		if !s.Stance.Announced() && !s.UpSince.IsZero() {
+			s.UpSince = r.now // what is worked on is not up: the hold-down begins when the window is over
+		}
+	}
 	if s.Drain.IsZero() {
 		s.Drain = r.now
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/fleet"
 )
 
@@ -25,6 +26,13 @@ func (v *View) about(version string, now time.Time) fleet.About {
 	for _, n := range v.Peers {
 		if n.State == bgp.Established {
 			a.SessionsUp++
+		}
+	}
+	for _, w := range v.windows {
+		if w.State != api.WindowEnded && !w.Start.IsZero() {
+			a.Windows = append(a.Windows, fleet.Window{
+				Name: w.Name, Of: scope(w.Service, w.Slice), Why: w.Why, InMS: w.Start.Sub(now).Milliseconds(), LastsMS: w.End.Sub(w.Start).Milliseconds(),
+			})
 		}
 	}
 	if v.Input.Limits.Queued() || v.Input.Fleet.Configured {

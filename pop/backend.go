@@ -72,6 +72,7 @@ func (c *Controller) release(ctx context.Context, r api.Released, those func(pol
 			ended = append(ended, in)
 			return true
 		})
+		ended = append(ended, c.endEarly(those, time.Now())...)
 		if len(ended) == 0 {
 			if fail = c.known(r.Service, r.Slice); fail == nil {
 				fail = api.Errorf(api.NotFound, "there is nothing to release for %s%s", scope(r.Service, r.Slice), c.elsewhere(r))

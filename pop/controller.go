@@ -101,6 +101,8 @@ type Controller struct {
 	foreseen  foreseen  // of drains that have not begun
 	blind     bool      // the state is lost, and no check has said what to announce
 	retry     time.Time // when a set or an address that failed is tried again
+
+	windows windows
 }
 
 // New makes a controller; Run starts it.
@@ -140,6 +142,7 @@ func (c *Controller) adopt(cfg *config.Config) {
 	wishes := c.shed
 	c.shed = c.sheddable(wishes, cfg)
 	c.dropped(wishes)
+	c.takeWindows(c.windows.added())
 }
 
 // OnVerdict is for health.Options: a verdict changed.

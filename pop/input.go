@@ -70,7 +70,7 @@ func (c *Controller) judge(svc *config.Service, states []health.State, now time.
 func (c *Controller) input(now time.Time) policy.Input {
 	in := policy.Input{
 		POP: c.cfg.POP, Services: c.plain, Health: maps.Clone(c.health),
-		Intents: c.live(now), Load: c.load, Shed: c.shed, Limits: c.cfg.Limits,
+		Intents: append(c.live(now), c.inForce(now)...), Load: c.load, Shed: c.shed, Limits: c.cfg.Limits,
 	}
 	in.Core = c.core(now)
 	if c.opt.Turns != nil && in.Limits.Queued() {

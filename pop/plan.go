@@ -138,6 +138,7 @@ func (c *Controller) situation(now time.Time) situation {
 			s.silence(p.POP)
 		}
 	}
+	s.later = c.windowsAhead(now)
 	return s.copy()
 }
 

@@ -44,6 +44,7 @@ func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) (
 		c.log.Error("intents and stances would not survive a restart", "err", err)
 	}
 	c.orphans(now)
+	c.overdue(d, now)
 	if changed {
 		c.opt.Store.Save(c.saved())
 	}

@@ -2,6 +2,7 @@ package pop
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,6 +32,10 @@ func (c *Controller) restore() {
 			c.intents = append(c.intents, in)
 		}
 	}
+	if f.WindowsEnded != nil {
+		c.windows.ended = f.WindowsEnded
+	}
+	c.takeWindows(f.Windows)
 	c.state = Restored(f, now)
 	c.shed = c.sheddable(f.Shed, c.cfg)
 	c.note(entryStart(c.opt.Version, len(c.state.Slices), len(c.intents)))
@@ -99,5 +104,5 @@ func (c *Controller) waits(d policy.Decision) bool {
 // saved is what the writer takes. It shares nothing that the controller
 // changes in place: Decide makes a new state each time, intents are copied.
 func (c *Controller) saved() Saved {
-	return Saved{State: c.state, Intents: slices.Clone(c.intents), Announced: c.kept(), Shed: c.shed, Stopped: c.stopped.Load()}
+	return Saved{State: c.state, Intents: slices.Clone(c.intents), Announced: c.kept(), Shed: c.shed, Stopped: c.stopped.Load(), Windows: c.windows.added(), WindowsEnded: maps.Clone(c.windows.ended)}
 }

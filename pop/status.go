@@ -20,7 +20,7 @@ func (c *Controller) Status(ctx context.Context) (api.Status, error) {
 	}
 	st := api.Status{
 		POP: v.Input.POP, Location: v.where[v.Input.POP], Version: c.opt.Version, Now: time.Now(), Started: c.started, DryRun: c.opt.DryRun,
-		Stopping: v.Stopping, Neighbors: v.Peers, Intents: v.Input.Intents, Alarms: v.Alarms, Guards: v.guards(),
+		Stopping: v.Stopping, Neighbors: v.Peers, Intents: v.Input.Intents, Alarms: v.Alarms, Guards: v.guards(), Maintenance: v.windows,
 	}
 	by := make(map[policy.ServiceID][]api.SliceStatus, len(v.Input.Services))
 	for _, d := range v.Decision.Slices {

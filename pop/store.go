@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/maintenance"
 )
 
 // Saved is what survives the daemon: the decisions' state and the operator's
@@ -24,6 +25,10 @@ type Saved struct {
 	Shed map[policy.SliceID]policy.Shed `json:"shed,omitempty"`
 	// Announced is how each slice is announced that is.
 	Announced []Kept `json:"announced,omitempty"`
+	// Windows are the maintenance windows that were added by command, and
+	// WindowsEnded the starts of those that an operator ended early.
+	Windows      []maintenance.Window `json:"windows,omitempty"`
+	WindowsEnded map[string]time.Time `json:"windows_ended,omitempty"`
 	// Stopped: the daemon went away in order, with everything withdrawn.
 	Stopped bool `json:"stopped,omitempty"`
 }

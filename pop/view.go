@@ -25,6 +25,7 @@ type View struct {
 	Peers     []bgp.PeerState
 	Fleet     []fleet.PeerReport
 	Stopping  bool
+	windows   []api.MaintenanceWindow
 	core      string                         // what we are to the control core; empty: nothing
 	where     map[policy.POPID]*api.Location // of the configuration
 	index     announcements
@@ -66,6 +67,10 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, n
 		v.announced = c.set
 	}
 	v.core = c.cfg.Core.Mode
+	for _, p := range c.windows.all {
+		v.windows = append(v.windows, c.shown(p, now))
+	}
+	slices.SortStableFunc(v.windows, func(a, b api.MaintenanceWindow) int { return a.Start.Compare(b.Start) })
 	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
 	c.view.Store(v)
 	close(*c.newer.Swap(new(make(chan struct{}))))

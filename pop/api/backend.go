@@ -36,4 +36,5 @@ type Changer interface {
 type Backend interface {
 	Reader
 	Changer
+	Maintainer
 }

@@ -33,7 +33,7 @@ func pairs() []pair {
 		pairOf[Status](&catchmentv1.Status{}), pairOf[Explanation](&catchmentv1.Explanation{}),
 		pairOf[JournalEntry](&catchmentv1.JournalEntry{}), pairOf[Event](&catchmentv1.Event{}),
 		pairOf[Change](&catchmentv1.Change{}), pairOf[Result](&catchmentv1.Result{}), pairOf[Reloaded](&catchmentv1.Reloaded{}),
-		pairOf[Fleet](&catchmentv1.Fleet{}),
+		pairOf[Fleet](&catchmentv1.Fleet{}), pairOf[NewWindow](&catchmentv1.NewWindow{}), pairOf[WindowName](&catchmentv1.WindowName{}),
 		pairOf[Rights](&catchmentv1.RightsResponse{}),
 		pairOf[CoreStatus](&catchmentv1.CoreStatus{}), pairOf[CoreConfig](&catchmentv1.CoreConfig{}), pairOf[CoreObject](&catchmentv1.CoreObject{}),
 		pairOf[IngressReport](&catchmentv1.IngressReport{}),

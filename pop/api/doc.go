@@ -17,6 +17,7 @@
 //	GET  /v1/slices            []SliceStatus, of all services
 //	GET  /v1/explain/{prefix}  Explanation
 //	GET  /v1/fleet             Fleet: all POPs as this one knows them
+//	GET  /v1/maintenance       []MaintenanceWindow
 //	GET  /v1/ingress           IngressReport; not found where no ingress routers are told anything
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
 //	                           ?service= ?slice= ?since= (RFC 3339 or a duration
@@ -31,6 +32,8 @@
 //	POST /v1/hold              Change -> Result
 //	POST /v1/pin               Change -> Result; needs a stance
 //	POST /v1/release           Change -> Result; ends holds and pins
+//	POST /v1/maintenance/add   NewWindow  -> Result
+//	POST /v1/maintenance/remove WindowName -> Result
 //	POST /v1/reload            {}     -> Reloaded
 //	POST /v1/stop              Change -> Result; drain everything and leave
 //

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api/catchmentv1"
@@ -157,6 +158,33 @@ func (v service) change(ctx context.Context, call string, m *catchmentv1.Change)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return answer[catchmentv1.Result](v.s.change(ctx, call, c))
+}
+
+func (v service) Maintenance(ctx context.Context, _ *catchmentv1.MaintenanceRequest) (*catchmentv1.MaintenanceResponse, error) {
+	all, err := v.s.opt.Backend.Maintenance(ctx)
+	return answer[catchmentv1.MaintenanceResponse](map[string]any{"windows": nonNil(all)}, err)
+}
+
+func (v service) AddMaintenance(ctx context.Context, m *catchmentv1.NewWindow) (*catchmentv1.Result, error) {
+	return changed(ctx, v.s, "maintenance/add", m, v.s.addWindow)
+}
+
+func (v service) RemoveMaintenance(ctx context.Context, m *catchmentv1.WindowName) (*catchmentv1.Result, error) {
+	return changed(ctx, v.s, "maintenance/remove", m, v.s.removeWindow)
+}
+
+// changed carries out a call that changes something, for a caller who may.
+func changed[T any](ctx context.Context, s *Server, call string, m proto.Message, do func(context.Context, T) (Result, error)) (*catchmentv1.Result, error) {
+	if err := s.MayChange(ctx, call); err != nil {
+		return nil, statusOf(err)
+	}
+	var v T
+	if err := fromProto(m, &v); err != nil {
+		return nil, statusOf(Errorf(Invalid, "request: %v", err))
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return answer[catchmentv1.Result](do(ctx, v))
 }
 
 func (v service) Reload(ctx context.Context, _ *catchmentv1.ReloadRequest) (*catchmentv1.Reloaded, error) {

@@ -41,6 +41,7 @@ func (s *Server) Handler() http.Handler {
 		"GET /v1/slices":             s.slices,
 		"GET /v1/explain/{slice...}": s.explain,
 		"GET /v1/fleet":              s.fleet,
+		"GET /v1/maintenance":        s.maintenance,
 		"POST /v1/plan":              s.planned,
 
 		"GET /v1/ingress": func(r *http.Request) (any, error) { return s.ingress(r.Context()) },
@@ -59,6 +60,7 @@ func (s *Server) Handler() http.Handler {
 			return s.change(r.Context(), verb, c)
 		})
 	}
+	s.handleMaintenance(mux)
 	s.handleChange(mux, "reload", func(r *http.Request) (any, error) {
 		var none struct{}
 		if err := decode(r, &none, maxRequest); err != nil {

@@ -55,6 +55,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 		b.service("services["+strconv.Itoa(i)+"]", &b.raw.Services[i])
 	}
 	b.load()
+	b.maintenance()
 	b.matrix(o)
 	b.balance()
 	b.ingress()

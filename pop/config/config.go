@@ -17,6 +17,7 @@ import (
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/maintenance"
 )
 
 // Config is a validated configuration. Every duration, size, prefix and
@@ -46,6 +47,8 @@ type Config struct {
 	Stop     Stop
 
 	// Warnings are things that are allowed and probably not meant, in the
+	Maintenance []maintenance.Window // checked
+
 	// same form as errors.
 	Warnings []string
 

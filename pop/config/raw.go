@@ -62,6 +62,8 @@ type rawConfig struct {
 	} `mapstructure:"stop"`
 }
 
+	Maintenance []rawWindow `mapstructure:"maintenance"`
+
 type rawTLS struct {
 	Certificate string   `mapstructure:"certificate"`
 	Key         string   `mapstructure:"key"`

@@ -7,6 +7,7 @@ import (
 
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/maintenance"
 )
 
 // Fleet returns Members.
@@ -55,4 +56,40 @@ func Members() []api.FleetMember {
 			Follows: []string{"not heard lately: counted as absent by stale, as draining by drains"},
 		},
 	}
+}
+
+// Maintenance returns POP's windows.
+func (b *Backend) Maintenance(context.Context) ([]api.MaintenanceWindow, error) {
+	b.Lock()
+	defer b.Unlock()
+	return b.POP.Maintenance, nil
+}
+
+// AddMaintenance remembers the window.
+func (b *Backend) AddMaintenance(_ context.Context, w maintenance.Window) (api.Result, error) {
+	b.Lock()
+	defer b.Unlock()
+	if b.Err != nil {
+		return api.Result{}, b.Err
+	}
+	if err := w.Check(); err != nil {
+		return api.Result{}, api.Errorf(api.Invalid, "maintenance: %v", err)
+	}
+	b.POP.Maintenance = append(b.POP.Maintenance, api.MaintenanceWindow{
+		Name: w.Name, At: w.At, For: api.Duration(w.For), Lead: api.Duration(w.Lead), Service: w.Service, Slice: w.Slice, By: w.By, Why: w.Why,
+	})
+	return api.Result{Text: "window " + w.Name + " added"}, nil
+}
+
+// RemoveMaintenance forgets the window.
+func (b *Backend) RemoveMaintenance(_ context.Context, name, _, _ string) (api.Result, error) {
+	b.Lock()
+	defer b.Unlock()
+	for i, w := range b.POP.Maintenance {
+		if w.Name == name {
+			b.POP.Maintenance = append(b.POP.Maintenance[:i:i], b.POP.Maintenance[i+1:]...)
+			return api.Result{Text: "window " + name + " removed"}, b.Err
+		}
+	}
+	return api.Result{}, api.Errorf(api.NotFound, "there is no window %q", name)
 }

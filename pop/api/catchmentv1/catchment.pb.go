@@ -440,6 +440,86 @@ func (*FleetRequest) Descriptor() ([]byte, []int) {
 	return file_catchment_proto_rawDescGZIP(), []int{9}
 }
 
+type MaintenanceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaintenanceRequest) Reset() {
+	*x = MaintenanceRequest{}
+	mi := &file_catchment_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaintenanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaintenanceRequest) ProtoMessage() {}
+
+func (x *MaintenanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaintenanceRequest.ProtoReflect.Descriptor instead.
+func (*MaintenanceRequest) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{10}
+}
+
+type MaintenanceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Windows       []*MaintenanceWindow   `protobuf:"bytes,1,rep,name=windows,proto3" json:"windows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaintenanceResponse) Reset() {
+	*x = MaintenanceResponse{}
+	mi := &file_catchment_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaintenanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaintenanceResponse) ProtoMessage() {}
+
+func (x *MaintenanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaintenanceResponse.ProtoReflect.Descriptor instead.
+func (*MaintenanceResponse) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MaintenanceResponse) GetWindows() []*MaintenanceWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -448,7 +528,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_catchment_proto_msgTypes[10]
+	mi := &file_catchment_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +540,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[10]
+	mi := &file_catchment_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +553,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{10}
+	return file_catchment_proto_rawDescGZIP(), []int{12}
 }
 
 type JournalRequest struct {
@@ -489,7 +569,7 @@ type JournalRequest struct {
 
 func (x *JournalRequest) Reset() {
 	*x = JournalRequest{}
-	mi := &file_catchment_proto_msgTypes[11]
+	mi := &file_catchment_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +581,7 @@ func (x *JournalRequest) String() string {
 func (*JournalRequest) ProtoMessage() {}
 
 func (x *JournalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[11]
+	mi := &file_catchment_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +594,7 @@ func (x *JournalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalRequest.ProtoReflect.Descriptor instead.
 func (*JournalRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{11}
+	return file_catchment_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *JournalRequest) GetService() string {
@@ -570,7 +650,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_catchment_proto_msgTypes[12]
+	mi := &file_catchment_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +662,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[12]
+	mi := &file_catchment_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +675,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{12}
+	return file_catchment_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Change) GetService() string {
@@ -664,7 +744,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_catchment_proto_msgTypes[13]
+	mi := &file_catchment_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +756,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[13]
+	mi := &file_catchment_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +769,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{13}
+	return file_catchment_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Result) GetText() string {
@@ -715,7 +795,7 @@ type Reloaded struct {
 
 func (x *Reloaded) Reset() {
 	*x = Reloaded{}
-	mi := &file_catchment_proto_msgTypes[14]
+	mi := &file_catchment_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +807,7 @@ func (x *Reloaded) String() string {
 func (*Reloaded) ProtoMessage() {}
 
 func (x *Reloaded) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[14]
+	mi := &file_catchment_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +820,7 @@ func (x *Reloaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloaded.ProtoReflect.Descriptor instead.
 func (*Reloaded) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{14}
+	return file_catchment_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Reloaded) GetChanges() []string {
@@ -764,17 +844,18 @@ type Status struct {
 	Intents       []*Intent              `protobuf:"bytes,10,rep,name=intents,proto3" json:"intents,omitempty"`
 	Guards        []*GuardStatus         `protobuf:"bytes,11,rep,name=guards,proto3" json:"guards,omitempty"` // POP-wide; those of a slice are with the slice
 	Alarms        []*Alarm               `protobuf:"bytes,12,rep,name=alarms,proto3" json:"alarms,omitempty"`
-	Location      *Location              `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"` // unset: not configured
-	Load          *LoadReport            `protobuf:"bytes,14,opt,name=load,proto3" json:"load,omitempty"`         // unset: nothing is measured
-	Core          *CoreStatus            `protobuf:"bytes,15,opt,name=core,proto3" json:"core,omitempty"`         // unset: there is no control core here
-	Balance       *BalanceStatus         `protobuf:"bytes,16,opt,name=balance,proto3" json:"balance,omitempty"`   // unset: load moves nothing, and nothing is observed
+	Location      *Location              `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`       // unset: not configured
+	Load          *LoadReport            `protobuf:"bytes,14,opt,name=load,proto3" json:"load,omitempty"`               // unset: nothing is measured
+	Core          *CoreStatus            `protobuf:"bytes,15,opt,name=core,proto3" json:"core,omitempty"`               // unset: there is no control core here
+	Balance       *BalanceStatus         `protobuf:"bytes,16,opt,name=balance,proto3" json:"balance,omitempty"`         // unset: load moves nothing, and nothing is observed
+	Maintenance   []*MaintenanceWindow   `protobuf:"bytes,17,rep,name=maintenance,proto3" json:"maintenance,omitempty"` // the next first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +867,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[15]
+	mi := &file_catchment_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +880,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{15}
+	return file_catchment_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Status) GetPop() string {
@@ -914,6 +995,13 @@ func (x *Status) GetBalance() *BalanceStatus {
 	return nil
 }
 
+func (x *Status) GetMaintenance() []*MaintenanceWindow {
+	if x != nil {
+		return x.Maintenance
+	}
+	return nil
+}
+
 // Location is where a POP is, in degrees: north and east are positive.
 type Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -925,7 +1013,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1025,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[16]
+	mi := &file_catchment_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1038,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{16}
+	return file_catchment_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Location) GetLatitude() float64 {
@@ -982,7 +1070,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1082,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[17]
+	mi := &file_catchment_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1095,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{17}
+	return file_catchment_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ServiceStatus) GetId() string {
@@ -1072,7 +1160,7 @@ type LoadStatus struct {
 
 func (x *LoadStatus) Reset() {
 	*x = LoadStatus{}
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1172,7 @@ func (x *LoadStatus) String() string {
 func (*LoadStatus) ProtoMessage() {}
 
 func (x *LoadStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1185,7 @@ func (x *LoadStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadStatus.ProtoReflect.Descriptor instead.
 func (*LoadStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{18}
+	return file_catchment_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoadStatus) GetUnit() string {
@@ -1140,7 +1228,7 @@ type LoadReport struct {
 
 func (x *LoadReport) Reset() {
 	*x = LoadReport{}
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1240,7 @@ func (x *LoadReport) String() string {
 func (*LoadReport) ProtoMessage() {}
 
 func (x *LoadReport) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1253,7 @@ func (x *LoadReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadReport.ProtoReflect.Descriptor instead.
 func (*LoadReport) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{19}
+	return file_catchment_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoadReport) GetPop() []*LoadStatus {
@@ -1199,7 +1287,7 @@ type HostLoad struct {
 
 func (x *HostLoad) Reset() {
 	*x = HostLoad{}
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1299,7 @@ func (x *HostLoad) String() string {
 func (*HostLoad) ProtoMessage() {}
 
 func (x *HostLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1312,7 @@ func (x *HostLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLoad.ProtoReflect.Descriptor instead.
 func (*HostLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{20}
+	return file_catchment_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HostLoad) GetHost() string {
@@ -1255,7 +1343,7 @@ type LoadSource struct {
 
 func (x *LoadSource) Reset() {
 	*x = LoadSource{}
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1355,7 @@ func (x *LoadSource) String() string {
 func (*LoadSource) ProtoMessage() {}
 
 func (x *LoadSource) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1368,7 @@ func (x *LoadSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSource.ProtoReflect.Descriptor instead.
 func (*LoadSource) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{21}
+	return file_catchment_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoadSource) GetName() string {
@@ -1343,7 +1431,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1443,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1456,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{22}
+	return file_catchment_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Health) GetVerdict() string {
@@ -1444,7 +1532,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1544,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1557,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{23}
+	return file_catchment_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Failure) GetCheck() string {
@@ -1507,7 +1595,7 @@ type CheckStatus struct {
 
 func (x *CheckStatus) Reset() {
 	*x = CheckStatus{}
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1607,7 @@ func (x *CheckStatus) String() string {
 func (*CheckStatus) ProtoMessage() {}
 
 func (x *CheckStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1620,7 @@ func (x *CheckStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatus.ProtoReflect.Descriptor instead.
 func (*CheckStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{24}
+	return file_catchment_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckStatus) GetId() string {
@@ -1637,7 +1725,7 @@ type Stance struct {
 
 func (x *Stance) Reset() {
 	*x = Stance{}
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1737,7 @@ func (x *Stance) String() string {
 func (*Stance) ProtoMessage() {}
 
 func (x *Stance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1750,7 @@ func (x *Stance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stance.ProtoReflect.Descriptor instead.
 func (*Stance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{25}
+	return file_catchment_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Stance) GetAction() string {
@@ -1691,7 +1779,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1791,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1804,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{26}
+	return file_catchment_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Reason) GetCode() string {
@@ -1763,7 +1851,7 @@ type SliceStatus struct {
 
 func (x *SliceStatus) Reset() {
 	*x = SliceStatus{}
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1863,7 @@ func (x *SliceStatus) String() string {
 func (*SliceStatus) ProtoMessage() {}
 
 func (x *SliceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1876,7 @@ func (x *SliceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SliceStatus.ProtoReflect.Descriptor instead.
 func (*SliceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{27}
+	return file_catchment_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SliceStatus) GetSlice() string {
@@ -1912,7 +2000,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2012,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2025,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{28}
+	return file_catchment_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Attributes) GetMed() uint32 {
@@ -2006,7 +2094,7 @@ type NeighborAttributes struct {
 
 func (x *NeighborAttributes) Reset() {
 	*x = NeighborAttributes{}
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2106,7 @@ func (x *NeighborAttributes) String() string {
 func (*NeighborAttributes) ProtoMessage() {}
 
 func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2119,7 @@ func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighborAttributes.ProtoReflect.Descriptor instead.
 func (*NeighborAttributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{29}
+	return file_catchment_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NeighborAttributes) GetNeighbor() string {
@@ -2103,7 +2191,7 @@ type GuardStatus struct {
 
 func (x *GuardStatus) Reset() {
 	*x = GuardStatus{}
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2203,7 @@ func (x *GuardStatus) String() string {
 func (*GuardStatus) ProtoMessage() {}
 
 func (x *GuardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2216,7 @@ func (x *GuardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
 func (*GuardStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{30}
+	return file_catchment_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GuardStatus) GetGuard() string {
@@ -2188,7 +2276,7 @@ type PeerState struct {
 
 func (x *PeerState) Reset() {
 	*x = PeerState{}
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2288,7 @@ func (x *PeerState) String() string {
 func (*PeerState) ProtoMessage() {}
 
 func (x *PeerState) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2301,7 @@ func (x *PeerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerState.ProtoReflect.Descriptor instead.
 func (*PeerState) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{31}
+	return file_catchment_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PeerState) GetAddress() string {
@@ -2327,7 +2415,7 @@ type FleetPeer struct {
 
 func (x *FleetPeer) Reset() {
 	*x = FleetPeer{}
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2427,7 @@ func (x *FleetPeer) String() string {
 func (*FleetPeer) ProtoMessage() {}
 
 func (x *FleetPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2440,7 @@ func (x *FleetPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetPeer.ProtoReflect.Descriptor instead.
 func (*FleetPeer) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{32}
+	return file_catchment_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FleetPeer) GetPop() string {
@@ -2448,7 +2536,7 @@ type FleetSlice struct {
 
 func (x *FleetSlice) Reset() {
 	*x = FleetSlice{}
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2548,7 @@ func (x *FleetSlice) String() string {
 func (*FleetSlice) ProtoMessage() {}
 
 func (x *FleetSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2561,7 @@ func (x *FleetSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetSlice.ProtoReflect.Descriptor instead.
 func (*FleetSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{33}
+	return file_catchment_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FleetSlice) GetSlice() string {
@@ -2542,7 +2630,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2642,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2655,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{34}
+	return file_catchment_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FleetView) GetPop() string {
@@ -2638,7 +2726,7 @@ type Fleet struct {
 
 func (x *Fleet) Reset() {
 	*x = Fleet{}
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +2738,7 @@ func (x *Fleet) String() string {
 func (*Fleet) ProtoMessage() {}
 
 func (x *Fleet) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +2751,7 @@ func (x *Fleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fleet.ProtoReflect.Descriptor instead.
 func (*Fleet) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{35}
+	return file_catchment_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Fleet) GetPop() string {
@@ -2715,7 +2803,7 @@ type FleetMember struct {
 
 func (x *FleetMember) Reset() {
 	*x = FleetMember{}
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2727,7 +2815,7 @@ func (x *FleetMember) String() string {
 func (*FleetMember) ProtoMessage() {}
 
 func (x *FleetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2740,7 +2828,7 @@ func (x *FleetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetMember.ProtoReflect.Descriptor instead.
 func (*FleetMember) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{36}
+	return file_catchment_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FleetMember) GetPop() string {
@@ -2890,7 +2978,7 @@ type FleetStances struct {
 
 func (x *FleetStances) Reset() {
 	*x = FleetStances{}
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +2990,7 @@ func (x *FleetStances) String() string {
 func (*FleetStances) ProtoMessage() {}
 
 func (x *FleetStances) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3003,7 @@ func (x *FleetStances) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetStances.ProtoReflect.Descriptor instead.
 func (*FleetStances) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{37}
+	return file_catchment_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FleetStances) GetAll() int32 {
@@ -2963,7 +3051,7 @@ type FleetCount struct {
 
 func (x *FleetCount) Reset() {
 	*x = FleetCount{}
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2975,7 +3063,7 @@ func (x *FleetCount) String() string {
 func (*FleetCount) ProtoMessage() {}
 
 func (x *FleetCount) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2988,7 +3076,7 @@ func (x *FleetCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetCount.ProtoReflect.Descriptor instead.
 func (*FleetCount) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{38}
+	return file_catchment_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FleetCount) GetUp() int32 {
@@ -3021,7 +3109,7 @@ type FleetDrain struct {
 
 func (x *FleetDrain) Reset() {
 	*x = FleetDrain{}
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3121,7 @@ func (x *FleetDrain) String() string {
 func (*FleetDrain) ProtoMessage() {}
 
 func (x *FleetDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3134,7 @@ func (x *FleetDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetDrain.ProtoReflect.Descriptor instead.
 func (*FleetDrain) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{39}
+	return file_catchment_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FleetDrain) GetOf() string {
@@ -3112,7 +3200,7 @@ type FleetWindow struct {
 
 func (x *FleetWindow) Reset() {
 	*x = FleetWindow{}
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3212,7 @@ func (x *FleetWindow) String() string {
 func (*FleetWindow) ProtoMessage() {}
 
 func (x *FleetWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3225,7 @@ func (x *FleetWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetWindow.ProtoReflect.Descriptor instead.
 func (*FleetWindow) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{40}
+	return file_catchment_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *FleetWindow) GetName() string {
@@ -3175,6 +3263,292 @@ func (x *FleetWindow) GetEnd() *timestamppb.Timestamp {
 	return nil
 }
 
+// MaintenanceWindow is a window, and the time of it that is under way or next.
+type MaintenanceWindow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	At            string                 `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"` // "2026-12-01 02:00 Europe/London", "Sun 02:00 Europe/London", "daily 02:00 UTC"
+	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`
+	Lead          *durationpb.Duration   `protobuf:"bytes,4,opt,name=lead,proto3" json:"lead,omitempty"` // unset: as long as the drain takes
+	Service       string                 `protobuf:"bytes,5,opt,name=service,proto3" json:"service,omitempty"`
+	Slice         string                 `protobuf:"bytes,6,opt,name=slice,proto3" json:"slice,omitempty"`
+	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	Why           string                 `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`
+	Config        bool                   `protobuf:"varint,9,opt,name=config,proto3" json:"config,omitempty"` // of the configuration
+	Drains        *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=drains,proto3" json:"drains,omitempty"` // when its drain begins
+	Start         *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=start,proto3" json:"start,omitempty"`
+	End           *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=end,proto3" json:"end,omitempty"`
+	State         string                 `protobuf:"bytes,13,opt,name=state,proto3" json:"state,omitempty"` // drains, under-way, ended; empty: to come
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaintenanceWindow) Reset() {
+	*x = MaintenanceWindow{}
+	mi := &file_catchment_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaintenanceWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaintenanceWindow) ProtoMessage() {}
+
+func (x *MaintenanceWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaintenanceWindow.ProtoReflect.Descriptor instead.
+func (*MaintenanceWindow) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *MaintenanceWindow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MaintenanceWindow) GetAt() string {
+	if x != nil {
+		return x.At
+	}
+	return ""
+}
+
+func (x *MaintenanceWindow) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+func (x *MaintenanceWindow) GetLead() *durationpb.Duration {
+	if x != nil {
+		return x.Lead
+	}
+	return nil
+}
+
+func (x *MaintenanceWindow) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *MaintenanceWindow) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
+}
+
+func (x *MaintenanceWindow) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *MaintenanceWindow) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *MaintenanceWindow) GetConfig() bool {
+	if x != nil {
+		return x.Config
+	}
+	return false
+}
+
+func (x *MaintenanceWindow) GetDrains() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Drains
+	}
+	return nil
+}
+
+func (x *MaintenanceWindow) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *MaintenanceWindow) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *MaintenanceWindow) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// NewWindow asks for a maintenance window.
+type NewWindow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	At            string                 `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"` // as in MaintenanceWindow
+	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`
+	Lead          *durationpb.Duration   `protobuf:"bytes,4,opt,name=lead,proto3" json:"lead,omitempty"`
+	Service       string                 `protobuf:"bytes,5,opt,name=service,proto3" json:"service,omitempty"`
+	Slice         string                 `protobuf:"bytes,6,opt,name=slice,proto3" json:"slice,omitempty"`
+	Why           string                 `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewWindow) Reset() {
+	*x = NewWindow{}
+	mi := &file_catchment_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewWindow) ProtoMessage() {}
+
+func (x *NewWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewWindow.ProtoReflect.Descriptor instead.
+func (*NewWindow) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *NewWindow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NewWindow) GetAt() string {
+	if x != nil {
+		return x.At
+	}
+	return ""
+}
+
+func (x *NewWindow) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+func (x *NewWindow) GetLead() *durationpb.Duration {
+	if x != nil {
+		return x.Lead
+	}
+	return nil
+}
+
+func (x *NewWindow) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *NewWindow) GetSlice() string {
+	if x != nil {
+		return x.Slice
+	}
+	return ""
+}
+
+func (x *NewWindow) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+type WindowName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WindowName) Reset() {
+	*x = WindowName{}
+	mi := &file_catchment_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WindowName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WindowName) ProtoMessage() {}
+
+func (x *WindowName) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WindowName.ProtoReflect.Descriptor instead.
+func (*WindowName) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *WindowName) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WindowName) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // FleetDifference is a slice of which a POP says another thing than BGP shows.
 type FleetDifference struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3189,7 +3563,7 @@ type FleetDifference struct {
 
 func (x *FleetDifference) Reset() {
 	*x = FleetDifference{}
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3201,7 +3575,7 @@ func (x *FleetDifference) String() string {
 func (*FleetDifference) ProtoMessage() {}
 
 func (x *FleetDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3214,7 +3588,7 @@ func (x *FleetDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetDifference.ProtoReflect.Descriptor instead.
 func (*FleetDifference) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{41}
+	return file_catchment_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FleetDifference) GetSlice() string {
@@ -3265,14 +3639,15 @@ type Intent struct {
 	Until         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
 	Wait          int64                  `protobuf:"varint,9,opt,name=wait,proto3" json:"wait,omitempty"` // nanoseconds
 	Force         bool                   `protobuf:"varint,10,opt,name=force,proto3" json:"force,omitempty"`
-	Route         *Route                 `protobuf:"bytes,11,opt,name=route,proto3" json:"route,omitempty"` // with a pin that is a route in gobgp's words, added or deleted by force
+	Route         *Route                 `protobuf:"bytes,11,opt,name=route,proto3" json:"route,omitempty"`   // with a pin that is a route in gobgp's words, added or deleted by force
+	Window        string                 `protobuf:"bytes,12,opt,name=window,proto3" json:"window,omitempty"` // of the maintenance window that asks for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3284,7 +3659,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3297,7 +3672,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{42}
+	return file_catchment_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Intent) GetKind() string {
@@ -3377,6 +3752,13 @@ func (x *Intent) GetRoute() *Route {
 	return nil
 }
 
+func (x *Intent) GetWindow() string {
+	if x != nil {
+		return x.Window
+	}
+	return ""
+}
+
 // Route are the attributes of a route that an operator insists on.
 type Route struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -3392,7 +3774,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +3786,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +3799,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{43}
+	return file_catchment_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Route) GetMed() uint32 {
@@ -3476,7 +3858,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3488,7 +3870,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3501,7 +3883,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{44}
+	return file_catchment_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Alarm) GetName() string {
@@ -3559,7 +3941,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3953,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3966,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{45}
+	return file_catchment_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Explanation) GetPop() string {
@@ -3692,7 +4074,7 @@ type BalanceStatus struct {
 
 func (x *BalanceStatus) Reset() {
 	*x = BalanceStatus{}
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +4086,7 @@ func (x *BalanceStatus) String() string {
 func (*BalanceStatus) ProtoMessage() {}
 
 func (x *BalanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +4099,7 @@ func (x *BalanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceStatus.ProtoReflect.Descriptor instead.
 func (*BalanceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{46}
+	return file_catchment_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BalanceStatus) GetMode() string {
@@ -3814,7 +4196,7 @@ type BalancePOP struct {
 
 func (x *BalancePOP) Reset() {
 	*x = BalancePOP{}
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4208,7 @@ func (x *BalancePOP) String() string {
 func (*BalancePOP) ProtoMessage() {}
 
 func (x *BalancePOP) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4221,7 @@ func (x *BalancePOP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalancePOP.ProtoReflect.Descriptor instead.
 func (*BalancePOP) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{47}
+	return file_catchment_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *BalancePOP) GetPop() string {
@@ -3918,7 +4300,7 @@ type BalanceStep struct {
 
 func (x *BalanceStep) Reset() {
 	*x = BalanceStep{}
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4312,7 @@ func (x *BalanceStep) String() string {
 func (*BalanceStep) ProtoMessage() {}
 
 func (x *BalanceStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4325,7 @@ func (x *BalanceStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceStep.ProtoReflect.Descriptor instead.
 func (*BalanceStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{48}
+	return file_catchment_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *BalanceStep) GetSlice() string {
@@ -4039,7 +4421,7 @@ type BalanceRoom struct {
 
 func (x *BalanceRoom) Reset() {
 	*x = BalanceRoom{}
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4433,7 @@ func (x *BalanceRoom) String() string {
 func (*BalanceRoom) ProtoMessage() {}
 
 func (x *BalanceRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4446,7 @@ func (x *BalanceRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRoom.ProtoReflect.Descriptor instead.
 func (*BalanceRoom) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{49}
+	return file_catchment_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *BalanceRoom) GetFrom() string {
@@ -4131,7 +4513,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4143,7 +4525,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4156,7 +4538,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{50}
+	return file_catchment_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *JournalEntry) GetSeq() uint64 {
@@ -4222,7 +4604,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_catchment_proto_msgTypes[51]
+	mi := &file_catchment_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4234,7 +4616,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[51]
+	mi := &file_catchment_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4247,7 +4629,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{51}
+	return file_catchment_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Event) GetKind() string {
@@ -4297,7 +4679,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_catchment_proto_msgTypes[52]
+	mi := &file_catchment_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4309,7 +4691,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[52]
+	mi := &file_catchment_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4322,7 +4704,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{52}
+	return file_catchment_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *PlanRequest) GetSuppose() []*Supposition {
@@ -4364,7 +4746,7 @@ type Supposition struct {
 
 func (x *Supposition) Reset() {
 	*x = Supposition{}
-	mi := &file_catchment_proto_msgTypes[53]
+	mi := &file_catchment_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4376,7 +4758,7 @@ func (x *Supposition) String() string {
 func (*Supposition) ProtoMessage() {}
 
 func (x *Supposition) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[53]
+	mi := &file_catchment_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4389,7 +4771,7 @@ func (x *Supposition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supposition.ProtoReflect.Descriptor instead.
 func (*Supposition) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{53}
+	return file_catchment_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Supposition) GetKind() string {
@@ -4525,7 +4907,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_catchment_proto_msgTypes[54]
+	mi := &file_catchment_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4537,7 +4919,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[54]
+	mi := &file_catchment_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4550,7 +4932,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{54}
+	return file_catchment_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Plan) GetPop() string {
@@ -4651,7 +5033,7 @@ type PlanLoads struct {
 
 func (x *PlanLoads) Reset() {
 	*x = PlanLoads{}
-	mi := &file_catchment_proto_msgTypes[55]
+	mi := &file_catchment_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4663,7 +5045,7 @@ func (x *PlanLoads) String() string {
 func (*PlanLoads) ProtoMessage() {}
 
 func (x *PlanLoads) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[55]
+	mi := &file_catchment_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4676,7 +5058,7 @@ func (x *PlanLoads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoads.ProtoReflect.Descriptor instead.
 func (*PlanLoads) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{55}
+	return file_catchment_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PlanLoads) GetUnit() string {
@@ -4731,7 +5113,7 @@ type PlanLoad struct {
 
 func (x *PlanLoad) Reset() {
 	*x = PlanLoad{}
-	mi := &file_catchment_proto_msgTypes[56]
+	mi := &file_catchment_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4743,7 +5125,7 @@ func (x *PlanLoad) String() string {
 func (*PlanLoad) ProtoMessage() {}
 
 func (x *PlanLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[56]
+	mi := &file_catchment_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4756,7 +5138,7 @@ func (x *PlanLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoad.ProtoReflect.Descriptor instead.
 func (*PlanLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{56}
+	return file_catchment_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PlanLoad) GetPop() string {
@@ -4827,7 +5209,7 @@ type PlanRange struct {
 
 func (x *PlanRange) Reset() {
 	*x = PlanRange{}
-	mi := &file_catchment_proto_msgTypes[57]
+	mi := &file_catchment_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +5221,7 @@ func (x *PlanRange) String() string {
 func (*PlanRange) ProtoMessage() {}
 
 func (x *PlanRange) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[57]
+	mi := &file_catchment_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +5234,7 @@ func (x *PlanRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRange.ProtoReflect.Descriptor instead.
 func (*PlanRange) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{57}
+	return file_catchment_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PlanRange) GetMean() float64 {
@@ -4890,7 +5272,7 @@ type PlanAlternative struct {
 
 func (x *PlanAlternative) Reset() {
 	*x = PlanAlternative{}
-	mi := &file_catchment_proto_msgTypes[58]
+	mi := &file_catchment_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4902,7 +5284,7 @@ func (x *PlanAlternative) String() string {
 func (*PlanAlternative) ProtoMessage() {}
 
 func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[58]
+	mi := &file_catchment_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4915,7 +5297,7 @@ func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAlternative.ProtoReflect.Descriptor instead.
 func (*PlanAlternative) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{58}
+	return file_catchment_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PlanAlternative) GetText() string {
@@ -4969,7 +5351,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[59]
+	mi := &file_catchment_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4981,7 +5363,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[59]
+	mi := &file_catchment_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4994,7 +5376,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{59}
+	return file_catchment_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -5066,7 +5448,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[60]
+	mi := &file_catchment_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5078,7 +5460,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[60]
+	mi := &file_catchment_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5091,7 +5473,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{60}
+	return file_catchment_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -5145,7 +5527,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[61]
+	mi := &file_catchment_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5157,7 +5539,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[61]
+	mi := &file_catchment_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5170,7 +5552,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{61}
+	return file_catchment_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -5249,7 +5631,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[62]
+	mi := &file_catchment_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5261,7 +5643,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[62]
+	mi := &file_catchment_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5274,7 +5656,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{62}
+	return file_catchment_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -5374,7 +5756,10 @@ const file_catchment_proto_rawDesc = "" +
 	"\x0eExplainRequest\x12\x14\n" +
 	"\x05slice\x18\x01 \x01(\tR\x05slice\"\x0e\n" +
 	"\fWatchRequest\"\x0e\n" +
-	"\fFleetRequest\"\x0f\n" +
+	"\fFleetRequest\"\x14\n" +
+	"\x12MaintenanceRequest\"P\n" +
+	"\x13MaintenanceResponse\x129\n" +
+	"\awindows\x18\x01 \x03(\v2\x1f.catchment.v1.MaintenanceWindowR\awindows\"\x0f\n" +
 	"\rReloadRequest\"\xa0\x01\n" +
 	"\x0eJournalRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
@@ -5395,7 +5780,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +
 	"\bReloaded\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\xc3\x05\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\x86\x06\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -5413,7 +5798,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\blocation\x18\r \x01(\v2\x16.catchment.v1.LocationR\blocation\x12,\n" +
 	"\x04load\x18\x0e \x01(\v2\x18.catchment.v1.LoadReportR\x04load\x12,\n" +
 	"\x04core\x18\x0f \x01(\v2\x18.catchment.v1.CoreStatusR\x04core\x125\n" +
-	"\abalance\x18\x10 \x01(\v2\x1b.catchment.v1.BalanceStatusR\abalance\"D\n" +
+	"\abalance\x18\x10 \x01(\v2\x1b.catchment.v1.BalanceStatusR\abalance\x12A\n" +
+	"\vmaintenance\x18\x11 \x03(\v2\x1f.catchment.v1.MaintenanceWindowR\vmaintenance\"D\n" +
 	"\bLocation\x12\x1a\n" +
 	"\blatitude\x18\x01 \x01(\x01R\blatitude\x12\x1c\n" +
 	"\tlongitude\x18\x02 \x01(\x01R\tlongitude\"\xa3\x02\n" +
@@ -5631,13 +6017,40 @@ const file_catchment_proto_rawDesc = "" +
 	"\x02of\x18\x02 \x01(\tR\x02of\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\x120\n" +
 	"\x05start\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
-	"\x03end\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\"\xb3\x01\n" +
+	"\x03end\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\"\xa7\x03\n" +
+	"\x11MaintenanceWindow\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\tR\x02at\x12+\n" +
+	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03for\x12-\n" +
+	"\x04lead\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04lead\x12\x18\n" +
+	"\aservice\x18\x05 \x01(\tR\aservice\x12\x14\n" +
+	"\x05slice\x18\x06 \x01(\tR\x05slice\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\b \x01(\tR\x03why\x12\x16\n" +
+	"\x06config\x18\t \x01(\bR\x06config\x122\n" +
+	"\x06drains\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x06drains\x120\n" +
+	"\x05start\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x14\n" +
+	"\x05state\x18\r \x01(\tR\x05state\"\xcd\x01\n" +
+	"\tNewWindow\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\tR\x02at\x12+\n" +
+	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03for\x12-\n" +
+	"\x04lead\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04lead\x12\x18\n" +
+	"\aservice\x18\x05 \x01(\tR\aservice\x12\x14\n" +
+	"\x05slice\x18\x06 \x01(\tR\x05slice\x12\x10\n" +
+	"\x03why\x18\a \x01(\tR\x03why\"2\n" +
+	"\n" +
+	"WindowName\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"\xb3\x01\n" +
 	"\x0fFleetDifference\x12\x14\n" +
 	"\x05slice\x18\x01 \x01(\tR\x05slice\x12(\n" +
 	"\x04says\x18\x02 \x01(\v2\x14.catchment.v1.StanceR\x04says\x12\x14\n" +
 	"\x05shown\x18\x03 \x01(\bR\x05shown\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
-	"\afollows\x18\x05 \x01(\tR\afollows\"\xcf\x02\n" +
+	"\afollows\x18\x05 \x01(\tR\afollows\"\xe7\x02\n" +
 	"\x06Intent\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
@@ -5650,7 +6063,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04wait\x18\t \x01(\x03R\x04wait\x12\x14\n" +
 	"\x05force\x18\n" +
 	" \x01(\bR\x05force\x12)\n" +
-	"\x05route\x18\v \x01(\v2\x13.catchment.v1.RouteR\x05route\"\xdd\x01\n" +
+	"\x05route\x18\v \x01(\v2\x13.catchment.v1.RouteR\x05route\x12\x16\n" +
+	"\x06window\x18\f \x01(\tR\x06window\"\xdd\x01\n" +
 	"\x05Route\x12\x15\n" +
 	"\x03med\x18\x01 \x01(\rH\x00R\x03med\x88\x01\x01\x12\"\n" +
 	"\n" +
@@ -5843,7 +6257,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06anyway\x18\t \x01(\bR\x06anyway\x12\x12\n" +
 	"\x04rule\x18\n" +
 	" \x01(\tR\x04rule\x12\x16\n" +
-	"\x06limits\x18\v \x03(\tR\x06limits2\xd2\a\n" +
+	"\x06limits\x18\v \x03(\tR\x06limits2\xac\t\n" +
 	"\tCatchment\x12C\n" +
 	"\x06Rights\x12\x1b.catchment.v1.RightsRequest\x1a\x1c.catchment.v1.RightsResponse\x12;\n" +
 	"\x06Status\x12\x1b.catchment.v1.StatusRequest\x1a\x14.catchment.v1.Status\x12I\n" +
@@ -5858,7 +6272,10 @@ const file_catchment_proto_rawDesc = "" +
 	"\aUndrain\x12\x14.catchment.v1.Change\x1a\x14.catchment.v1.Result\x122\n" +
 	"\x04Hold\x12\x14.catchment.v1.Change\x1a\x14.catchment.v1.Result\x121\n" +
 	"\x03Pin\x12\x14.catchment.v1.Change\x1a\x14.catchment.v1.Result\x125\n" +
-	"\aRelease\x12\x14.catchment.v1.Change\x1a\x14.catchment.v1.Result\x12=\n" +
+	"\aRelease\x12\x14.catchment.v1.Change\x1a\x14.catchment.v1.Result\x12R\n" +
+	"\vMaintenance\x12 .catchment.v1.MaintenanceRequest\x1a!.catchment.v1.MaintenanceResponse\x12?\n" +
+	"\x0eAddMaintenance\x12\x17.catchment.v1.NewWindow\x1a\x14.catchment.v1.Result\x12C\n" +
+	"\x11RemoveMaintenance\x12\x18.catchment.v1.WindowName\x1a\x14.catchment.v1.Result\x12=\n" +
 	"\x06Reload\x12\x1b.catchment.v1.ReloadRequest\x1a\x16.catchment.v1.Reloaded\x122\n" +
 	"\x04Stop\x12\x14.catchment.v1.Change\x1a\x14.catchment.v1.ResultB4Z2github.com/catchment/catchment/pop/api/catchmentv1b\x06proto3"
 
@@ -5874,7 +6291,7 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_catchment_proto_goTypes = []any{
 	(*RightsRequest)(nil),         // 0: catchment.v1.RightsRequest
 	(*RightsResponse)(nil),        // 1: catchment.v1.RightsResponse
@@ -5886,232 +6303,252 @@ var file_catchment_proto_goTypes = []any{
 	(*ExplainRequest)(nil),        // 7: catchment.v1.ExplainRequest
 	(*WatchRequest)(nil),          // 8: catchment.v1.WatchRequest
 	(*FleetRequest)(nil),          // 9: catchment.v1.FleetRequest
-	(*ReloadRequest)(nil),         // 10: catchment.v1.ReloadRequest
-	(*JournalRequest)(nil),        // 11: catchment.v1.JournalRequest
-	(*Change)(nil),                // 12: catchment.v1.Change
-	(*Result)(nil),                // 13: catchment.v1.Result
-	(*Reloaded)(nil),              // 14: catchment.v1.Reloaded
-	(*Status)(nil),                // 15: catchment.v1.Status
-	(*Location)(nil),              // 16: catchment.v1.Location
-	(*ServiceStatus)(nil),         // 17: catchment.v1.ServiceStatus
-	(*LoadStatus)(nil),            // 18: catchment.v1.LoadStatus
-	(*LoadReport)(nil),            // 19: catchment.v1.LoadReport
-	(*HostLoad)(nil),              // 20: catchment.v1.HostLoad
-	(*LoadSource)(nil),            // 21: catchment.v1.LoadSource
-	(*Health)(nil),                // 22: catchment.v1.Health
-	(*Failure)(nil),               // 23: catchment.v1.Failure
-	(*CheckStatus)(nil),           // 24: catchment.v1.CheckStatus
-	(*Stance)(nil),                // 25: catchment.v1.Stance
-	(*Reason)(nil),                // 26: catchment.v1.Reason
-	(*SliceStatus)(nil),           // 27: catchment.v1.SliceStatus
-	(*Attributes)(nil),            // 28: catchment.v1.Attributes
-	(*NeighborAttributes)(nil),    // 29: catchment.v1.NeighborAttributes
-	(*GuardStatus)(nil),           // 30: catchment.v1.GuardStatus
-	(*PeerState)(nil),             // 31: catchment.v1.PeerState
-	(*FleetPeer)(nil),             // 32: catchment.v1.FleetPeer
-	(*FleetSlice)(nil),            // 33: catchment.v1.FleetSlice
-	(*FleetView)(nil),             // 34: catchment.v1.FleetView
-	(*Fleet)(nil),                 // 35: catchment.v1.Fleet
-	(*FleetMember)(nil),           // 36: catchment.v1.FleetMember
-	(*FleetStances)(nil),          // 37: catchment.v1.FleetStances
-	(*FleetCount)(nil),            // 38: catchment.v1.FleetCount
-	(*FleetDrain)(nil),            // 39: catchment.v1.FleetDrain
-	(*FleetWindow)(nil),           // 40: catchment.v1.FleetWindow
-	(*FleetDifference)(nil),       // 41: catchment.v1.FleetDifference
-	(*Intent)(nil),                // 42: catchment.v1.Intent
-	(*Route)(nil),                 // 43: catchment.v1.Route
-	(*Alarm)(nil),                 // 44: catchment.v1.Alarm
-	(*Explanation)(nil),           // 45: catchment.v1.Explanation
-	(*BalanceStatus)(nil),         // 46: catchment.v1.BalanceStatus
-	(*BalancePOP)(nil),            // 47: catchment.v1.BalancePOP
-	(*BalanceStep)(nil),           // 48: catchment.v1.BalanceStep
-	(*BalanceRoom)(nil),           // 49: catchment.v1.BalanceRoom
-	(*JournalEntry)(nil),          // 50: catchment.v1.JournalEntry
-	(*Event)(nil),                 // 51: catchment.v1.Event
-	(*PlanRequest)(nil),           // 52: catchment.v1.PlanRequest
-	(*Supposition)(nil),           // 53: catchment.v1.Supposition
-	(*Plan)(nil),                  // 54: catchment.v1.Plan
-	(*PlanLoads)(nil),             // 55: catchment.v1.PlanLoads
-	(*PlanLoad)(nil),              // 56: catchment.v1.PlanLoad
-	(*PlanRange)(nil),             // 57: catchment.v1.PlanRange
-	(*PlanAlternative)(nil),       // 58: catchment.v1.PlanAlternative
-	(*PlanSlice)(nil),             // 59: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 60: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 61: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 62: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 63: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 64: google.protobuf.Duration
-	(*CoreStatus)(nil),            // 65: catchment.v1.CoreStatus
-	(*structpb.Struct)(nil),       // 66: google.protobuf.Struct
+	(*MaintenanceRequest)(nil),    // 10: catchment.v1.MaintenanceRequest
+	(*MaintenanceResponse)(nil),   // 11: catchment.v1.MaintenanceResponse
+	(*ReloadRequest)(nil),         // 12: catchment.v1.ReloadRequest
+	(*JournalRequest)(nil),        // 13: catchment.v1.JournalRequest
+	(*Change)(nil),                // 14: catchment.v1.Change
+	(*Result)(nil),                // 15: catchment.v1.Result
+	(*Reloaded)(nil),              // 16: catchment.v1.Reloaded
+	(*Status)(nil),                // 17: catchment.v1.Status
+	(*Location)(nil),              // 18: catchment.v1.Location
+	(*ServiceStatus)(nil),         // 19: catchment.v1.ServiceStatus
+	(*LoadStatus)(nil),            // 20: catchment.v1.LoadStatus
+	(*LoadReport)(nil),            // 21: catchment.v1.LoadReport
+	(*HostLoad)(nil),              // 22: catchment.v1.HostLoad
+	(*LoadSource)(nil),            // 23: catchment.v1.LoadSource
+	(*Health)(nil),                // 24: catchment.v1.Health
+	(*Failure)(nil),               // 25: catchment.v1.Failure
+	(*CheckStatus)(nil),           // 26: catchment.v1.CheckStatus
+	(*Stance)(nil),                // 27: catchment.v1.Stance
+	(*Reason)(nil),                // 28: catchment.v1.Reason
+	(*SliceStatus)(nil),           // 29: catchment.v1.SliceStatus
+	(*Attributes)(nil),            // 30: catchment.v1.Attributes
+	(*NeighborAttributes)(nil),    // 31: catchment.v1.NeighborAttributes
+	(*GuardStatus)(nil),           // 32: catchment.v1.GuardStatus
+	(*PeerState)(nil),             // 33: catchment.v1.PeerState
+	(*FleetPeer)(nil),             // 34: catchment.v1.FleetPeer
+	(*FleetSlice)(nil),            // 35: catchment.v1.FleetSlice
+	(*FleetView)(nil),             // 36: catchment.v1.FleetView
+	(*Fleet)(nil),                 // 37: catchment.v1.Fleet
+	(*FleetMember)(nil),           // 38: catchment.v1.FleetMember
+	(*FleetStances)(nil),          // 39: catchment.v1.FleetStances
+	(*FleetCount)(nil),            // 40: catchment.v1.FleetCount
+	(*FleetDrain)(nil),            // 41: catchment.v1.FleetDrain
+	(*FleetWindow)(nil),           // 42: catchment.v1.FleetWindow
+	(*MaintenanceWindow)(nil),     // 43: catchment.v1.MaintenanceWindow
+	(*NewWindow)(nil),             // 44: catchment.v1.NewWindow
+	(*WindowName)(nil),            // 45: catchment.v1.WindowName
+	(*FleetDifference)(nil),       // 46: catchment.v1.FleetDifference
+	(*Intent)(nil),                // 47: catchment.v1.Intent
+	(*Route)(nil),                 // 48: catchment.v1.Route
+	(*Alarm)(nil),                 // 49: catchment.v1.Alarm
+	(*Explanation)(nil),           // 50: catchment.v1.Explanation
+	(*BalanceStatus)(nil),         // 51: catchment.v1.BalanceStatus
+	(*BalancePOP)(nil),            // 52: catchment.v1.BalancePOP
+	(*BalanceStep)(nil),           // 53: catchment.v1.BalanceStep
+	(*BalanceRoom)(nil),           // 54: catchment.v1.BalanceRoom
+	(*JournalEntry)(nil),          // 55: catchment.v1.JournalEntry
+	(*Event)(nil),                 // 56: catchment.v1.Event
+	(*PlanRequest)(nil),           // 57: catchment.v1.PlanRequest
+	(*Supposition)(nil),           // 58: catchment.v1.Supposition
+	(*Plan)(nil),                  // 59: catchment.v1.Plan
+	(*PlanLoads)(nil),             // 60: catchment.v1.PlanLoads
+	(*PlanLoad)(nil),              // 61: catchment.v1.PlanLoad
+	(*PlanRange)(nil),             // 62: catchment.v1.PlanRange
+	(*PlanAlternative)(nil),       // 63: catchment.v1.PlanAlternative
+	(*PlanSlice)(nil),             // 64: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 65: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 66: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 67: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 69: google.protobuf.Duration
+	(*CoreStatus)(nil),            // 70: catchment.v1.CoreStatus
+	(*structpb.Struct)(nil),       // 71: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
-	17,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
-	27,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	63,  // 2: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
-	25,  // 3: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	64,  // 4: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	64,  // 5: catchment.v1.Change.for:type_name -> google.protobuf.Duration
-	27,  // 6: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	63,  // 7: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	63,  // 8: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
-	17,  // 9: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
-	31,  // 10: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
-	32,  // 11: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
-	42,  // 12: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
-	30,  // 13: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
-	44,  // 14: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
-	16,  // 15: catchment.v1.Status.location:type_name -> catchment.v1.Location
-	19,  // 16: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
-	65,  // 17: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
-	46,  // 18: catchment.v1.Status.balance:type_name -> catchment.v1.BalanceStatus
-	22,  // 19: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	24,  // 20: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	27,  // 21: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	18,  // 22: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	63,  // 23: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	18,  // 24: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	20,  // 25: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	21,  // 26: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	18,  // 27: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	18,  // 28: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	63,  // 29: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	63,  // 30: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	23,  // 31: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	23,  // 32: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	63,  // 33: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	64,  // 34: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	25,  // 35: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	63,  // 36: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	26,  // 37: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	28,  // 38: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	25,  // 39: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	26,  // 40: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	30,  // 41: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	63,  // 42: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	42,  // 43: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	29,  // 44: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	63,  // 45: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	63,  // 46: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	63,  // 47: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	64,  // 48: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	33,  // 49: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	16,  // 50: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	25,  // 51: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	63,  // 52: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	64,  // 53: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	33,  // 54: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	63,  // 55: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
-	36,  // 56: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
-	16,  // 57: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
-	63,  // 58: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
-	37,  // 59: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
-	18,  // 60: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
-	38,  // 61: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
-	39,  // 62: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
-	40,  // 63: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
-	41,  // 64: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
-	63,  // 65: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
-	63,  // 66: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
-	63,  // 67: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
-	63,  // 68: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
-	25,  // 69: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
-	63,  // 70: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
-	25,  // 71: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	63,  // 72: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	63,  // 73: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	43,  // 74: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	63,  // 75: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	63,  // 76: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	27,  // 77: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	22,  // 78: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	24,  // 79: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	42,  // 80: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	34,  // 81: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	50,  // 82: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	46,  // 83: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
-	63,  // 84: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
-	63,  // 85: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
-	47,  // 86: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
-	48,  // 87: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
-	49,  // 88: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
-	63,  // 89: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
-	63,  // 90: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
-	49,  // 91: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
-	63,  // 92: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
-	63,  // 93: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	66,  // 94: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	15,  // 95: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	17,  // 96: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	31,  // 97: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	50,  // 98: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	53,  // 99: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	64,  // 100: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	25,  // 101: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	64,  // 102: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	64,  // 103: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	63,  // 104: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	64,  // 105: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	59,  // 106: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	55,  // 107: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
-	58,  // 108: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
-	56,  // 109: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
-	57,  // 110: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
-	57,  // 111: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
-	57,  // 112: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
-	63,  // 113: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
-	55,  // 114: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
-	60,  // 115: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	60,  // 116: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	61,  // 117: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	62,  // 118: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	25,  // 119: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	26,  // 120: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	28,  // 121: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	64,  // 122: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	25,  // 123: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	26,  // 124: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	28,  // 125: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	64,  // 126: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	64,  // 127: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	25,  // 128: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	25,  // 129: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 130: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 131: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 132: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 133: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 134: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	9,   // 135: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
-	11,  // 136: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 137: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	52,  // 138: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	12,  // 139: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	12,  // 140: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	12,  // 141: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	12,  // 142: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	12,  // 143: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	10,  // 144: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	12,  // 145: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 146: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	15,  // 147: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 148: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 149: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	45,  // 150: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	35,  // 151: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
-	50,  // 152: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	51,  // 153: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	54,  // 154: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	13,  // 155: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	13,  // 156: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	13,  // 157: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	13,  // 158: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	13,  // 159: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	14,  // 160: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	13,  // 161: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	146, // [146:162] is the sub-list for method output_type
-	130, // [130:146] is the sub-list for method input_type
-	130, // [130:130] is the sub-list for extension type_name
-	130, // [130:130] is the sub-list for extension extendee
-	0,   // [0:130] is the sub-list for field type_name
+	19,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
+	29,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
+	43,  // 2: catchment.v1.MaintenanceResponse.windows:type_name -> catchment.v1.MaintenanceWindow
+	68,  // 3: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	27,  // 4: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
+	69,  // 5: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	69,  // 6: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	29,  // 7: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
+	68,  // 8: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	68,  // 9: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	19,  // 10: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
+	33,  // 11: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
+	34,  // 12: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
+	47,  // 13: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
+	32,  // 14: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
+	49,  // 15: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
+	18,  // 16: catchment.v1.Status.location:type_name -> catchment.v1.Location
+	21,  // 17: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
+	70,  // 18: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
+	51,  // 19: catchment.v1.Status.balance:type_name -> catchment.v1.BalanceStatus
+	43,  // 20: catchment.v1.Status.maintenance:type_name -> catchment.v1.MaintenanceWindow
+	24,  // 21: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	26,  // 22: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	29,  // 23: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	20,  // 24: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	68,  // 25: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	20,  // 26: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	22,  // 27: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	23,  // 28: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	20,  // 29: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	20,  // 30: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	68,  // 31: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	68,  // 32: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	25,  // 33: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	25,  // 34: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	68,  // 35: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	69,  // 36: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	27,  // 37: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	68,  // 38: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	28,  // 39: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	30,  // 40: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	27,  // 41: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	28,  // 42: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	32,  // 43: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	68,  // 44: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	47,  // 45: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	31,  // 46: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	68,  // 47: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	68,  // 48: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	68,  // 49: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	69,  // 50: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	35,  // 51: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	18,  // 52: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	27,  // 53: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	68,  // 54: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	69,  // 55: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	35,  // 56: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	68,  // 57: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
+	38,  // 58: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
+	18,  // 59: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
+	68,  // 60: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
+	39,  // 61: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
+	20,  // 62: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
+	40,  // 63: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
+	41,  // 64: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
+	42,  // 65: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
+	46,  // 66: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
+	68,  // 67: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
+	68,  // 68: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
+	68,  // 69: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
+	68,  // 70: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
+	69,  // 71: catchment.v1.MaintenanceWindow.for:type_name -> google.protobuf.Duration
+	69,  // 72: catchment.v1.MaintenanceWindow.lead:type_name -> google.protobuf.Duration
+	68,  // 73: catchment.v1.MaintenanceWindow.drains:type_name -> google.protobuf.Timestamp
+	68,  // 74: catchment.v1.MaintenanceWindow.start:type_name -> google.protobuf.Timestamp
+	68,  // 75: catchment.v1.MaintenanceWindow.end:type_name -> google.protobuf.Timestamp
+	69,  // 76: catchment.v1.NewWindow.for:type_name -> google.protobuf.Duration
+	69,  // 77: catchment.v1.NewWindow.lead:type_name -> google.protobuf.Duration
+	27,  // 78: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
+	68,  // 79: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
+	27,  // 80: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	68,  // 81: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	68,  // 82: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	48,  // 83: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	68,  // 84: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	68,  // 85: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	29,  // 86: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	24,  // 87: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	26,  // 88: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	47,  // 89: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	36,  // 90: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	55,  // 91: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	51,  // 92: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
+	68,  // 93: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
+	68,  // 94: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
+	52,  // 95: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
+	53,  // 96: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
+	54,  // 97: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
+	68,  // 98: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
+	68,  // 99: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
+	54,  // 100: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
+	68,  // 101: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
+	68,  // 102: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	71,  // 103: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	17,  // 104: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	19,  // 105: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	33,  // 106: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	55,  // 107: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	58,  // 108: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	69,  // 109: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	27,  // 110: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	69,  // 111: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	69,  // 112: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	68,  // 113: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	69,  // 114: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	64,  // 115: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	60,  // 116: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	63,  // 117: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	61,  // 118: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	62,  // 119: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	62,  // 120: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	62,  // 121: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	68,  // 122: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	60,  // 123: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	65,  // 124: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	65,  // 125: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	66,  // 126: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	67,  // 127: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	27,  // 128: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	28,  // 129: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	30,  // 130: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	69,  // 131: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	27,  // 132: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	28,  // 133: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	30,  // 134: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	69,  // 135: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	69,  // 136: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	27,  // 137: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	27,  // 138: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 139: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 140: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 141: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 142: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 143: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	9,   // 144: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
+	13,  // 145: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 146: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	57,  // 147: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	14,  // 148: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	14,  // 149: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	14,  // 150: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	14,  // 151: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	14,  // 152: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	10,  // 153: catchment.v1.Catchment.Maintenance:input_type -> catchment.v1.MaintenanceRequest
+	44,  // 154: catchment.v1.Catchment.AddMaintenance:input_type -> catchment.v1.NewWindow
+	45,  // 155: catchment.v1.Catchment.RemoveMaintenance:input_type -> catchment.v1.WindowName
+	12,  // 156: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	14,  // 157: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 158: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	17,  // 159: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 160: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 161: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	50,  // 162: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	37,  // 163: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
+	55,  // 164: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	56,  // 165: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	59,  // 166: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	15,  // 167: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	15,  // 168: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	15,  // 169: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	15,  // 170: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	15,  // 171: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	11,  // 172: catchment.v1.Catchment.Maintenance:output_type -> catchment.v1.MaintenanceResponse
+	15,  // 173: catchment.v1.Catchment.AddMaintenance:output_type -> catchment.v1.Result
+	15,  // 174: catchment.v1.Catchment.RemoveMaintenance:output_type -> catchment.v1.Result
+	16,  // 175: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	15,  // 176: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	158, // [158:177] is the sub-list for method output_type
+	139, // [139:158] is the sub-list for method input_type
+	139, // [139:139] is the sub-list for extension type_name
+	139, // [139:139] is the sub-list for extension extendee
+	0,   // [0:139] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -6120,22 +6557,22 @@ func file_catchment_proto_init() {
 		return
 	}
 	file_core_proto_init()
-	file_catchment_proto_msgTypes[17].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[18].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[28].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[29].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[43].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[45].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[47].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[56].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[58].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[19].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[20].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[30].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[31].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[48].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[50].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[52].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[61].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[63].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,22 +35,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Catchment_Rights_FullMethodName   = "/catchment.v1.Catchment/Rights"
-	Catchment_Status_FullMethodName   = "/catchment.v1.Catchment/Status"
-	Catchment_Services_FullMethodName = "/catchment.v1.Catchment/Services"
-	Catchment_Slices_FullMethodName   = "/catchment.v1.Catchment/Slices"
-	Catchment_Explain_FullMethodName  = "/catchment.v1.Catchment/Explain"
-	Catchment_Fleet_FullMethodName    = "/catchment.v1.Catchment/Fleet"
-	Catchment_Journal_FullMethodName  = "/catchment.v1.Catchment/Journal"
-	Catchment_Watch_FullMethodName    = "/catchment.v1.Catchment/Watch"
-	Catchment_Plan_FullMethodName     = "/catchment.v1.Catchment/Plan"
-	Catchment_Drain_FullMethodName    = "/catchment.v1.Catchment/Drain"
-	Catchment_Undrain_FullMethodName  = "/catchment.v1.Catchment/Undrain"
-	Catchment_Hold_FullMethodName     = "/catchment.v1.Catchment/Hold"
-	Catchment_Pin_FullMethodName      = "/catchment.v1.Catchment/Pin"
-	Catchment_Release_FullMethodName  = "/catchment.v1.Catchment/Release"
-	Catchment_Reload_FullMethodName   = "/catchment.v1.Catchment/Reload"
-	Catchment_Stop_FullMethodName     = "/catchment.v1.Catchment/Stop"
+	Catchment_Rights_FullMethodName            = "/catchment.v1.Catchment/Rights"
+	Catchment_Status_FullMethodName            = "/catchment.v1.Catchment/Status"
+	Catchment_Services_FullMethodName          = "/catchment.v1.Catchment/Services"
+	Catchment_Slices_FullMethodName            = "/catchment.v1.Catchment/Slices"
+	Catchment_Explain_FullMethodName           = "/catchment.v1.Catchment/Explain"
+	Catchment_Fleet_FullMethodName             = "/catchment.v1.Catchment/Fleet"
+	Catchment_Journal_FullMethodName           = "/catchment.v1.Catchment/Journal"
+	Catchment_Watch_FullMethodName             = "/catchment.v1.Catchment/Watch"
+	Catchment_Plan_FullMethodName              = "/catchment.v1.Catchment/Plan"
+	Catchment_Drain_FullMethodName             = "/catchment.v1.Catchment/Drain"
+	Catchment_Undrain_FullMethodName           = "/catchment.v1.Catchment/Undrain"
+	Catchment_Hold_FullMethodName              = "/catchment.v1.Catchment/Hold"
+	Catchment_Pin_FullMethodName               = "/catchment.v1.Catchment/Pin"
+	Catchment_Release_FullMethodName           = "/catchment.v1.Catchment/Release"
+	Catchment_Maintenance_FullMethodName       = "/catchment.v1.Catchment/Maintenance"
+	Catchment_AddMaintenance_FullMethodName    = "/catchment.v1.Catchment/AddMaintenance"
+	Catchment_RemoveMaintenance_FullMethodName = "/catchment.v1.Catchment/RemoveMaintenance"
+	Catchment_Reload_FullMethodName            = "/catchment.v1.Catchment/Reload"
+	Catchment_Stop_FullMethodName              = "/catchment.v1.Catchment/Stop"
 )
 
 // CatchmentClient is the client API for Catchment service.
@@ -83,6 +86,10 @@ type CatchmentClient interface {
 	Pin(ctx context.Context, in *Change, opts ...grpc.CallOption) (*Result, error)
 	// Ends holds and pins.
 	Release(ctx context.Context, in *Change, opts ...grpc.CallOption) (*Result, error)
+	// Maintenance windows, the next first.
+	Maintenance(ctx context.Context, in *MaintenanceRequest, opts ...grpc.CallOption) (*MaintenanceResponse, error)
+	AddMaintenance(ctx context.Context, in *NewWindow, opts ...grpc.CallOption) (*Result, error)
+	RemoveMaintenance(ctx context.Context, in *WindowName, opts ...grpc.CallOption) (*Result, error)
 	// Reads the configuration again; an error means that nothing changed.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*Reloaded, error)
 	// Drains everything and ends the daemon.
@@ -255,6 +262,36 @@ func (c *catchmentClient) Release(ctx context.Context, in *Change, opts ...grpc.
 	return out, nil
 }
 
+func (c *catchmentClient) Maintenance(ctx context.Context, in *MaintenanceRequest, opts ...grpc.CallOption) (*MaintenanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MaintenanceResponse)
+	err := c.cc.Invoke(ctx, Catchment_Maintenance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catchmentClient) AddMaintenance(ctx context.Context, in *NewWindow, opts ...grpc.CallOption) (*Result, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Result)
+	err := c.cc.Invoke(ctx, Catchment_AddMaintenance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catchmentClient) RemoveMaintenance(ctx context.Context, in *WindowName, opts ...grpc.CallOption) (*Result, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Result)
+	err := c.cc.Invoke(ctx, Catchment_RemoveMaintenance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *catchmentClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*Reloaded, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Reloaded)
@@ -305,6 +342,10 @@ type CatchmentServer interface {
 	Pin(context.Context, *Change) (*Result, error)
 	// Ends holds and pins.
 	Release(context.Context, *Change) (*Result, error)
+	// Maintenance windows, the next first.
+	Maintenance(context.Context, *MaintenanceRequest) (*MaintenanceResponse, error)
+	AddMaintenance(context.Context, *NewWindow) (*Result, error)
+	RemoveMaintenance(context.Context, *WindowName) (*Result, error)
 	// Reads the configuration again; an error means that nothing changed.
 	Reload(context.Context, *ReloadRequest) (*Reloaded, error)
 	// Drains everything and ends the daemon.
@@ -360,6 +401,15 @@ func (UnimplementedCatchmentServer) Pin(context.Context, *Change) (*Result, erro
 }
 func (UnimplementedCatchmentServer) Release(context.Context, *Change) (*Result, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedCatchmentServer) Maintenance(context.Context, *MaintenanceRequest) (*MaintenanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Maintenance not implemented")
+}
+func (UnimplementedCatchmentServer) AddMaintenance(context.Context, *NewWindow) (*Result, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddMaintenance not implemented")
+}
+func (UnimplementedCatchmentServer) RemoveMaintenance(context.Context, *WindowName) (*Result, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveMaintenance not implemented")
 }
 func (UnimplementedCatchmentServer) Reload(context.Context, *ReloadRequest) (*Reloaded, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
@@ -626,6 +676,60 @@ func _Catchment_Release_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Catchment_Maintenance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MaintenanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatchmentServer).Maintenance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catchment_Maintenance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatchmentServer).Maintenance(ctx, req.(*MaintenanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Catchment_AddMaintenance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(NewWindow)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatchmentServer).AddMaintenance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catchment_AddMaintenance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatchmentServer).AddMaintenance(ctx, req.(*NewWindow))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Catchment_RemoveMaintenance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WindowName)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatchmentServer).RemoveMaintenance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Catchment_RemoveMaintenance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatchmentServer).RemoveMaintenance(ctx, req.(*WindowName))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Catchment_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadRequest)
 	if err := dec(in); err != nil {
@@ -716,6 +820,18 @@ var Catchment_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Release",
 			Handler:    _Catchment_Release_Handler,
+		},
+		{
+			MethodName: "Maintenance",
+			Handler:    _Catchment_Maintenance_Handler,
+		},
+		{
+			MethodName: "AddMaintenance",
+			Handler:    _Catchment_AddMaintenance_Handler,
+		},
+		{
+			MethodName: "RemoveMaintenance",
+			Handler:    _Catchment_RemoveMaintenance_Handler,
 		},
 		{
 			MethodName: "Reload",
