@@ -22,6 +22,8 @@ type Fleets struct {
 	Policies []string
 	// Log is told what POPs under our own policy decide; nil: nobody.
 	Log func(format string, args ...any)
+
+	absorb bool // with ours under each choice for attacks
 }
 
 // title says what the runs are.
@@ -76,7 +78,11 @@ func (x Fleets) one(seed uint64, draw scenario) ([]string, map[string]Metrics) {
 	matrix := f.Matrix(seed, 0.002)
 	var order []string
 	out := map[string]Metrics{}
-	for _, p := range f.Policies() {
+	policies := f.Policies()
+	if x.absorb {
+		policies = append(policies, absorbing()...)
+	}
+	for _, p := range policies {
 		if x.Policies != nil && !slices.Contains(x.Policies, p.Name) {
 			continue
 		}
@@ -182,7 +188,7 @@ func ratio(a, b float64) float64 {
 
 // plus adds sums and keeps maxima.
 func (m Metrics) plus(o Metrics) Metrics {
-	return Metrics{Over: m.Over + o.Over, Caused: m.Caused + o.Caused, Growing: m.Growing + o.Growing, Lost: m.Lost + o.Lost, Moved: m.Moved + o.Moved,
+	return Metrics{Over: m.Over + o.Over, Caused: m.Caused + o.Caused, Growing: m.Growing + o.Growing, Lost: m.Lost + o.Lost, Denied: m.Denied + o.Denied, Wanted: m.Wanted + o.Wanted, Moved: m.Moved + o.Moved,
 		Rounds: max(m.Rounds, o.Rounds), Turns: max(m.Turns, o.Turns), Changes: m.Changes + o.Changes,
 		Settled: max(m.Settled, o.Settled, time.Duration(0)), Surprise: m.Surprise + o.Surprise, Refused: m.Refused + o.Refused}
 }

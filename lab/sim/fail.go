@@ -31,9 +31,16 @@ func (f *Fleet) Fail(sc *Scenario, n int) {
 	}
 }
 
-// fail lets POPs fail and come back.
+// fail lets POPs fail and come back, and cables break.
 func (r *run) fail() {
-	changed := false
+	was := r.world
+	r.world = 0
+	for _, c := range r.sc.Cuts {
+		if r.at >= c.From && r.at < c.To {
+			r.world = c.world
+		}
+	}
+	changed := r.world != was
 	for _, x := range r.sc.Failures {
 		down := r.at >= x.From && r.at < x.To
 		changed = changed || down != r.failed[x.POP]
@@ -42,7 +49,7 @@ func (r *run) fail() {
 	if !changed {
 		return
 	}
-	r.away = r.f.catchment(r.announced(make([]shed.Level, len(r.failed))))
+	r.away = r.f.catchment(r.world, r.announced(make([]shed.Level, len(r.failed))))
 	for s := range r.level {
 		r.converge(s)
 	}

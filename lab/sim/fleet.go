@@ -25,6 +25,8 @@ type Fleet struct {
 	share  []float64 // of demand by POP in the base catchment
 	cap    []float64
 	seen   map[string][]int16
+	worlds []*Graph // the graph, and what cable cuts leave of it
+	proxy  []int    // the network whose resolver a network uses
 }
 
 // Levels of the fleet's ladder: one prepend, three, withdrawn.
@@ -39,6 +41,7 @@ const deepest = shed.Level(3)
 func NewFleet(seed uint64, clients, networks, pops, k int, room [2]float64) *Fleet {
 	r := rand.New(rand.NewPCG(seed, 21))
 	f := &Fleet{Clients: clients, graph: NewGraph(seed, networks, pops, ladder), k: k, slices: Slices(k), seen: map[string][]int16{}}
+	f.worlds = []*Graph{f.graph}
 	total := 0.0
 	for _, n := range f.graph.nets {
 		total += n.weight
@@ -55,11 +58,12 @@ func NewFleet(seed uint64, clients, networks, pops, k int, room [2]float64) *Fle
 	for i := range f.weight {
 		f.weight[i] *= 1000 / sum
 	}
-	f.base = f.catchment(make([]shed.Level, pops))
+	f.base = f.catchment(0, make([]shed.Level, pops))
 	f.share, f.cap = make([]float64, pops), make([]float64, pops)
 	for i, p := range f.base {
 		f.share[p] += f.weight[i] / 1000
 	}
+	f.resolvers(rand.New(rand.NewPCG(seed, 23)))
 	for p := range f.cap {
 		f.names = append(f.names, policy.POPID([]byte{'P', byte('0' + p/10), byte('0' + p%10)}))
 		peak := 0.0
@@ -87,12 +91,12 @@ func (f *Fleet) diurnal(net int, hour float64) float64 {
 	return 0.7 + 0.3*math.Cos((local-20)*math.Pi/12)
 }
 
-// catchment is the graph's, remembered.
-func (f *Fleet) catchment(level []shed.Level) []int16 {
-	key := string(level2bytes(level))
+// catchment is that of one of the worlds, remembered.
+func (f *Fleet) catchment(world int, level []shed.Level) []int16 {
+	key := string(append(level2bytes(level), byte(world)))
 	c, ok := f.seen[key]
 	if !ok {
-		c = f.graph.Catchment(level)
+		c = f.worlds[world].Catchment(level)
 		f.seen[key] = c
 	}
 	return c
@@ -129,7 +133,7 @@ func (f *Fleet) Matrix(seed uint64, noise float64) *shed.Matrix {
 		for l := shed.Level(1); int(l) < len(ladder); l++ {
 			level := make([]shed.Level, len(f.names))
 			level[p] = l
-			e := shed.Event{POP: id, To: l, Before: sample(f.base), After: sample(f.catchment(level)), Drift: 0.001, At: epoch}
+			e := shed.Event{POP: id, To: l, Before: sample(f.base), After: sample(f.catchment(0, level)), Drift: 0.001, At: epoch}
 			if next, err := m.Observe(e); err == nil {
 				m = next
 			}
@@ -153,6 +157,8 @@ type Scenario struct {
 	Length   time.Duration
 	Surges   []Surge
 	Failures []Failure
+	Cuts     []Cut // one at a time
+	Attacks  []Attack
 	// Age is the least and most age of what POPs hear of each other, and Lost
 	// the part of messages (samples, reservations) that are lost.
 	Age  [2]time.Duration

@@ -35,11 +35,12 @@ func (f *Fleet) Policies() []Policy {
 		{Name: "nothing"},
 		{Name: "withdraw", One: func(r *run, p int) { r.threshold(p, shed.Level(len(ladder)-1), false) }},
 		{Name: "prepend", One: func(r *run, p int) { r.threshold(p, 1, true) }},
-		{Name: "layered DNS", One: (*run).fastRoute},
+		{Name: "layered DNS", One: func(r *run, p int) { r.fastRoute(p, false) }},
+		{Name: "ideal DNS", One: func(r *run, p int) { r.fastRoute(p, true) }},
 		{Name: "no learning", One: func(r *run, p int) { r.alone(p, greedy, blank) }},
 		{Name: "greedy", One: func(r *run, p int) { r.alone(p, greedy, nil) }},
 		{Name: "optimum", All: (*run).optimum},
-		{Name: "ours", One: (*run).ours},
+		{Name: "ours", One: func(r *run, p int) { r.ours(p, fleetConfig()) }},
 	}
 }
 
@@ -71,22 +72,6 @@ func (r *run) threshold(p int, l shed.Level, byLoad bool) {
 		for s := range r.level {
 			r.set(p, s, 0)
 		}
-		r.turn(p, -1, true)
-	}
-}
-
-// fastRoute moves a part of the POP's clients to the next layer by DNS: more
-// while it is above the limit, less while it is below. Answers live for a
-// round; every client is taken to have its resolver in the same catchment.
-func (r *run) fastRoute(p int) {
-	cfg := fleetConfig()
-	load := sum(r.samples[p][len(r.samples[p])-1].load) / r.f.cap[p]
-	switch {
-	case load > cfg.Trigger:
-		r.offload[p] = min(0.9, r.offload[p]+(load-cfg.Target)/load*(1-r.offload[p]))
-		r.turn(p, 1, true)
-	case r.offload[p] > 0 && load < cfg.Return:
-		r.offload[p] = max(0, r.offload[p]-0.1)
 		r.turn(p, -1, true)
 	}
 }
@@ -127,8 +112,8 @@ func (r *run) slice(id policy.SliceID) int {
 }
 
 // ours is what a POP will do: check the last steps, decide, reserve, change.
-func (r *run) ours(p int) {
-	cfg, st, now := fleetConfig(), &r.pops[p], epoch.Add(r.at)
+func (r *run) ours(p int, cfg shed.Config) {
+	st, now := &r.pops[p], epoch.Add(r.at)
 	v := r.view(p)
 	st.surprised = r.check(cfg, p, v)
 	v.Surprised, v.Matrix = st.surprised, r.matrix
@@ -173,12 +158,16 @@ func (r *run) logStep(p, s int, step shed.Step) {
 	}
 	was, will := make([]float64, len(r.f.names)), make([]float64, len(r.f.names))
 	level := slices.Clone(r.level[s])
-	for i, q := range r.f.catchment(r.announced(level)) {
-		was[q] += r.demand[i] / float64(r.f.k)
+	for i, q := range r.f.catchment(r.world, r.announced(level)) {
+		if q >= 0 {
+			was[q] += r.demand[i] / float64(r.f.k)
+		}
 	}
 	level[p] = step.To
-	for i, q := range r.f.catchment(r.announced(level)) {
-		will[q] += r.demand[i] / float64(r.f.k)
+	for i, q := range r.f.catchment(r.world, r.announced(level)) {
+		if q >= 0 {
+			will[q] += r.demand[i] / float64(r.f.k)
+		}
 	}
 	text := ""
 	for q, id := range r.f.names {
@@ -301,7 +290,7 @@ func (r *run) optimum() {
 		p.Now = append(p.Now, r.announced(r.level[s]))
 		demand, least, most := make([]float64, n), make([]shed.Level, n), make([]shed.Level, n)
 		for q := range n {
-			demand[q], most[q] = r.home[q]/float64(f.k), cfg.Deepest
+			demand[q], most[q] = r.home[q][s], cfg.Deepest
 			if r.failed[q] {
 				least[q], most[q] = p.Now[s][q], p.Now[s][q]
 			}
@@ -334,10 +323,13 @@ func (r *run) truth(p int) []plan.Response {
 	for l := 1; l < len(ladder); l++ {
 		level := r.announced(make([]shed.Level, len(r.f.names)))
 		level[p] = shed.Level(l)
-		to, all := make([]float64, len(level)), max(r.home[p], 1e-12)
-		for i, q := range r.f.catchment(level) {
+		to, all := make([]float64, len(level)), max(sum(r.home[p]), 1e-12)
+		for i, q := range r.f.catchment(r.world, level) {
 			if r.away[i] == int16(p) && q != int16(p) && q >= 0 {
 				to[q] += r.demand[i] / all
+				for s := range r.hostile {
+					to[q] += r.hostile[s][i] / all
+				}
 			}
 		}
 		var resp plan.Response

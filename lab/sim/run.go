@@ -26,22 +26,25 @@ type run struct {
 	at     time.Duration
 	matrix *shed.Matrix // in the core, shared by all POPs
 
-	level  [][]shed.Level // chosen for load, [slice][pop]
-	failed []bool         // [pop]
-	away   []int16        // where each network is served if nobody does anything
-	cur    [][]int16      // where each network is served, [slice][network]
-	next   [][]int16      // where it will be, from the time in when
-	when   [][]time.Duration
-	demand []float64
-	load   [][]float64 // now, [pop][slice]
-	home   []float64   // what the POP would carry if nobody did anything
+	level   [][]shed.Level // chosen for load, [slice][pop]
+	failed  []bool         // [pop]
+	world   int            // of Fleet.worlds: which links there are
+	away    []int16        // where each network is served if nobody does anything
+	cur     [][]int16      // where each network is served, [slice][network]
+	next    [][]int16      // where it will be, from the time in when
+	when    [][]time.Duration
+	demand  []float64
+	hostile [][]float64 // load of attacks, [slice][network]
+	load    [][]float64 // now, [pop][slice]
+	users   []float64   // of it, not of attacks, [pop]
+	home    [][]float64 // what the POP would carry if nobody did anything, [pop][slice]
 
 	samples [][]sample // of each POP, oldest first
 	heard   [][]int    // newest sample of [pop] that [viewer] has
 	core    []shed.Reservation
 	claims  []shed.Claim
 	pops    []popState
-	offload []float64 // part of its clients that a POP's DNS sends to the next layer
+	dns     *layers // layered DNS, nil before a POP used it
 	m       Metrics
 }
 
@@ -79,6 +82,8 @@ type Metrics struct {
 	Caused   float64 // of these, at POPs that would be below it if nobody did anything
 	Growing  float64 // the same at POPs whose own surge is growing or fading
 	Lost     float64 // load above capacity, integrated, load·s
+	Denied   float64 // of it, of users, while there is an attack, load·s
+	Wanted   float64 // by users in that time, load·s
 	Moved    float64 // load away from home, mean from five minutes into the surges
 	Rounds   int     // most rounds in which a POP stepped back before its load fit
 	Turns    int     // most changes of direction of a POP within ten minutes
@@ -92,14 +97,15 @@ type Metrics struct {
 func (f *Fleet) Play(sc *Scenario, pol Policy, matrix *shed.Matrix) Metrics {
 	n := len(f.names)
 	r := &run{f: f, sc: sc, policy: pol, r: rand.New(rand.NewPCG(sc.Seed, 51)), matrix: matrix,
-		failed: make([]bool, n), away: f.base, demand: make([]float64, len(f.base)), home: make([]float64, n), samples: make([][]sample, n), heard: make([][]int, n), offload: make([]float64, n)}
+		failed: make([]bool, n), away: f.base, demand: make([]float64, len(f.base)), users: make([]float64, n), samples: make([][]sample, n), heard: make([][]int, n)}
 	for range f.k {
 		r.level = append(r.level, make([]shed.Level, n))
 		r.cur, r.next = append(r.cur, slices.Clone(f.base)), append(r.next, slices.Clone(f.base))
 		r.when = append(r.when, make([]time.Duration, len(f.base)))
+		r.hostile = append(r.hostile, make([]float64, len(f.base)))
 	}
 	for p := range n {
-		r.load = append(r.load, make([]float64, f.k))
+		r.load, r.home = append(r.load, make([]float64, f.k)), append(r.home, make([]float64, f.k))
 		r.heard[p] = make([]int, n)
 		r.pops = append(r.pops, popState{phase: time.Duration(r.r.Int64N(int64(every/tick))) * tick, shed: -1, returned: -1, changed: -1})
 	}
@@ -128,75 +134,57 @@ func (r *run) log(format string, args ...any) {
 // serve moves networks whose route has changed, and adds up the loads.
 func (r *run) serve() {
 	r.f.demand(r.sc, r.at, r.demand)
-	clear(r.home)
+	r.attacked()
+	clear(r.users)
 	for p := range r.load {
 		clear(r.load[p])
-	}
-	for i, d := range r.demand {
-		r.home[r.away[i]] += d
+		clear(r.home[p])
 	}
 	for s := range r.cur {
-		cur, next, when := r.cur[s], r.next[s], r.when[s]
+		cur, next, when, hostile := r.cur[s], r.next[s], r.when[s], r.hostile[s]
 		for i, d := range r.demand {
+			d /= float64(r.f.k)
 			if cur[i] != next[i] && r.at >= when[i] {
 				cur[i] = next[i]
 			}
-			if cur[i] >= 0 {
-				r.load[cur[i]][s] += d / float64(r.f.k)
+			if q := cur[i]; q >= 0 {
+				r.load[q][s] += d + hostile[i]
+				r.users[q] += d
+			}
+			if q := r.away[i]; q >= 0 {
+				r.home[q][s] += d + hostile[i]
 			}
 		}
 	}
-	r.layer()
-}
-
-// layer applies what DNS sends to the next layer: the larger half of the POPs.
-func (r *run) layer() {
-	all := 0.0
-	for q := range r.load {
-		if r.second(q) {
-			all += r.f.share[q]
-		}
-	}
-	for p, part := range r.offload {
-		if part == 0 {
-			continue
-		}
-		for s, l := range r.load[p] {
-			r.load[p][s] -= part * l
-			for q := range r.load {
-				if r.second(q) {
-					r.load[q][s] += part * l * r.f.share[q] / all
-				}
-			}
-		}
+	if r.dns != nil {
+		r.layer()
 	}
 }
-
-// second says whether a POP announces the second layer.
-func (r *run) second(p int) bool { return r.f.share[p] >= 1/float64(len(r.f.share)) }
 
 // measure counts what is above capacity.
 func (r *run) measure() {
-	away, late := 0.0, r.surging(5*time.Minute)
+	away, late, attack := 0.0, r.surging(5*time.Minute), r.underAttack()
 	for p := range r.load {
 		l, c := sum(r.load[p]), r.f.cap[p]
+		if attack {
+			r.m.Wanted += r.users[p] * tick.Seconds()
+			r.m.Denied += r.users[p] * max(0, 1-c/max(l, c)) * tick.Seconds()
+		}
 		if l > c*(1+1e-9) && !r.failed[p] {
 			r.m.Over += tick.Seconds()
 			r.m.Lost += (l - c) * tick.Seconds()
-			if r.home[p] <= c && r.crowded(p) {
+			home := sum(r.home[p])
+			if home <= c && r.crowded(p) {
 				r.m.Growing += tick.Seconds()
-			} else if r.home[p] <= c {
+			} else if home <= c {
 				r.m.Caused += tick.Seconds()
-				r.log("%v %s caused: load %.3f of %.3f, at home %.3f", r.at, r.f.names[p], l, c, r.home[p])
+				r.log("%v %s caused: load %.3f of %.3f, at home %.3f", r.at, r.f.names[p], l, c, home)
 			}
 			for _, s := range r.sc.Surges {
 				if s.POP == p && r.at > s.From && r.at < s.To {
 					r.m.Settled = max(r.m.Settled, r.at-s.From)
 				}
 			}
-		}
-		for s := range r.load[p] {
-			away += r.offload[p] * r.load[p][s]
 		}
 	}
 	if !late {
@@ -209,7 +197,20 @@ func (r *run) measure() {
 			}
 		}
 	}
+	if r.dns != nil {
+		away += r.dns.moved
+	}
 	r.m.Moved += away * tick.Seconds()
+}
+
+// underAttack says whether there is an attack.
+func (r *run) underAttack() bool {
+	for i := range r.sc.Attacks {
+		if r.sc.Attacks[i].height(r.at) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // crowded says whether a POP is in a surge of its own.
@@ -320,7 +321,7 @@ func (r *run) set(p, s int, l shed.Level) {
 
 // converge starts the way to what is announced of a slice now.
 func (r *run) converge(s int) {
-	for i, q := range r.f.catchment(r.announced(r.level[s])) {
+	for i, q := range r.f.catchment(r.world, r.announced(r.level[s])) {
 		if q != r.next[s][i] {
 			r.next[s][i] = q
 			delay := time.Duration(6 * r.r.ExpFloat64() * float64(time.Second))

@@ -28,7 +28,7 @@ func TestPlay(t *testing.T) {
 		t.Errorf("ours did nothing: %+v", ours)
 	}
 	f = NewFleet(3, 5000, 300, 16, 8, [2]float64{1.5, 1.8})
-	if again := f.Play(&sc, f.Policies()[7], f.Matrix(1, 0.002)); again != ours {
+	if again := f.Play(&sc, f.Policies()[8], f.Matrix(1, 0.002)); again != ours {
 		t.Errorf("not a function of its seed: %+v, %+v", again, ours)
 	}
 }

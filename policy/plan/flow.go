@@ -130,10 +130,10 @@ func (p *Problem) Forecast(level [][]Level) (load, high []float64) {
 // overload; its risk begins at its ceiling.
 func (p *Problem) risk(i int, growth float64) float64 {
 	if p.Load[i] > p.Limit[i] {
-		if p.Ceiling == nil || p.Load[i] > p.Ceiling[i] {
+		if p.Ceiling == nil {
 			return 0
 		}
-		return p.High[i] + growth - max(p.Ceiling[i], p.High[i])
+		return p.Load[i] + growth - p.Ceiling[i]
 	}
 	return p.High[i] + growth - max(p.Limit[i], p.High[i]) - p.Tolerance*p.Limit[i]
 }

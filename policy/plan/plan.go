@@ -80,9 +80,9 @@ type Problem struct {
 	// which nothing is known has High = max(Load, Limit): it gets nothing.
 	High []float64
 
-	// Ceiling is what the upper bound of a POP that is above its limit must
-	// not pass by what others send it, [pop]: its capacity. Above it already,
-	// or without one (nil, 0), it has overload to be weighed and no risk.
+	// Ceiling is what a POP that is above its limit must not pass by what
+	// others send it at most, [pop]: its capacity, or a little above its load.
+	// Without (nil) it has overload to be weighed and no risk.
 	Ceiling []float64
 
 	// Demand is what the POP would carry of the slice with every POP at

@@ -53,7 +53,6 @@ func newFleet(cfg Config, v *View, now time.Time) (*fleet, error) {
 	}
 	f.known = make([][]Known, len(v.POPs))
 	f.announced()
-	f.estimate()
 	return f, nil
 }
 
@@ -102,6 +101,9 @@ func (f *fleet) at(i int, l Level) Known {
 // level is known to send away.
 func (f *fleet) estimate() {
 	n := len(f.v.POPs)
+	if f.demand != nil {
+		return
+	}
 	total := make([]float64, len(f.v.Slices))
 	for s, id := range f.v.Slices {
 		f.demand = append(f.demand, make([]float64, n))
@@ -173,6 +175,7 @@ func (f *fleet) shares(total []float64) []float64 {
 // is above its trigger and must come down to the target.
 func (f *fleet) problem() (p *plan.Problem, over []bool) {
 	n := len(f.v.POPs)
+	f.estimate()
 	p = &plan.Problem{Demand: f.demand, Now: f.level, Least: f.level, Normal: f.cfg.Normal, Knobs: f.knobs(),
 		Tolerance: f.cfg.Tolerance, Weights: f.cfg.Weights, Effort: f.cfg.Effort, Keep: make([]int, n), Response: make([][]plan.Response, n)}
 	over = make([]bool, n)
@@ -180,7 +183,7 @@ func (f *fleet) problem() (p *plan.Problem, over []bool) {
 		limit, load, high, ov := f.loads(i)
 		over[i] = ov
 		p.Limit, p.Load, p.High = append(p.Limit, limit), append(p.Load, load), append(p.High, high)
-		p.Ceiling = append(p.Ceiling, f.v.POPs[i].Capacity)
+		p.Ceiling = append(p.Ceiling, f.cfg.ceiling(load, f.v.POPs[i].Capacity))
 		p.Keep[i] = f.cfg.Keep
 	}
 	f.moves = f.mayMove(over)

@@ -94,17 +94,12 @@ func (c Config) Expected(p *POP, reserved []Reservation, now time.Time) (load fl
 // capacity, less the upper bounds of what it carries and of what is on its
 // way. 0 where its load is not known or too old.
 func (c Config) Room(p *POP, reserved []Reservation, now time.Time) float64 {
-	return c.below(c.Receive*p.Capacity, p, reserved, now)
-}
-
-// below is how much more load may be sent to a POP below a limit.
-func (c Config) below(limit float64, p *POP, reserved []Reservation, now time.Time) float64 {
 	high, ok := c.High(p, now)
 	if !ok {
 		return 0
 	}
 	_, pending, _ := c.Pending(p, reserved, now)
-	return max(0, limit-high-pending)
+	return max(0, c.Receive*p.Capacity-high-pending)
 }
 
 // Claim says that a POP stands below normal on a slice. It is written with the
@@ -123,12 +118,9 @@ type Claim struct {
 // and its claim only if the revision still holds. A reservation that replaces
 // one of the same name counts once.
 //
-// A receiver that is above its capacity is not asked for room: the plan has
-// weighed what it gets against what others are spared, and it will let go of
-// more. Two POPs that are overloaded and feed each other a little could
-// otherwise never begin. One that is above its trigger only may be filled up
-// to its capacity, for the same reason, and no further: what it lets go of in
-// the plan has not gone yet.
+// A receiver that is above its trigger is about to let go, and two POPs that
+// are overloaded and feed each other a little could never begin if neither
+// might get anything: see ceiling.
 func (c Config) Admit(v *View, st Step, now time.Time) error {
 	if err := c.lastPOP(v, st, now); err != nil {
 		return err
@@ -146,19 +138,27 @@ func (c Config) Admit(v *View, st Step, now time.Time) error {
 			return fmt.Errorf("shed: reservation at %s: not a POP of the fleet", w.To)
 		}
 		p := &v.POPs[i]
-		load, over := c.Expected(p, rest, now)
-		if over && load > p.Capacity {
-			continue
-		}
 		room := c.Room(p, rest, now)
-		if over {
-			room = c.below(p.Capacity, p, rest, now)
+		if load, over := c.Expected(p, rest, now); over {
+			_, pending, _ := c.Pending(p, rest, now)
+			room = c.ceiling(load, p.Capacity) - load - pending
 		}
-		if room == 0 || room < need[w.To]-1e-9*p.Capacity {
+		if room <= 0 || room < need[w.To]-1e-9*p.Capacity {
 			return fmt.Errorf("shed: reservation at %s: room for %.4g, want %.4g", w.To, room, need[w.To])
 		}
 	}
 	return nil
+}
+
+// ceiling is how far a POP above its trigger may be filled: up to its
+// capacity, as it is expected and not at the bound, for it is about to let go;
+// above that already, by no more than what is no surprise. It is not filled
+// further for what it lets go of in the plan: that has not gone yet.
+func (c Config) ceiling(load, capacity float64) float64 {
+	if load <= capacity {
+		return capacity
+	}
+	return load + c.Surprised*capacity
 }
 
 // lastPOP refuses a step back after which fewer than Normal other POPs would

@@ -95,14 +95,20 @@ func (f *fleet) shed(mine bool, used float64) (d Decision, done bool) {
 		d.Detail = fmt.Sprintf("%.0f %% of capacity, %.0f %% after the plan", 100*used, 100*r.Load[f.me]/f.v.POPs[f.me].Capacity)
 	}
 	rest := r.Load[f.me] > p.Limit[f.me]*(1+f.cfg.Tolerance)
+	var refused error
 	if !mine || !rest || f.cfg.Absorb != AbsorbCascade {
-		d.Steps = f.steps(p, r)
+		if d.Steps, refused = f.steps(p, r); refused != nil && mine {
+			d.Steps = f.alone(p, d.Steps)
+		}
 	}
 	if len(d.Steps) == 0 {
 		if !mine {
 			return d, false
 		}
 		d.Code = NoRoom
+		if refused != nil {
+			d.Detail += "; " + refused.Error()
+		}
 	}
 	return d, true
 }
@@ -131,10 +137,40 @@ func (f *fleet) names(over []bool) string {
 	return out
 }
 
+// alone plans for this POP alone: where the fleet's plan needs others to move
+// first, and they have not, there may be something else to do meanwhile. It
+// returns what moves more, that or the steps given.
+func (f *fleet) alone(p *plan.Problem, steps []Step) []Step {
+	q := *p
+	q.Most = clone(f.level)
+	for s := range q.Most {
+		q.Most[s][f.me] = p.Most[s][f.me]
+	}
+	r, err := plan.Solve(&q)
+	if err != nil {
+		return steps
+	}
+	other, _ := f.steps(&q, r)
+	if moves(other) > moves(steps) {
+		return other
+	}
+	return steps
+}
+
+// moves is the load that steps move away.
+func moves(steps []Step) float64 {
+	sum := 0.0
+	for i := range steps {
+		sum += steps[i].Moves
+	}
+	return sum
+}
+
 // steps lists this POP's changes of a plan, those that move most first, as
-// far as they may be made in one round. A level that was never observed is
-// tried alone.
-func (f *fleet) steps(p *plan.Problem, r plan.Result) []Step {
+// far as they may be made in one round: what would be refused for what is
+// known here already is left out, and refused says why (the first of them). A level that was never
+// observed is tried alone.
+func (f *fleet) steps(p *plan.Problem, r plan.Result) (out []Step, refused error) {
 	type change struct {
 		slice int
 		moves float64
@@ -148,13 +184,19 @@ func (f *fleet) steps(p *plan.Problem, r plan.Result) []Step {
 	}
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Compare(b.moves, a.moves) })
 	budget := f.cfg.Step * p.Load[f.me]
-	var out []Step
-	level := clone(f.level)
+	level, v := clone(f.level), *f.v
 	for _, c := range changes {
 		step := f.step(p, level, c.slice, r.Level[c.slice][f.me])
 		if len(out) > 0 && (step.Moves > budget || step.Probe) {
 			continue
 		}
+		if err := f.cfg.Admit(&v, step, f.now); err != nil {
+			if refused == nil {
+				refused = err
+			}
+			continue
+		}
+		v.Reserved = append(slices.Clip(v.Reserved), step.Reserve...)
 		budget -= step.Moves
 		out = append(out, step)
 		level[c.slice][f.me] = step.To
@@ -162,7 +204,7 @@ func (f *fleet) steps(p *plan.Problem, r plan.Result) []Step {
 			break
 		}
 	}
-	return out
+	return out, refused
 }
 
 // step describes this POP's change of a slice to a level, on top of level.

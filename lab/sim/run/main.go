@@ -30,7 +30,7 @@ func main() {
 	flag.StringVar(&o.data, "data", "../shared/data/tangled/catchments.csv", "measured catchments; without them the small fleet is used")
 	flag.StringVar(&o.small, "small", "lab/testdata/sim/six-sites.csv", "the small fleet")
 	flag.StringVar(&o.out, "out", "bin/sim", "folder for CSV and SVG files")
-	flag.StringVar(&o.only, "only", "", "experiments, with commas between: partial,predict,draws,collide,storm,scale")
+	flag.StringVar(&o.only, "only", "", "experiments, with commas between: partial,predict,draws,collide,storm,cut,attack,scale")
 	flag.IntVar(&o.runs, "runs", 24, "runs of collide, an hour of virtual time each")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the first run of collide and storm")
 	flag.StringVar(&o.policies, "policies", "", "policies of collide, storm, with commas between; empty: all")
@@ -70,6 +70,8 @@ func run(o options) error {
 		{"draws", func() (*sim.Report, error) { return sim.Draws(m, o.draws, 1.3, 2), nil }},
 		{"collide", func() (*sim.Report, error) { return sim.Collide(x), nil }},
 		{"storm", func() (*sim.Report, error) { return sim.Storm(few), nil }},
+		{"cut", func() (*sim.Report, error) { return sim.CableCut(few), nil }},
+		{"attack", func() (*sim.Report, error) { return sim.UnderAttack(few), nil }},
 		{"scale", func() (*sim.Report, error) { return sim.Scale(sim.Size{POPs: 500, Slices: 8, Networks: 100_000}, 3) }},
 	}
 	for _, e := range experiments {
