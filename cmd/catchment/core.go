@@ -35,7 +35,7 @@ Where the core is out of reach nothing of this works, and announcing goes on.`,
 	cmd.AddCommand(status,
 		a.coreTokenCommand(), a.coreJoinCommand(), a.coreAdmitCommand(), a.coreRemoveCommand(), a.coreLeaveCommand(),
 		a.coreBackupCommand(), a.coreRestoreCommand(),
-		a.coreHistoryCommand(), a.coreRollbackCommand(), a.coreListCommand(), a.coreWatchCommand(), a.coreConfigCommand(),
+		a.coreHistoryCommand(), a.coreRollbackCommand(), a.coreListCommand(), a.coreWatchCommand(), a.coreConfigCommand(), a.coreRolloutCommand(),
 	)
 	return cmd
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -108,9 +110,15 @@ func (a *app) corePutCommand() *cobra.Command {
 		Short: "Write a config object",
 		Long: `Write a config object from a file (YAML or TOML by its ending; "-": YAML from
 standard input). It is judged with the rest for every POP that is known, and
-what is wrong for one is refused, unless --force.`,
-		Example: `  catchment core config put fleet fleet.yaml --why "ticket 4711"`,
-		Args:    cobra.ExactArgs(2),
+what is wrong for one is refused, unless --force.
+
+With --stage it goes to some POPs first. It goes on when those have it and have
+been well for --wait, and is rolled back by itself when one refuses it, raises
+an alarm that it did not have, or takes a slice off the air for its checks:
+catchment core rollout.`,
+		Example: `  catchment core config put fleet fleet.yaml --why "ticket 4711"
+  catchment core config put fleet fleet.yaml --stage PAR --stage 25% --wait 10m --why "ticket 4711"`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ch.Name, ch.Format = strings.TrimPrefix(args[0], "config/"), "yaml"
 			var text []byte
@@ -131,7 +139,22 @@ what is wrong for one is refused, unless --force.`,
 		},
 	}
 	cmd.Flags().BoolVar(&ch.Force, "force", false, "although it is wrong for some POP")
+	stageFlags(cmd, &ch)
 	return whyFlag(cmd, &ch.Why)
+}
+
+// stageFlags let a change go to some POPs first.
+func stageFlags(cmd *cobra.Command, ch *api.CoreChange) {
+	cmd.Flags().StringArrayVar(&ch.Stages, "stage", nil, "let it go first to these `POPs` (names with commas, or a share so far such as 25%); again for the next stage; the others come last")
+	var wait time.Duration
+	cmd.Flags().DurationVar(&wait, "wait", 5*time.Minute, "with --stage: how long each stage has to be well")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(ch.Stages) > 0 {
+			ch.Wait = api.Duration(wait)
+		}
+		return run(cmd, args)
+	}
 }
 
 func (a *app) coreDeleteCommand() *cobra.Command {
@@ -147,6 +170,7 @@ func (a *app) coreDeleteCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&ch.Force, "force", false, "although it is wrong for some POP")
+	stageFlags(cmd, &ch)
 	return whyFlag(cmd, &ch.Why)
 }
 
@@ -178,4 +202,44 @@ with a history of its own.`,
 	}
 	cmd.Flags().Int32Var(&ch.Number, "to", 0, "the whole configuration, as it was at this `NUMBER`")
 	return whyFlag(cmd, &ch.Why)
+}
+
+func (a *app) coreRolloutCommand() *cobra.Command {
+	cmd := a.showing(&cobra.Command{
+		Use:   "rollout",
+		Short: "The last change of the configuration that went to some POPs first",
+		Long: `The last change of the configuration that went to some POPs first (--stage of
+"catchment core config put"): which stage it has come to, what it waits for, or
+why it was rolled back. Any member moves it on, so it goes on when one dies.`,
+		Example: `  catchment core rollout --watch
+  catchment core rollout abort --why "PAR is slow with it"
+  catchment core rollout finish --why "it is urgent"`,
+		Args: cobra.NoArgs,
+	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
+		r, err := c.CoreRollout(ctx)
+		return view{r, func(w io.Writer) { writeRollout(w, r) }}, err
+	})
+	for verb, short := range map[string]string{"abort": "Roll back the change that is on its way", "finish": "Let the change that is on its way go to all POPs at once"} {
+		var ch api.CoreChange
+		cmd.AddCommand(whyFlag(&cobra.Command{
+			Use: verb, Short: short, Example: "  catchment core rollout " + verb + ` --why "it is urgent"`, Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return a.coreDo(cmd.Context(), verb, ch) },
+		}, &ch.Why))
+	}
+	return cmd
+}
+
+func writeRollout(w io.Writer, r api.CoreRollout) {
+	fmt.Fprintf(w, "Configuration %d to %d, by %s: %s\n", r.From, r.To, oneLine(r.Who), oneLine(r.Why))
+	say(w, "", paint(w, map[string]style{"done": good, "rolled-back": bad}[r.State], strings.ReplaceAll(r.State, "-", " "))+": "+oneLine(r.Because))
+	fmt.Fprintln(w)
+	t := newTable("STAGE", "STATE", "POPS")
+	for i, s := range r.Stages {
+		pops := strings.Join(s.POPs, ", ")
+		if pops == "" {
+			pops = "all others"
+		}
+		t.row(strconv.Itoa(i+1), s.State, pops)
+	}
+	t.write(w)
 }

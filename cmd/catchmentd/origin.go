@@ -12,6 +12,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core/host"
 )
@@ -86,7 +87,11 @@ func (s *origin) first(own *config.Config) (*config.Config, error) {
 	tell("waiting for the fleet's configuration")
 	c := newCrew(ctx)
 	h := host.New(own.Core, string(own.POP), log)
+	r := relayOf(own, h, nil, log)
 	c.start(h)
+	if r != nil {
+		c.start(r)
+	}
 	c.start(patient{})
 	var cfg *config.Config
 	err := s.fetched.First(ctx, h, func() (err error) {
@@ -123,11 +128,40 @@ type follow struct{ d *parts }
 func (follow) String() string { return "configuration" }
 
 func (f follow) Run(ctx context.Context) error {
+	f.d.origin.fetched.Watch(func() []string { return f.d.unwell(ctx) })
 	f.d.origin.fetched.Follow(ctx, f.d.core, func(ctx context.Context, by string) (bool, error) {
 		_, err := f.d.controller.Reload(ctx, by)
 		return errors.As(err, new(restartNeeded)), err
 	})
 	return nil
+}
+
+// unwell is what is wrong at this POP now, apart from its core: alarms, and
+// slices that are off the air because of their checks.
+func (d *parts) unwell(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	st, err := d.controller.Status(ctx)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, al := range st.Alarms {
+		if al.Name == "core" || al.Name == "core-lost" {
+			continue
+		}
+		word := "alarm " + al.Name
+		if al.Slice.Prefix().IsValid() {
+			word += " of " + al.Slice.String()
+		}
+		out = append(out, word)
+	}
+	for _, s := range st.Slices() {
+		if !s.Stance.Announced() && s.Reason.Code == policy.CheckDown {
+			out = append(out, s.Slice.String()+" is not announced, its checks are down")
+		}
+	}
+	return out
 }
 
 // restartNeeded is a configuration that is right and that a running daemon

@@ -37,7 +37,7 @@ func pairs() []pair {
 		pairOf[Rights](&catchmentv1.RightsResponse{}),
 		pairOf[CoreStatus](&catchmentv1.CoreStatus{}), pairOf[CoreConfig](&catchmentv1.CoreConfig{}), pairOf[CoreObject](&catchmentv1.CoreObject{}),
 		pairOf[IngressReport](&catchmentv1.IngressReport{}),
-		pairOf[CoreChange](&catchmentv1.CoreChange{}), pairOf[CoreResult](&catchmentv1.CoreResult{}), pairOf[CoreQuery](&catchmentv1.CoreQuery{}),
+		pairOf[CoreChange](&catchmentv1.CoreChange{}), pairOf[CoreResult](&catchmentv1.CoreResult{}), pairOf[CoreQuery](&catchmentv1.CoreQuery{}), pairOf[CoreRollout](&catchmentv1.CoreRollout{}),
 		pairOf[PlanRequest](&catchmentv1.PlanRequest{}), pairOf[Plan](&catchmentv1.Plan{}),
 	}
 }

@@ -30,6 +30,26 @@ type CoreStatus struct {
 	// Config is the fleet's configuration in force here; nil: it does not come
 	// from the core.
 	Config *CoreApplied `json:"config,omitempty"`
+	Relay  *CoreRelay   `json:"relay,omitempty"` // nil: in no relay tree
+}
+
+// CoreRelay is this POP's place in the tree by which POPs follow the core.
+type CoreRelay struct {
+	// Standing is how the top of the path stands: "rooted" (it hears the core),
+	// "anchored" (it is with a core that does not answer) or "orphan".
+	Standing string    `json:"standing"`
+	Path     []string  `json:"path"`           // POPs from the top to here
+	Since    time.Time `json:"since,omitzero"` // of the followed POP, or of its loss
+	Heard    time.Time `json:"heard,omitzero"` // when that said something last
+	Why      string    `json:"why,omitempty"`  // the last one was left
+	Revision int64     `json:"revision,omitempty"`
+	Behind   int64     `json:"behind,omitempty"` // revisions known above and not here
+	// Followers are the POPs that follow this one; Below counts all that do so
+	// through it and itself, and BehindBelow is what the last of them lacks.
+	Followers   []string `json:"followers,omitempty"`
+	Below       int64    `json:"below,omitempty"`
+	BehindBelow int64    `json:"below_behind,omitempty"`
+	POPs        int64    `json:"pops,omitempty"` // whose word on how they are counts here
 }
 
 // CoreMember is a member of the core.
@@ -49,6 +69,28 @@ type CoreApplied struct {
 	Restart  bool      `json:"restart,omitempty"` // it will be after a restart
 	At       time.Time `json:"at,omitzero"`       // of the last change of this, by the POP's clock
 	Revision int64     `json:"revision,omitempty"`
+	// Worse is what has gone wrong here since the configuration is in force:
+	// alarms that were not there before, slices that are not announced any more.
+	Worse []string `json:"worse,omitempty"`
+}
+
+// CoreRollout is a change of the configuration that goes to some POPs first.
+type CoreRollout struct {
+	From int64 `json:"from"` // number of the configuration before
+	To   int64 `json:"to"`   // and of the new one
+	// State is going, done or rolled-back.
+	State   string             `json:"state"`
+	Because string             `json:"because,omitempty"` // of State, or what the stage waits for
+	Wait    Duration           `json:"wait,omitempty"`    // how long each stage has to be well
+	Who     string             `json:"who,omitempty"`
+	Why     string             `json:"why,omitempty"`
+	Stages  []CoreRolloutStage `json:"stages,omitempty"`
+}
+
+// CoreRolloutStage is one stage of a rollout.
+type CoreRolloutStage struct {
+	POPs  []string `json:"pops,omitempty"` // none: all others
+	State string   `json:"state"`          // done, now or later
 }
 
 // CoreObject is an object of the core, or one former state of it.
@@ -89,7 +131,11 @@ type CoreChange struct {
 	Format  string   `json:"format,omitempty"`  // of Text: yaml or toml
 	Text    string   `json:"text,omitempty"`    // of a config object
 	Force   bool     `json:"force,omitempty"`   // although it is wrong for some POP
-	Why     string   `json:"why,omitempty"`
+	// Stages let it go to some POPs first: names with commas, or a share of
+	// all so far, such as 25%.
+	Stages []string `json:"stages,omitempty"`
+	Wait   Duration `json:"wait,omitempty"` // how long each stage has to be well
+	Why    string   `json:"why,omitempty"`
 }
 
 // CoreResult is what became of a CoreChange.
@@ -118,6 +164,8 @@ type Core interface {
 	CoreShow(context.Context, CoreQuery) (CoreObject, error)
 	CoreObjects(context.Context, CoreQuery) ([]CoreObject, error)
 	CoreHistory(context.Context, CoreQuery) ([]CoreObject, error)
+	// CoreRollout is the last one; NotFound: there was none.
+	CoreRollout(context.Context) (CoreRollout, error)
 	// CoreWatch gives what changes from now on to yield.
 	CoreWatch(ctx context.Context, q CoreQuery, yield func(CoreObject) error) error
 	// CoreBackup gives a backup to yield, in pieces.
@@ -130,7 +178,7 @@ type Core interface {
 }
 
 // CoreVerbs are the changes of the core.
-var CoreVerbs = []string{"token", "admit", "remove", "leave", "put", "delete", "rollback"}
+var CoreVerbs = []string{"token", "admit", "remove", "leave", "put", "delete", "rollback", "abort", "finish"}
 
 var errNoCore = Errorf(NotFound, "this POP has no control core: core.mode is not set in its configuration")
 

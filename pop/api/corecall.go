@@ -16,6 +16,11 @@ func (c *Client) CoreConfig(ctx context.Context) (CoreConfig, error) {
 	return get[CoreConfig](ctx, c, "core/config")
 }
 
+// CoreRollout asks for the last rollout of the configuration.
+func (c *Client) CoreRollout(ctx context.Context) (CoreRollout, error) {
+	return get[CoreRollout](ctx, c, "core/rollout")
+}
+
 // CoreShow asks for a config object with its text.
 func (c *Client) CoreShow(ctx context.Context, q CoreQuery) (CoreObject, error) {
 	return get[CoreObject](ctx, c, "core/show?"+q.values())

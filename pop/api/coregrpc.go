@@ -40,6 +40,14 @@ func (v coreService) Config(ctx context.Context, _ *catchmentv1.CoreRequest) (*c
 	return answer[catchmentv1.CoreConfig](c.CoreConfig(ctx))
 }
 
+func (v coreService) Rollout(ctx context.Context, _ *catchmentv1.CoreRequest) (*catchmentv1.CoreRollout, error) {
+	c, err := v.s.core()
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return answer[catchmentv1.CoreRollout](c.CoreRollout(ctx))
+}
+
 func (v coreService) Show(ctx context.Context, m *catchmentv1.CoreQuery) (*catchmentv1.CoreObject, error) {
 	if err := v.s.MayChange(ctx, "core show"); err != nil { // it may hold passwords
 		return nil, statusOf(err)
@@ -114,6 +122,14 @@ func (v coreService) Delete(ctx context.Context, c *catchmentv1.CoreChange) (*ca
 
 func (v coreService) Rollback(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
 	return v.coreChange(ctx, "rollback", c)
+}
+
+func (v coreService) Abort(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
+	return v.coreChange(ctx, "abort", c)
+}
+
+func (v coreService) Finish(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
+	return v.coreChange(ctx, "finish", c)
 }
 
 func (v coreService) coreChange(ctx context.Context, verb string, m *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {

@@ -19,6 +19,9 @@ func (s *Server) handleCore(mux *http.ServeMux) {
 		"/config": func(ctx context.Context, c Core, _ CoreQuery) (any, error) {
 			return c.CoreConfig(ctx)
 		},
+		"/rollout": func(ctx context.Context, c Core, _ CoreQuery) (any, error) {
+			return c.CoreRollout(ctx)
+		},
 		"/objects": func(ctx context.Context, c Core, q CoreQuery) (any, error) {
 			l, err := c.CoreObjects(ctx, q)
 			return nonNil(l), err

@@ -223,6 +223,32 @@ func (s *Configs) History(ctx context.Context, name string) ([]Version, error) {
 	return out, nil
 }
 
+// Then reads the whole config as it was when the manifest had a number: the
+// objects in the order of names. NotFound: that is longer ago than is kept.
+func (s *Configs) Then(ctx context.Context, number int64) (Manifest, []Object, error) {
+	o, err := s.core.Get(ctx, manifestHistory(number))
+	if err != nil {
+		return Manifest{}, nil, about(err, "config", "")
+	}
+	m := Manifest{Revision: o.Revision, Write: o.Write}
+	if err := o.Into(&m); err != nil {
+		return Manifest{}, nil, about(err, "config", "")
+	}
+	var out []Object
+	for _, name := range slices.Sorted(maps.Keys(m.Objects)) {
+		e := m.Objects[name]
+		if e.Deleted {
+			continue
+		}
+		ch, err := s.version(ctx, name, e.Version)
+		if err != nil {
+			return Manifest{}, nil, about(err, "config", name)
+		}
+		out = append(out, Object{Key: configKey(name), Value: ch.Value})
+	}
+	return m, out, nil
+}
+
 // version is a change back to a version of an object.
 func (s *Configs) version(ctx context.Context, name string, version int64) (Change, error) {
 	o, err := s.core.Get(ctx, historyKey(name, version))

@@ -24,6 +24,7 @@ const (
 	KindReservation Kind = "reservation" // what was promised of it; each under a lease
 	KindResponse    Kind = "response"    // entries of the response matrix
 	KindToken       Kind = "token"       // tokens to join with, hashed
+	KindRollout     Kind = "rollout"     // how far a change of the config has come
 	KindReport      Kind = "report"      // what POPs say became of config and intents
 	kindLast        Kind = "last"        // who made the last write, see Blame
 )

@@ -82,6 +82,7 @@ type CoreStatus struct {
 	Written       uint64                 `protobuf:"varint,14,opt,name=written,proto3" json:"written,omitempty"`     // writes of this process that the core took
 	Refused       uint64                 `protobuf:"varint,15,opt,name=refused,proto3" json:"refused,omitempty"`     // and did not
 	Config        *CoreApplied           `protobuf:"bytes,16,opt,name=config,proto3" json:"config,omitempty"`        // unset: the configuration does not come from the core
+	Relay         *CoreRelay             `protobuf:"bytes,17,opt,name=relay,proto3" json:"relay,omitempty"`          // unset: in no relay tree
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +229,138 @@ func (x *CoreStatus) GetConfig() *CoreApplied {
 	return nil
 }
 
+func (x *CoreStatus) GetRelay() *CoreRelay {
+	if x != nil {
+		return x.Relay
+	}
+	return nil
+}
+
+// CoreRelay is this POP's place in the tree by which POPs follow the core.
+type CoreRelay struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Standing      string                 `protobuf:"bytes,1,opt,name=standing,proto3" json:"standing,omitempty"` // rooted, anchored or orphan
+	Path          []string               `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`         // POPs from the top to here
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`       // of the followed POP, or of its loss
+	Heard         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=heard,proto3" json:"heard,omitempty"`       // when that said something last
+	Why           string                 `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`           // the last one was left
+	Revision      int64                  `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Behind        int64                  `protobuf:"varint,7,opt,name=behind,proto3" json:"behind,omitempty"`                               // revisions known above and not here
+	Followers     []string               `protobuf:"bytes,8,rep,name=followers,proto3" json:"followers,omitempty"`                          // POPs that follow this one
+	Below         int64                  `protobuf:"varint,9,opt,name=below,proto3" json:"below,omitempty"`                                 // all that do so through it, and itself
+	BelowBehind   int64                  `protobuf:"varint,10,opt,name=below_behind,json=belowBehind,proto3" json:"below_behind,omitempty"` // revisions that the last of them lacks
+	Pops          int64                  `protobuf:"varint,11,opt,name=pops,proto3" json:"pops,omitempty"`                                  // whose word on how they are counts here
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoreRelay) Reset() {
+	*x = CoreRelay{}
+	mi := &file_core_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoreRelay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoreRelay) ProtoMessage() {}
+
+func (x *CoreRelay) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoreRelay.ProtoReflect.Descriptor instead.
+func (*CoreRelay) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CoreRelay) GetStanding() string {
+	if x != nil {
+		return x.Standing
+	}
+	return ""
+}
+
+func (x *CoreRelay) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *CoreRelay) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *CoreRelay) GetHeard() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *CoreRelay) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *CoreRelay) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *CoreRelay) GetBehind() int64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *CoreRelay) GetFollowers() []string {
+	if x != nil {
+		return x.Followers
+	}
+	return nil
+}
+
+func (x *CoreRelay) GetBelow() int64 {
+	if x != nil {
+		return x.Below
+	}
+	return 0
+}
+
+func (x *CoreRelay) GetBelowBehind() int64 {
+	if x != nil {
+		return x.BelowBehind
+	}
+	return 0
+}
+
+func (x *CoreRelay) GetPops() int64 {
+	if x != nil {
+		return x.Pops
+	}
+	return 0
+}
+
 type CoreMember struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // empty: it was admitted and has not come yet
@@ -240,7 +373,7 @@ type CoreMember struct {
 
 func (x *CoreMember) Reset() {
 	*x = CoreMember{}
-	mi := &file_core_proto_msgTypes[2]
+	mi := &file_core_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -252,7 +385,7 @@ func (x *CoreMember) String() string {
 func (*CoreMember) ProtoMessage() {}
 
 func (x *CoreMember) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[2]
+	mi := &file_core_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -265,7 +398,7 @@ func (x *CoreMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreMember.ProtoReflect.Descriptor instead.
 func (*CoreMember) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{2}
+	return file_core_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CoreMember) GetName() string {
@@ -306,13 +439,14 @@ type CoreApplied struct {
 	Restart       bool                   `protobuf:"varint,5,opt,name=restart,proto3" json:"restart,omitempty"` // it will be after a restart
 	At            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`            // of the last change of this, by the POP's clock
 	Revision      int64                  `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	Worse         []string               `protobuf:"bytes,8,rep,name=worse,proto3" json:"worse,omitempty"` // what has gone wrong here since it is in force
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CoreApplied) Reset() {
 	*x = CoreApplied{}
-	mi := &file_core_proto_msgTypes[3]
+	mi := &file_core_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +458,7 @@ func (x *CoreApplied) String() string {
 func (*CoreApplied) ProtoMessage() {}
 
 func (x *CoreApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[3]
+	mi := &file_core_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +471,7 @@ func (x *CoreApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreApplied.ProtoReflect.Descriptor instead.
 func (*CoreApplied) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{3}
+	return file_core_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CoreApplied) GetPop() string {
@@ -389,6 +523,166 @@ func (x *CoreApplied) GetRevision() int64 {
 	return 0
 }
 
+func (x *CoreApplied) GetWorse() []string {
+	if x != nil {
+		return x.Worse
+	}
+	return nil
+}
+
+// CoreRollout is a change of the configuration that goes to some POPs first.
+type CoreRollout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          int64                  `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`      // number of the configuration before
+	To            int64                  `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`          // and of the new one
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`     // going, done or rolled-back
+	Because       string                 `protobuf:"bytes,4,opt,name=because,proto3" json:"because,omitempty"` // of state, or what the stage waits for
+	Wait          *durationpb.Duration   `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`       // how long each stage has to be well
+	Who           string                 `protobuf:"bytes,6,opt,name=who,proto3" json:"who,omitempty"`
+	Why           string                 `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	Stages        []*CoreRolloutStage    `protobuf:"bytes,8,rep,name=stages,proto3" json:"stages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoreRollout) Reset() {
+	*x = CoreRollout{}
+	mi := &file_core_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoreRollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoreRollout) ProtoMessage() {}
+
+func (x *CoreRollout) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoreRollout.ProtoReflect.Descriptor instead.
+func (*CoreRollout) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CoreRollout) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *CoreRollout) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *CoreRollout) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *CoreRollout) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
+}
+
+func (x *CoreRollout) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *CoreRollout) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
+func (x *CoreRollout) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *CoreRollout) GetStages() []*CoreRolloutStage {
+	if x != nil {
+		return x.Stages
+	}
+	return nil
+}
+
+type CoreRolloutStage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pops          []string               `protobuf:"bytes,1,rep,name=pops,proto3" json:"pops,omitempty"`   // none: all others
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"` // done, now or later
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoreRolloutStage) Reset() {
+	*x = CoreRolloutStage{}
+	mi := &file_core_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoreRolloutStage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoreRolloutStage) ProtoMessage() {}
+
+func (x *CoreRolloutStage) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoreRolloutStage.ProtoReflect.Descriptor instead.
+func (*CoreRolloutStage) Descriptor() ([]byte, []int) {
+	return file_core_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CoreRolloutStage) GetPops() []string {
+	if x != nil {
+		return x.Pops
+	}
+	return nil
+}
+
+func (x *CoreRolloutStage) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
 // CoreObject is an object of the core, or one former state of it.
 type CoreObject struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -408,7 +702,7 @@ type CoreObject struct {
 
 func (x *CoreObject) Reset() {
 	*x = CoreObject{}
-	mi := &file_core_proto_msgTypes[4]
+	mi := &file_core_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +714,7 @@ func (x *CoreObject) String() string {
 func (*CoreObject) ProtoMessage() {}
 
 func (x *CoreObject) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[4]
+	mi := &file_core_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +727,7 @@ func (x *CoreObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreObject.ProtoReflect.Descriptor instead.
 func (*CoreObject) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{4}
+	return file_core_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CoreObject) GetKey() string {
@@ -515,7 +809,7 @@ type CoreObjectList struct {
 
 func (x *CoreObjectList) Reset() {
 	*x = CoreObjectList{}
-	mi := &file_core_proto_msgTypes[5]
+	mi := &file_core_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +821,7 @@ func (x *CoreObjectList) String() string {
 func (*CoreObjectList) ProtoMessage() {}
 
 func (x *CoreObjectList) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[5]
+	mi := &file_core_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +834,7 @@ func (x *CoreObjectList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreObjectList.ProtoReflect.Descriptor instead.
 func (*CoreObjectList) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{5}
+	return file_core_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CoreObjectList) GetObjects() []*CoreObject {
@@ -564,7 +858,7 @@ type CoreConfig struct {
 
 func (x *CoreConfig) Reset() {
 	*x = CoreConfig{}
-	mi := &file_core_proto_msgTypes[6]
+	mi := &file_core_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +870,7 @@ func (x *CoreConfig) String() string {
 func (*CoreConfig) ProtoMessage() {}
 
 func (x *CoreConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[6]
+	mi := &file_core_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +883,7 @@ func (x *CoreConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreConfig.ProtoReflect.Descriptor instead.
 func (*CoreConfig) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{6}
+	return file_core_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CoreConfig) GetNumber() int64 {
@@ -646,7 +940,7 @@ type CoreQuery struct {
 
 func (x *CoreQuery) Reset() {
 	*x = CoreQuery{}
-	mi := &file_core_proto_msgTypes[7]
+	mi := &file_core_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +952,7 @@ func (x *CoreQuery) String() string {
 func (*CoreQuery) ProtoMessage() {}
 
 func (x *CoreQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[7]
+	mi := &file_core_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +965,7 @@ func (x *CoreQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreQuery.ProtoReflect.Descriptor instead.
 func (*CoreQuery) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{7}
+	return file_core_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CoreQuery) GetKind() string {
@@ -715,13 +1009,15 @@ type CoreChange struct {
 	Text          string                 `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`        // of a config object
 	Force         bool                   `protobuf:"varint,9,opt,name=force,proto3" json:"force,omitempty"`     // although it is wrong for some POP
 	Why           string                 `protobuf:"bytes,10,opt,name=why,proto3" json:"why,omitempty"`         // needed; at most 1000 bytes
+	Stages        []string               `protobuf:"bytes,11,rep,name=stages,proto3" json:"stages,omitempty"`   // with Put, Delete and Rollback: POPs that it goes to first, with commas, or a share such as 25%
+	Wait          *durationpb.Duration   `protobuf:"bytes,12,opt,name=wait,proto3" json:"wait,omitempty"`       // how long each stage has to be well
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CoreChange) Reset() {
 	*x = CoreChange{}
-	mi := &file_core_proto_msgTypes[8]
+	mi := &file_core_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +1029,7 @@ func (x *CoreChange) String() string {
 func (*CoreChange) ProtoMessage() {}
 
 func (x *CoreChange) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[8]
+	mi := &file_core_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +1042,7 @@ func (x *CoreChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreChange.ProtoReflect.Descriptor instead.
 func (*CoreChange) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{8}
+	return file_core_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CoreChange) GetName() string {
@@ -819,6 +1115,20 @@ func (x *CoreChange) GetWhy() string {
 	return ""
 }
 
+func (x *CoreChange) GetStages() []string {
+	if x != nil {
+		return x.Stages
+	}
+	return nil
+}
+
+func (x *CoreChange) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
 type CoreResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`   // one line, for people
@@ -831,7 +1141,7 @@ type CoreResult struct {
 
 func (x *CoreResult) Reset() {
 	*x = CoreResult{}
-	mi := &file_core_proto_msgTypes[9]
+	mi := &file_core_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +1153,7 @@ func (x *CoreResult) String() string {
 func (*CoreResult) ProtoMessage() {}
 
 func (x *CoreResult) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[9]
+	mi := &file_core_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +1166,7 @@ func (x *CoreResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreResult.ProtoReflect.Descriptor instead.
 func (*CoreResult) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{9}
+	return file_core_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CoreResult) GetText() string {
@@ -896,7 +1206,7 @@ type CoreChunk struct {
 
 func (x *CoreChunk) Reset() {
 	*x = CoreChunk{}
-	mi := &file_core_proto_msgTypes[10]
+	mi := &file_core_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1218,7 @@ func (x *CoreChunk) String() string {
 func (*CoreChunk) ProtoMessage() {}
 
 func (x *CoreChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_msgTypes[10]
+	mi := &file_core_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1231,7 @@ func (x *CoreChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreChunk.ProtoReflect.Descriptor instead.
 func (*CoreChunk) Descriptor() ([]byte, []int) {
-	return file_core_proto_rawDescGZIP(), []int{10}
+	return file_core_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CoreChunk) GetData() []byte {
@@ -937,7 +1247,7 @@ const file_core_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
 	"core.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\r\n" +
-	"\vCoreRequest\"\xe8\x03\n" +
+	"\vCoreRequest\"\x97\x04\n" +
 	"\n" +
 	"CoreStatus\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x1c\n" +
@@ -956,13 +1266,27 @@ const file_core_proto_rawDesc = "" +
 	"\tauthority\x18\r \x01(\bR\tauthority\x12\x18\n" +
 	"\awritten\x18\x0e \x01(\x04R\awritten\x12\x18\n" +
 	"\arefused\x18\x0f \x01(\x04R\arefused\x121\n" +
-	"\x06config\x18\x10 \x01(\v2\x19.catchment.v1.CoreAppliedR\x06config\"l\n" +
+	"\x06config\x18\x10 \x01(\v2\x19.catchment.v1.CoreAppliedR\x06config\x12-\n" +
+	"\x05relay\x18\x11 \x01(\v2\x17.catchment.v1.CoreRelayR\x05relay\"\xd0\x02\n" +
+	"\tCoreRelay\x12\x1a\n" +
+	"\bstanding\x18\x01 \x01(\tR\bstanding\x12\x12\n" +
+	"\x04path\x18\x02 \x03(\tR\x04path\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05heard\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05heard\x12\x10\n" +
+	"\x03why\x18\x05 \x01(\tR\x03why\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\x03R\brevision\x12\x16\n" +
+	"\x06behind\x18\a \x01(\x03R\x06behind\x12\x1c\n" +
+	"\tfollowers\x18\b \x03(\tR\tfollowers\x12\x14\n" +
+	"\x05below\x18\t \x01(\x03R\x05below\x12!\n" +
+	"\fbelow_behind\x18\n" +
+	" \x01(\x03R\vbelowBehind\x12\x12\n" +
+	"\x04pops\x18\v \x01(\x03R\x04pops\"l\n" +
 	"\n" +
 	"CoreMember\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x18\n" +
-	"\alearner\x18\x04 \x01(\bR\alearner\"\xcb\x01\n" +
+	"\alearner\x18\x04 \x01(\bR\alearner\"\xe1\x01\n" +
 	"\vCoreApplied\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x16\n" +
@@ -970,7 +1294,20 @@ const file_core_proto_rawDesc = "" +
 	"\arefused\x18\x04 \x01(\tR\arefused\x12\x18\n" +
 	"\arestart\x18\x05 \x01(\bR\arestart\x12*\n" +
 	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1a\n" +
-	"\brevision\x18\a \x01(\x03R\brevision\"\x99\x02\n" +
+	"\brevision\x18\a \x01(\x03R\brevision\x12\x14\n" +
+	"\x05worse\x18\b \x03(\tR\x05worse\"\xec\x01\n" +
+	"\vCoreRollout\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x03R\x02to\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\abecause\x18\x04 \x01(\tR\abecause\x12-\n" +
+	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x10\n" +
+	"\x03who\x18\x06 \x01(\tR\x03who\x12\x10\n" +
+	"\x03why\x18\a \x01(\tR\x03why\x126\n" +
+	"\x06stages\x18\b \x03(\v2\x1e.catchment.v1.CoreRolloutStageR\x06stages\"<\n" +
+	"\x10CoreRolloutStage\x12\x12\n" +
+	"\x04pops\x18\x01 \x03(\tR\x04pops\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\"\x99\x02\n" +
 	"\n" +
 	"CoreObject\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
@@ -998,7 +1335,7 @@ const file_core_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x05R\aversion\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\x05R\x05limit\"\x83\x02\n" +
+	"\x05limit\x18\x04 \x01(\x05R\x05limit\"\xca\x02\n" +
 	"\n" +
 	"CoreChange\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1011,7 +1348,9 @@ const file_core_proto_rawDesc = "" +
 	"\x04text\x18\b \x01(\tR\x04text\x12\x14\n" +
 	"\x05force\x18\t \x01(\bR\x05force\x12\x10\n" +
 	"\x03why\x18\n" +
-	" \x01(\tR\x03why\"~\n" +
+	" \x01(\tR\x03why\x12\x16\n" +
+	"\x06stages\x18\v \x03(\tR\x06stages\x12-\n" +
+	"\x04wait\x18\f \x01(\v2\x19.google.protobuf.DurationR\x04wait\"~\n" +
 	"\n" +
 	"CoreResult\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
@@ -1019,11 +1358,12 @@ const file_core_proto_rawDesc = "" +
 	"\x05first\x18\x03 \x03(\v2\x18.catchment.v1.CoreMemberR\x05first\x12\x16\n" +
 	"\x06number\x18\x04 \x01(\x03R\x06number\"\x1f\n" +
 	"\tCoreChunk\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xef\x06\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xab\b\n" +
 	"\x04Core\x12=\n" +
 	"\x06Status\x12\x19.catchment.v1.CoreRequest\x1a\x18.catchment.v1.CoreStatus\x12=\n" +
 	"\x06Config\x12\x19.catchment.v1.CoreRequest\x1a\x18.catchment.v1.CoreConfig\x129\n" +
-	"\x04Show\x12\x17.catchment.v1.CoreQuery\x1a\x18.catchment.v1.CoreObject\x12@\n" +
+	"\x04Show\x12\x17.catchment.v1.CoreQuery\x1a\x18.catchment.v1.CoreObject\x12?\n" +
+	"\aRollout\x12\x19.catchment.v1.CoreRequest\x1a\x19.catchment.v1.CoreRollout\x12@\n" +
 	"\aObjects\x12\x17.catchment.v1.CoreQuery\x1a\x1c.catchment.v1.CoreObjectList\x12@\n" +
 	"\aHistory\x12\x17.catchment.v1.CoreQuery\x1a\x1c.catchment.v1.CoreObjectList\x12<\n" +
 	"\x05Watch\x12\x17.catchment.v1.CoreQuery\x1a\x18.catchment.v1.CoreObject0\x01\x12>\n" +
@@ -1034,7 +1374,9 @@ const file_core_proto_rawDesc = "" +
 	"\x05Leave\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x129\n" +
 	"\x03Put\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
 	"\x06Delete\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12>\n" +
-	"\bRollback\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResultB4Z2github.com/catchment/catchment/pop/api/catchmentv1b\x06proto3"
+	"\bRollback\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
+	"\x05Abort\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
+	"\x06Finish\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResultB4Z2github.com/catchment/catchment/pop/api/catchmentv1b\x06proto3"
 
 var (
 	file_core_proto_rawDescOnce sync.Once
@@ -1048,68 +1390,83 @@ func file_core_proto_rawDescGZIP() []byte {
 	return file_core_proto_rawDescData
 }
 
-var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_core_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_core_proto_goTypes = []any{
 	(*CoreRequest)(nil),           // 0: catchment.v1.CoreRequest
 	(*CoreStatus)(nil),            // 1: catchment.v1.CoreStatus
-	(*CoreMember)(nil),            // 2: catchment.v1.CoreMember
-	(*CoreApplied)(nil),           // 3: catchment.v1.CoreApplied
-	(*CoreObject)(nil),            // 4: catchment.v1.CoreObject
-	(*CoreObjectList)(nil),        // 5: catchment.v1.CoreObjectList
-	(*CoreConfig)(nil),            // 6: catchment.v1.CoreConfig
-	(*CoreQuery)(nil),             // 7: catchment.v1.CoreQuery
-	(*CoreChange)(nil),            // 8: catchment.v1.CoreChange
-	(*CoreResult)(nil),            // 9: catchment.v1.CoreResult
-	(*CoreChunk)(nil),             // 10: catchment.v1.CoreChunk
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 12: google.protobuf.Struct
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*CoreRelay)(nil),             // 2: catchment.v1.CoreRelay
+	(*CoreMember)(nil),            // 3: catchment.v1.CoreMember
+	(*CoreApplied)(nil),           // 4: catchment.v1.CoreApplied
+	(*CoreRollout)(nil),           // 5: catchment.v1.CoreRollout
+	(*CoreRolloutStage)(nil),      // 6: catchment.v1.CoreRolloutStage
+	(*CoreObject)(nil),            // 7: catchment.v1.CoreObject
+	(*CoreObjectList)(nil),        // 8: catchment.v1.CoreObjectList
+	(*CoreConfig)(nil),            // 9: catchment.v1.CoreConfig
+	(*CoreQuery)(nil),             // 10: catchment.v1.CoreQuery
+	(*CoreChange)(nil),            // 11: catchment.v1.CoreChange
+	(*CoreResult)(nil),            // 12: catchment.v1.CoreResult
+	(*CoreChunk)(nil),             // 13: catchment.v1.CoreChunk
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 16: google.protobuf.Struct
 }
 var file_core_proto_depIdxs = []int32{
-	11, // 0: catchment.v1.CoreStatus.since:type_name -> google.protobuf.Timestamp
-	2,  // 1: catchment.v1.CoreStatus.members:type_name -> catchment.v1.CoreMember
-	3,  // 2: catchment.v1.CoreStatus.config:type_name -> catchment.v1.CoreApplied
-	11, // 3: catchment.v1.CoreApplied.at:type_name -> google.protobuf.Timestamp
-	11, // 4: catchment.v1.CoreObject.at:type_name -> google.protobuf.Timestamp
-	12, // 5: catchment.v1.CoreObject.value:type_name -> google.protobuf.Struct
-	4,  // 6: catchment.v1.CoreObjectList.objects:type_name -> catchment.v1.CoreObject
-	4,  // 7: catchment.v1.CoreConfig.objects:type_name -> catchment.v1.CoreObject
-	3,  // 8: catchment.v1.CoreConfig.pops:type_name -> catchment.v1.CoreApplied
-	13, // 9: catchment.v1.CoreChange.for:type_name -> google.protobuf.Duration
-	2,  // 10: catchment.v1.CoreResult.first:type_name -> catchment.v1.CoreMember
-	0,  // 11: catchment.v1.Core.Status:input_type -> catchment.v1.CoreRequest
-	0,  // 12: catchment.v1.Core.Config:input_type -> catchment.v1.CoreRequest
-	7,  // 13: catchment.v1.Core.Show:input_type -> catchment.v1.CoreQuery
-	7,  // 14: catchment.v1.Core.Objects:input_type -> catchment.v1.CoreQuery
-	7,  // 15: catchment.v1.Core.History:input_type -> catchment.v1.CoreQuery
-	7,  // 16: catchment.v1.Core.Watch:input_type -> catchment.v1.CoreQuery
-	0,  // 17: catchment.v1.Core.Backup:input_type -> catchment.v1.CoreRequest
-	8,  // 18: catchment.v1.Core.Token:input_type -> catchment.v1.CoreChange
-	8,  // 19: catchment.v1.Core.Admit:input_type -> catchment.v1.CoreChange
-	8,  // 20: catchment.v1.Core.Remove:input_type -> catchment.v1.CoreChange
-	8,  // 21: catchment.v1.Core.Leave:input_type -> catchment.v1.CoreChange
-	8,  // 22: catchment.v1.Core.Put:input_type -> catchment.v1.CoreChange
-	8,  // 23: catchment.v1.Core.Delete:input_type -> catchment.v1.CoreChange
-	8,  // 24: catchment.v1.Core.Rollback:input_type -> catchment.v1.CoreChange
-	1,  // 25: catchment.v1.Core.Status:output_type -> catchment.v1.CoreStatus
-	6,  // 26: catchment.v1.Core.Config:output_type -> catchment.v1.CoreConfig
-	4,  // 27: catchment.v1.Core.Show:output_type -> catchment.v1.CoreObject
-	5,  // 28: catchment.v1.Core.Objects:output_type -> catchment.v1.CoreObjectList
-	5,  // 29: catchment.v1.Core.History:output_type -> catchment.v1.CoreObjectList
-	4,  // 30: catchment.v1.Core.Watch:output_type -> catchment.v1.CoreObject
-	10, // 31: catchment.v1.Core.Backup:output_type -> catchment.v1.CoreChunk
-	9,  // 32: catchment.v1.Core.Token:output_type -> catchment.v1.CoreResult
-	9,  // 33: catchment.v1.Core.Admit:output_type -> catchment.v1.CoreResult
-	9,  // 34: catchment.v1.Core.Remove:output_type -> catchment.v1.CoreResult
-	9,  // 35: catchment.v1.Core.Leave:output_type -> catchment.v1.CoreResult
-	9,  // 36: catchment.v1.Core.Put:output_type -> catchment.v1.CoreResult
-	9,  // 37: catchment.v1.Core.Delete:output_type -> catchment.v1.CoreResult
-	9,  // 38: catchment.v1.Core.Rollback:output_type -> catchment.v1.CoreResult
-	25, // [25:39] is the sub-list for method output_type
-	11, // [11:25] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 0: catchment.v1.CoreStatus.since:type_name -> google.protobuf.Timestamp
+	3,  // 1: catchment.v1.CoreStatus.members:type_name -> catchment.v1.CoreMember
+	4,  // 2: catchment.v1.CoreStatus.config:type_name -> catchment.v1.CoreApplied
+	2,  // 3: catchment.v1.CoreStatus.relay:type_name -> catchment.v1.CoreRelay
+	14, // 4: catchment.v1.CoreRelay.since:type_name -> google.protobuf.Timestamp
+	14, // 5: catchment.v1.CoreRelay.heard:type_name -> google.protobuf.Timestamp
+	14, // 6: catchment.v1.CoreApplied.at:type_name -> google.protobuf.Timestamp
+	15, // 7: catchment.v1.CoreRollout.wait:type_name -> google.protobuf.Duration
+	6,  // 8: catchment.v1.CoreRollout.stages:type_name -> catchment.v1.CoreRolloutStage
+	14, // 9: catchment.v1.CoreObject.at:type_name -> google.protobuf.Timestamp
+	16, // 10: catchment.v1.CoreObject.value:type_name -> google.protobuf.Struct
+	7,  // 11: catchment.v1.CoreObjectList.objects:type_name -> catchment.v1.CoreObject
+	7,  // 12: catchment.v1.CoreConfig.objects:type_name -> catchment.v1.CoreObject
+	4,  // 13: catchment.v1.CoreConfig.pops:type_name -> catchment.v1.CoreApplied
+	15, // 14: catchment.v1.CoreChange.for:type_name -> google.protobuf.Duration
+	15, // 15: catchment.v1.CoreChange.wait:type_name -> google.protobuf.Duration
+	3,  // 16: catchment.v1.CoreResult.first:type_name -> catchment.v1.CoreMember
+	0,  // 17: catchment.v1.Core.Status:input_type -> catchment.v1.CoreRequest
+	0,  // 18: catchment.v1.Core.Config:input_type -> catchment.v1.CoreRequest
+	10, // 19: catchment.v1.Core.Show:input_type -> catchment.v1.CoreQuery
+	0,  // 20: catchment.v1.Core.Rollout:input_type -> catchment.v1.CoreRequest
+	10, // 21: catchment.v1.Core.Objects:input_type -> catchment.v1.CoreQuery
+	10, // 22: catchment.v1.Core.History:input_type -> catchment.v1.CoreQuery
+	10, // 23: catchment.v1.Core.Watch:input_type -> catchment.v1.CoreQuery
+	0,  // 24: catchment.v1.Core.Backup:input_type -> catchment.v1.CoreRequest
+	11, // 25: catchment.v1.Core.Token:input_type -> catchment.v1.CoreChange
+	11, // 26: catchment.v1.Core.Admit:input_type -> catchment.v1.CoreChange
+	11, // 27: catchment.v1.Core.Remove:input_type -> catchment.v1.CoreChange
+	11, // 28: catchment.v1.Core.Leave:input_type -> catchment.v1.CoreChange
+	11, // 29: catchment.v1.Core.Put:input_type -> catchment.v1.CoreChange
+	11, // 30: catchment.v1.Core.Delete:input_type -> catchment.v1.CoreChange
+	11, // 31: catchment.v1.Core.Rollback:input_type -> catchment.v1.CoreChange
+	11, // 32: catchment.v1.Core.Abort:input_type -> catchment.v1.CoreChange
+	11, // 33: catchment.v1.Core.Finish:input_type -> catchment.v1.CoreChange
+	1,  // 34: catchment.v1.Core.Status:output_type -> catchment.v1.CoreStatus
+	9,  // 35: catchment.v1.Core.Config:output_type -> catchment.v1.CoreConfig
+	7,  // 36: catchment.v1.Core.Show:output_type -> catchment.v1.CoreObject
+	5,  // 37: catchment.v1.Core.Rollout:output_type -> catchment.v1.CoreRollout
+	8,  // 38: catchment.v1.Core.Objects:output_type -> catchment.v1.CoreObjectList
+	8,  // 39: catchment.v1.Core.History:output_type -> catchment.v1.CoreObjectList
+	7,  // 40: catchment.v1.Core.Watch:output_type -> catchment.v1.CoreObject
+	13, // 41: catchment.v1.Core.Backup:output_type -> catchment.v1.CoreChunk
+	12, // 42: catchment.v1.Core.Token:output_type -> catchment.v1.CoreResult
+	12, // 43: catchment.v1.Core.Admit:output_type -> catchment.v1.CoreResult
+	12, // 44: catchment.v1.Core.Remove:output_type -> catchment.v1.CoreResult
+	12, // 45: catchment.v1.Core.Leave:output_type -> catchment.v1.CoreResult
+	12, // 46: catchment.v1.Core.Put:output_type -> catchment.v1.CoreResult
+	12, // 47: catchment.v1.Core.Delete:output_type -> catchment.v1.CoreResult
+	12, // 48: catchment.v1.Core.Rollback:output_type -> catchment.v1.CoreResult
+	12, // 49: catchment.v1.Core.Abort:output_type -> catchment.v1.CoreResult
+	12, // 50: catchment.v1.Core.Finish:output_type -> catchment.v1.CoreResult
+	34, // [34:51] is the sub-list for method output_type
+	17, // [17:34] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_init() }
@@ -1123,7 +1480,7 @@ func file_core_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_rawDesc), len(file_core_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

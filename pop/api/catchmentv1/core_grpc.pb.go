@@ -26,6 +26,7 @@ const (
 	Core_Status_FullMethodName   = "/catchment.v1.Core/Status"
 	Core_Config_FullMethodName   = "/catchment.v1.Core/Config"
 	Core_Show_FullMethodName     = "/catchment.v1.Core/Show"
+	Core_Rollout_FullMethodName  = "/catchment.v1.Core/Rollout"
 	Core_Objects_FullMethodName  = "/catchment.v1.Core/Objects"
 	Core_History_FullMethodName  = "/catchment.v1.Core/History"
 	Core_Watch_FullMethodName    = "/catchment.v1.Core/Watch"
@@ -37,6 +38,8 @@ const (
 	Core_Put_FullMethodName      = "/catchment.v1.Core/Put"
 	Core_Delete_FullMethodName   = "/catchment.v1.Core/Delete"
 	Core_Rollback_FullMethodName = "/catchment.v1.Core/Rollback"
+	Core_Abort_FullMethodName    = "/catchment.v1.Core/Abort"
+	Core_Finish_FullMethodName   = "/catchment.v1.Core/Finish"
 )
 
 // CoreClient is the client API for Core service.
@@ -49,6 +52,8 @@ type CoreClient interface {
 	Config(ctx context.Context, in *CoreRequest, opts ...grpc.CallOption) (*CoreConfig, error)
 	// A config object with its text: takes the right to change.
 	Show(ctx context.Context, in *CoreQuery, opts ...grpc.CallOption) (*CoreObject, error)
+	// The last change of the configuration that went to some POPs first.
+	Rollout(ctx context.Context, in *CoreRequest, opts ...grpc.CallOption) (*CoreRollout, error)
 	// The objects of a kind, at one revision.
 	Objects(ctx context.Context, in *CoreQuery, opts ...grpc.CallOption) (*CoreObjectList, error)
 	// The former states of an object, the newest first.
@@ -74,6 +79,10 @@ type CoreClient interface {
 	// Makes a config object what it was in a version, or the whole
 	// configuration what it was at a number.
 	Rollback(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
+	// Rolls back the change that is on its way.
+	Abort(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
+	// Lets the change that is on its way go to all POPs at once.
+	Finish(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
 }
 
 type coreClient struct {
@@ -108,6 +117,16 @@ func (c *coreClient) Show(ctx context.Context, in *CoreQuery, opts ...grpc.CallO
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CoreObject)
 	err := c.cc.Invoke(ctx, Core_Show_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreClient) Rollout(ctx context.Context, in *CoreRequest, opts ...grpc.CallOption) (*CoreRollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoreRollout)
+	err := c.cc.Invoke(ctx, Core_Rollout_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +261,26 @@ func (c *coreClient) Rollback(ctx context.Context, in *CoreChange, opts ...grpc.
 	return out, nil
 }
 
+func (c *coreClient) Abort(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoreResult)
+	err := c.cc.Invoke(ctx, Core_Abort_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreClient) Finish(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoreResult)
+	err := c.cc.Invoke(ctx, Core_Finish_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoreServer is the server API for Core service.
 // All implementations must embed UnimplementedCoreServer
 // for forward compatibility.
@@ -252,6 +291,8 @@ type CoreServer interface {
 	Config(context.Context, *CoreRequest) (*CoreConfig, error)
 	// A config object with its text: takes the right to change.
 	Show(context.Context, *CoreQuery) (*CoreObject, error)
+	// The last change of the configuration that went to some POPs first.
+	Rollout(context.Context, *CoreRequest) (*CoreRollout, error)
 	// The objects of a kind, at one revision.
 	Objects(context.Context, *CoreQuery) (*CoreObjectList, error)
 	// The former states of an object, the newest first.
@@ -277,6 +318,10 @@ type CoreServer interface {
 	// Makes a config object what it was in a version, or the whole
 	// configuration what it was at a number.
 	Rollback(context.Context, *CoreChange) (*CoreResult, error)
+	// Rolls back the change that is on its way.
+	Abort(context.Context, *CoreChange) (*CoreResult, error)
+	// Lets the change that is on its way go to all POPs at once.
+	Finish(context.Context, *CoreChange) (*CoreResult, error)
 	mustEmbedUnimplementedCoreServer()
 }
 
@@ -295,6 +340,9 @@ func (UnimplementedCoreServer) Config(context.Context, *CoreRequest) (*CoreConfi
 }
 func (UnimplementedCoreServer) Show(context.Context, *CoreQuery) (*CoreObject, error) {
 	return nil, status.Error(codes.Unimplemented, "method Show not implemented")
+}
+func (UnimplementedCoreServer) Rollout(context.Context, *CoreRequest) (*CoreRollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rollout not implemented")
 }
 func (UnimplementedCoreServer) Objects(context.Context, *CoreQuery) (*CoreObjectList, error) {
 	return nil, status.Error(codes.Unimplemented, "method Objects not implemented")
@@ -328,6 +376,12 @@ func (UnimplementedCoreServer) Delete(context.Context, *CoreChange) (*CoreResult
 }
 func (UnimplementedCoreServer) Rollback(context.Context, *CoreChange) (*CoreResult, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
+}
+func (UnimplementedCoreServer) Abort(context.Context, *CoreChange) (*CoreResult, error) {
+	return nil, status.Error(codes.Unimplemented, "method Abort not implemented")
+}
+func (UnimplementedCoreServer) Finish(context.Context, *CoreChange) (*CoreResult, error) {
+	return nil, status.Error(codes.Unimplemented, "method Finish not implemented")
 }
 func (UnimplementedCoreServer) mustEmbedUnimplementedCoreServer() {}
 func (UnimplementedCoreServer) testEmbeddedByValue()              {}
@@ -400,6 +454,24 @@ func _Core_Show_Handler(srv interface{}, ctx context.Context, dec func(interface
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CoreServer).Show(ctx, req.(*CoreQuery))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Core_Rollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServer).Rollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Core_Rollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServer).Rollout(ctx, req.(*CoreRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -588,6 +660,42 @@ func _Core_Rollback_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Core_Abort_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CoreChange)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServer).Abort(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Core_Abort_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServer).Abort(ctx, req.(*CoreChange))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Core_Finish_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CoreChange)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServer).Finish(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Core_Finish_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServer).Finish(ctx, req.(*CoreChange))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Core_ServiceDesc is the grpc.ServiceDesc for Core service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -606,6 +714,10 @@ var Core_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Show",
 			Handler:    _Core_Show_Handler,
+		},
+		{
+			MethodName: "Rollout",
+			Handler:    _Core_Rollout_Handler,
 		},
 		{
 			MethodName: "Objects",
@@ -642,6 +754,14 @@ var Core_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Rollback",
 			Handler:    _Core_Rollback_Handler,
+		},
+		{
+			MethodName: "Abort",
+			Handler:    _Core_Abort_Handler,
+		},
+		{
+			MethodName: "Finish",
+			Handler:    _Core_Finish_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

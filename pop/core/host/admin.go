@@ -83,7 +83,7 @@ func (a Admin) CoreStatus(context.Context) (api.CoreStatus, error) {
 const alone = "http://127.0.0.1:2380"
 
 // open are the kinds whose values hold no secrets.
-var open = []core.Kind{core.KindIntent, core.KindReport, core.KindMember, core.KindPresence, core.KindRoom, core.KindReservation, core.KindResponse}
+var open = []core.Kind{core.KindIntent, core.KindReport, core.KindRollout, core.KindMember, core.KindPresence, core.KindRoom, core.KindReservation, core.KindResponse}
 
 var kinds = append([]core.Kind{core.KindConfig, core.KindManifest, core.KindToken, core.KindTrust}, open...)
 
@@ -260,9 +260,11 @@ func (a Admin) CoreChange(ctx context.Context, verb, by string, c api.CoreChange
 	case "put":
 		r, err = a.put(ctx, w, c)
 	case "delete":
-		r, err = a.commit(ctx, w, core.Change{Name: c.Name, Delete: true}, c.Force)
+		r, err = a.commit(ctx, w, core.Change{Name: c.Name, Delete: true}, c)
 	case "rollback":
 		r, err = a.rollback(ctx, w, c)
+	case "abort", "finish":
+		r, err = a.end(ctx, w, verb)
 	default:
 		err = api.Errorf(api.Invalid, "no change %q of the core", verb)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
@@ -91,13 +92,16 @@ func (a Admin) put(ctx context.Context, w core.Write, c api.CoreChange) (api.Cor
 	if err != nil {
 		return api.CoreResult{}, err
 	}
-	return a.commit(ctx, w, core.Change{Name: c.Name, Value: v}, c.Force)
+	return a.commit(ctx, w, core.Change{Name: c.Name, Value: v}, c)
 }
 
 // commit changes a config object, after it has been judged for each POP.
-func (a Admin) commit(ctx context.Context, w core.Write, ch core.Change, force bool) (api.CoreResult, error) {
+func (a Admin) commit(ctx context.Context, w core.Write, ch core.Change, c api.CoreChange) (api.CoreResult, error) {
 	if ch.Name != "fleet" && !strings.HasPrefix(ch.Name, "fleet/") && !strings.HasPrefix(ch.Name, "pop/") {
 		return api.CoreResult{}, api.Errorf(api.Invalid, "config object %q: want fleet, fleet/PART, pop/NAME or pop/NAME/PART", ch.Name)
+	}
+	if err := a.unhindered(ctx); err != nil {
+		return api.CoreResult{}, err
 	}
 	configs := core.NewConfigs(a.Host.core, 0)
 	list, err := configs.List(ctx)
@@ -112,14 +116,17 @@ func (a Admin) commit(ctx context.Context, w core.Write, ch core.Change, force b
 	if err != nil {
 		return api.CoreResult{}, err
 	}
-	if wrong != nil && !force {
+	if wrong != nil && !c.Force {
 		return api.CoreResult{}, api.Errorf(api.Invalid, "nothing was changed:\n%v\n(--force writes it all the same; POPs refuse what is wrong for them)", wrong)
 	}
-	m, err := configs.Commit(ctx, w, core.If(base.Revision), ch)
+	m, err := a.commitStaged(ctx, configs, w, base, ch, c)
 	if err != nil {
 		return api.CoreResult{}, err
 	}
 	text := fmt.Sprintf("config %d", m.Number)
+	if len(c.Stages) > 0 {
+		text += ", in stages: catchment core rollout"
+	}
 	if m.Number == base.Number {
 		text += ": nothing has changed"
 	}
@@ -127,6 +134,24 @@ func (a Admin) commit(ctx context.Context, w core.Write, ch core.Change, force b
 		text += "; wrong: " + wrong.Error()
 	}
 	return api.CoreResult{Text: text, Number: m.Number}, nil
+}
+
+// commitStaged makes the change, which goes to some POPs first where that is
+// asked for.
+func (a Admin) commitStaged(ctx context.Context, configs *core.Configs, w core.Write, base core.Manifest, ch core.Change, c api.CoreChange) (core.Manifest, error) {
+	if len(c.Stages) == 0 {
+		return configs.Commit(ctx, w, core.If(base.Revision), ch)
+	}
+	it, err := a.begin(ctx, w, base.Number, c.Stages, time.Duration(c.Wait))
+	if err != nil {
+		return core.Manifest{}, err
+	}
+	m, err := configs.Commit(ctx, w, core.If(base.Revision), ch)
+	if err != nil || m.Number == base.Number {
+		_, derr := a.Host.core.Delete(context.WithoutCancel(ctx), w, rolloutKey, core.If(it.Revision))
+		err = errors.Join(err, derr)
+	}
+	return m, err
 }
 
 // judge says what would be wrong with the configuration after a change, for
@@ -183,6 +208,9 @@ func (a Admin) judgeAll(objects []core.Object, pops map[string]bool) error {
 }
 
 func (a Admin) rollback(ctx context.Context, w core.Write, c api.CoreChange) (api.CoreResult, error) {
+	if err := a.unhindered(ctx); err != nil {
+		return api.CoreResult{}, err
+	}
 	configs := core.NewConfigs(a.Host.core, 0)
 	var m core.Manifest
 	var err error

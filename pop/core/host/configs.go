@@ -73,6 +73,37 @@ type Configs struct {
 	trial  *Fetched // being judged, or tried by this start
 	failed *Fetched // a start failed with it
 	state  api.CoreApplied
+	health func() []string
+	before []string  // what was wrong before the one in force was
+	taken  time.Time // when that was; zero: before this start
+}
+
+// Watch names who says what is wrong at this POP now, in words that stay the
+// same while it does. What is wrong after a configuration was taken over and
+// was not before is reported to the fleet.
+func (c *Configs) Watch(health func() []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.health = health
+}
+
+// worseFor is how long what goes wrong is put down to the configuration.
+const worseFor = time.Hour
+
+// compare notes what has gone wrong since the configuration is in force.
+func (c *Configs) compare() {
+	c.mu.Lock()
+	health, before, taken := c.health, c.before, c.taken
+	c.mu.Unlock()
+	var worse []string
+	if health != nil && !taken.IsZero() && time.Since(taken) < worseFor {
+		worse = slices.DeleteFunc(health(), func(w string) bool { return slices.Contains(before, w) })
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken == taken {
+		c.state.Worse = worse
+	}
 }
 
 // OpenConfigs reads what is on disk, and changes nothing there. dir is core.dir.
@@ -237,7 +268,12 @@ func (c *Configs) take(ctx context.Context, f *Fetched, apply Apply) {
 		return
 	}
 	c.trial = f
+	health := c.health
 	c.mu.Unlock()
+	var before []string
+	if health != nil {
+		before = health()
+	}
 	restart, err := apply(ctx, fmt.Sprintf("core: config %d by %s: %s", f.Number, f.Who, f.Why))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -246,6 +282,7 @@ func (c *Configs) take(ctx context.Context, f *Fetched, apply Apply) {
 	case err == nil:
 		c.log.Info("the fleet's configuration is in force", "number", f.Number, "by", f.Who, "why", f.Why)
 		c.settle(f)
+		c.before, c.taken = before, time.Now()
 	case ctx.Err() != nil:
 	default:
 		c.state.Newest, c.state.Refused, c.state.Restart, c.state.At = f.Number, err.Error(), restart, time.Now()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"sync"
 	"time"
 
 	"github.com/catchment/catchment/pop/api"
@@ -19,13 +21,11 @@ func reportKey(pop string) core.Key {
 // and tells the fleet what became of it.
 func (c *Configs) Follow(ctx context.Context, h *Host, apply Apply) {
 	news := make(chan struct{}, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		h.listen(ctx, core.Selector{Kind: core.KindManifest, Prefix: "config"}, news)
-	}()
-	defer func() { <-done }()
-	again := time.NewTicker(5 * time.Second)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { h.listen(ctx, core.Selector{Kind: core.KindManifest, Prefix: "config"}, news) })
+	wg.Go(func() { h.listen(ctx, core.All(core.KindRollout), news) })
+	again := time.NewTicker(2 * time.Second)
 	defer again.Stop()
 	var told *api.CoreApplied
 	fresh := false // what is there has been taken, or refused
@@ -47,13 +47,14 @@ func (c *Configs) Follow(ctx context.Context, h *Host, apply Apply) {
 				c.take(ctx, f, apply)
 			}
 		}
+		c.compare()
 		now := c.State()
 		if now.Refused != "" {
 			h.wrong("config", fmt.Sprintf("the fleet's configuration %d is not in force here: %s", now.Newest, now.Refused))
 		} else {
 			h.right("config")
 		}
-		if told == nil || *told != now {
+		if told == nil || !reflect.DeepEqual(*told, now) {
 			if err := h.tell(ctx, reportKey(c.pop), now, "what became of the configuration"); err == nil {
 				told = &now
 			}
@@ -125,6 +126,15 @@ func (h *Host) fetch(ctx context.Context, pop string) (*Fetched, error) {
 	m, err := configs.Manifest(ctx, core.At(list.Revision))
 	if err != nil {
 		return nil, err
+	}
+	r, err := h.rolloutNow(ctx, core.At(list.Revision))
+	if err != nil {
+		return nil, err
+	}
+	if r != nil && r.V.before(pop, m.Number) {
+		if m, list.Objects, err = configs.Then(ctx, r.V.From); err != nil {
+			return nil, err
+		}
 	}
 	f := &Fetched{Number: m.Number, Revision: m.Revision, Who: m.Who, Why: m.Why}
 	if f.Layers, err = LayersOf(pop, list.Objects); err != nil || len(f.Layers) == 0 {

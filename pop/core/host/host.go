@@ -30,6 +30,7 @@ type Host struct {
 	files core.Files // of the certificate; empty: none is needed
 	// through opens the core in place of a client of members; nil: it is that.
 	through func(core.Files) (*core.Core, error)
+	relays  bool // POPs can follow by a relay tree
 
 	authority atomic.Pointer[core.CA] // nil: this POP does not keep it
 	endpoints atomic.Pointer[[]string]
@@ -121,6 +122,9 @@ func (h *Host) attend(ctx context.Context) {
 	}
 	if h.cfg.Mode == config.CoreEmbedded {
 		wg.Go(func() { h.publish(ctx) })
+	}
+	if h.cfg.Mode != config.CoreFollow {
+		wg.Go(func() { h.runRollouts(ctx) })
 	}
 	if h.cfg.Mode == config.CoreFollow && len(h.cfg.Endpoints) == 0 {
 		wg.Go(func() { h.followMembers(ctx) })
