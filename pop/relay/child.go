@@ -30,6 +30,7 @@ type child struct {
 	pop     string
 	address string
 	since   time.Time
+	beside  bool // another top, for presence only
 	stream  downstream
 	cancel  context.CancelCauseFunc
 	link    *link
@@ -58,7 +59,7 @@ func (n *Node) follow(who string, s downstream) error {
 	}
 	ctx, cancel := context.WithCancelCause(s.Context())
 	defer cancel(nil)
-	c := &child{n: n, pop: who, address: hello.Address, since: time.Now(), stream: s, cancel: cancel, link: newLink(who, false)}
+	c := &child{n: n, pop: who, address: hello.Address, since: time.Now(), stream: s, cancel: cancel, link: newLink(who, false), beside: hello.Beside}
 	c.at = position{core: hello.Core, revision: hello.Revision}
 	c.at.hash, _ = sumOf(hello.Hash)
 	c.lowest, c.applied, c.below = hello.Revision, hello.Revision, 1
@@ -108,9 +109,9 @@ func (n *Node) adopt(c *child) *pb.Redirect {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch old := n.tree.children[c.pop]; {
-	case slices.Contains(n.tree.path, c.pop):
+	case !c.beside && slices.Contains(n.tree.path, c.pop):
 		return &pb.Redirect{Reason: fmt.Sprintf("loop: %s is above %s", c.pop, n.opt.POP)}
-	case len(n.tree.path) >= n.opt.Depth:
+	case !c.beside && len(n.tree.path) >= n.opt.Depth:
 		return &pb.Redirect{Reason: fmt.Sprintf("%s is the last of %d levels", n.opt.POP, n.opt.Depth)}
 	case old != nil:
 		old.cancel(errors.New("it came again"))
@@ -141,7 +142,7 @@ func (n *Node) orphan(c *child) {
 func (c *child) receive() error {
 	banned := func(pop string) bool {
 		path, _ := c.n.above() // ourselves included
-		return slices.Contains(path, pop)
+		return pop == c.n.opt.POP || !c.beside && slices.Contains(path, pop)
 	}
 	silence := time.AfterFunc(deaf, func() { c.cancel(fmt.Errorf("it said nothing for %v", deaf)) })
 	defer silence.Stop()
@@ -189,8 +190,10 @@ func (c *child) serve(ctx context.Context) error {
 	last := time.Now()
 	for {
 		state, table, tree, want := c.n.rep.bell.wait(), c.n.table.bell.wait(), c.n.bell.wait(), c.bell.wait()
-		if err := c.advance(ctx); err != nil {
-			return err
+		if !c.beside {
+			if err := c.advance(ctx); err != nil {
+				return err
+			}
 		}
 		var gap <-chan time.Time
 		if c.n.table.at() != c.link.cursor {

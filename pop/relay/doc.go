@@ -36,6 +36,10 @@
 // an earlier one, or to any better rooted one while its own is not. Orphans
 // join each other only toward the lower name, so that they make no circle.
 //
+// Each member is the top of a tree of its own. Tops exchange presence with all
+// other tops that they are told of (Parents), and nothing else: the state comes
+// from the core.
+//
 // # Presence
 //
 // About once a second each POP makes a statement: its life (boot), a sequence

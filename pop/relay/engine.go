@@ -124,3 +124,22 @@ func (f follower) Status(context.Context) (core.Status, error) {
 	}
 	return s, nil
 }
+
+// Running is Engine with a Run that runs the node as well, for a core that
+// nobody but it needs the node for.
+func (n *Node) Running() core.Engine { return running{follower{n}} }
+
+type running struct{ follower }
+
+func (r running) Run(ctx context.Context, ready func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- r.n.Run(ctx)
+	}()
+	err := r.follower.Run(ctx, ready)
+	cancel()
+	return errors.Join(<-done, err)
+}

@@ -55,7 +55,7 @@ func (t *table) collect(l *link) (out []*pb.Presence) {
 		switch {
 		case e.gone:
 			delete(l.told, pop)
-		case e.version > l.cursor && e.via != l:
+		case e.version > l.cursor && (e.via == nil || e.via.pop != l.pop):
 			news = append(news, e)
 		}
 	}

@@ -89,6 +89,9 @@ func (n *Node) Run(ctx context.Context) error {
 	wg.Go(func() { n.speak(ctx) })
 	if n.opt.Core != nil {
 		wg.Go(func() { n.track(ctx) })
+		for _, p := range n.opt.Parents {
+			wg.Go(func() { n.beside(ctx, p) })
+		}
 	} else {
 		wg.Go(func() { n.climb(ctx) })
 		wg.Go(func() { n.keep(ctx) })
@@ -158,6 +161,9 @@ func (n *Node) lowest() (revision int64, below uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.tree.children {
+		if c.beside {
+			continue
+		}
 		if c.lowest < revision {
 			revision = c.lowest
 		}

@@ -26,7 +26,9 @@ type Options struct {
 	Core *core.Core
 	// Root is the prefix of the core's keys; default that of core.Options.
 	Root string
-	// Parents, best first; needed without Core.
+	// Parents, best first; needed without Core. With Core they are other tops
+	// of the tree, with which presence is exchanged, so that it is heard in the
+	// whole fleet: name all of them at each.
 	Parents []Parent
 	// Listen is host:port where children come; empty: nowhere. Advertise is
 	// the address by which they find it; default Listen.

@@ -53,6 +53,11 @@ const (
 	TooMany   Refusal = "too-many"
 )
 
+// Refusals lists them all.
+func Refusals() []Refusal {
+	return []Refusal{Malformed, Forged, Misplaced, Overtaken, Expired, TooMany}
+}
+
 // Limits on a statement. They bound memory.
 const (
 	maxStatement = 16 << 10
@@ -306,7 +311,7 @@ func (t *table) below(l *link) map[string]bool {
 func (t *table) refuse(err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, r := range []Refusal{Malformed, Forged, Misplaced, Overtaken, Expired, TooMany} {
+	for _, r := range Refusals() {
 		if errors.Is(err, r) {
 			t.refused[r]++
 		}

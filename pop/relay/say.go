@@ -77,11 +77,14 @@ func (t *table) own(pop string, s Said, ttl time.Duration, acks []*pb.Ack) error
 // speak makes our own statements until the context ends: each beat, and when
 // there is something to say at once.
 func (n *Node) speak(ctx context.Context) {
+	mute := false
 	for {
 		rung := n.tell.wait()
-		if err := n.statement(ctx); err != nil && ctx.Err() == nil {
+		err := n.statement(ctx)
+		if err != nil && !mute && ctx.Err() == nil {
 			n.log.Warn("relay: own presence is not told", "err", err)
 		}
+		mute = err != nil
 		if !pause(ctx, n.opt.Gap) {
 			return
 		}

@@ -55,6 +55,7 @@ type Child struct {
 	Applied int64     `json:"applied"`
 	Lowest  int64     `json:"lowest"` // of it and those below
 	Below   int       `json:"below"`
+	Beside  bool      `json:"beside,omitempty"` // another top, for presence only
 }
 
 // Counts go up.
@@ -98,7 +99,9 @@ func (n *Node) Status() Status {
 	}
 	for _, pop := range slices.Sorted(maps.Keys(n.tree.children)) {
 		c := n.tree.children[pop]
-		s.Children = append(s.Children, Child{POP: pop, Since: c.since, Applied: c.applied, Lowest: c.lowest, Below: int(c.below)})
+		s.Children = append(s.Children, Child{
+			POP: pop, Since: c.since, Applied: c.applied, Lowest: c.lowest, Below: int(c.below), Beside: c.beside,
+		})
 	}
 	return s
 }

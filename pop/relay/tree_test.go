@@ -217,3 +217,52 @@ func TestDisk(t *testing.T) {
 		}
 	})
 }
+
+// TestTops: presence crosses from the tree of one member to that of another.
+func TestTops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.end()
+		tops := []string{"FRA", "LON", "NYC"}
+		for i, p := range tops {
+			var others []Parent
+			for j, q := range tops {
+				if i != j {
+					others = append(others, Parent{q, q})
+				}
+			}
+			w.add(p, func(o *Options) { o.Parents = others; o.Core = w.core.Core }, others[0].POP)
+		}
+		for i, p := range []string{"A", "B", "C"} {
+			w.add(p, nil, tops[i])
+		}
+		all := []string{"A", "B", "C", "FRA", "LON", "NYC"}
+		hear := func() bool {
+			for _, p := range all {
+				if len(w.node[p].Fleet()) != len(all) {
+					return false
+				}
+			}
+			return true
+		}
+		until(t, 10*time.Second, "all hear all", hear)
+		w.put("a", 1)
+		w.same(time.Second, all...)
+		w.net.cut("FRA", "LON", true)
+		time.Sleep(20 * time.Second) // by NYC
+		if !hear() {
+			t.Error("one link less, and they do not hear each other")
+		}
+		for _, p := range tops {
+			if st := w.node[p].Status(); st.Below != 2 || st.Lowest != st.Revision || st.Standing != Rooted {
+				t.Errorf("%+v", st)
+			}
+		}
+		w.stop["NYC"]()
+		w.net.cut("FRA", "LON", false)
+		time.Sleep(20 * time.Second)
+		if got := len(w.node["A"].Fleet()); got != 4 {
+			t.Errorf("A hears %d", got)
+		}
+	})
+}

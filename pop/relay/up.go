@@ -25,7 +25,8 @@ type upstream interface {
 type session struct {
 	n      *Node
 	parent Parent
-	rank   int // in the list of parents; redirected: past its end
+	rank   int  // in the list of parents; redirected: past its end
+	beside bool // between two tops, for presence only
 	up     upstream
 	link   *link
 	since  time.Time
@@ -61,11 +62,17 @@ func (r *redirected) Error() string { return "it takes no more: " + printable(r.
 
 // attach connects to a parent and hears its first word.
 func (n *Node) attach(ctx context.Context, p Parent, rank int) (*session, error) {
-	up, err := n.opt.dial(ctx, p)
+	return n.connect(ctx, &session{parent: p, rank: rank})
+}
+
+// connect makes the connection of a session.
+func (n *Node) connect(ctx context.Context, s *session) (*session, error) {
+	up, err := n.opt.dial(ctx, s.parent)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{n: n, parent: p, rank: rank, up: up, link: newLink(p.POP, true), since: time.Now(), heard: time.Now(), want: make(chan string, 1)}
+	s.n, s.up, s.link = n, up, newLink(s.parent.POP, true)
+	s.since, s.heard, s.want = time.Now(), time.Now(), make(chan string, 1)
 	stop := context.AfterFunc(ctx, up.Close)
 	err = s.greet(ctx)
 	if !stop() && err == nil {
@@ -80,7 +87,7 @@ func (n *Node) attach(ctx context.Context, p Parent, rank int) (*session, error)
 
 func (s *session) greet(ctx context.Context) error {
 	at := s.n.rep.position()
-	hello := &pb.Hello{Version: version, Address: s.n.opt.Advertise, Core: at.core, Revision: at.revision, Hash: at.hash.bytes(), Clock: uint64(s.n.clock.now())}
+	hello := &pb.Hello{Version: version, Address: s.n.opt.Advertise, Core: at.core, Revision: at.revision, Hash: at.hash.bytes(), Clock: uint64(s.n.clock.now()), Beside: s.beside}
 	if err := s.up.Send(&pb.Up{Message: &pb.Up_Hello{Hello: hello}}); err != nil {
 		return err
 	}
@@ -107,6 +114,8 @@ func (s *session) beat(b *pb.Beat) error {
 	switch {
 	case len(b.Path) == 0 || b.Path[len(b.Path)-1] != s.parent.POP:
 		return fmt.Errorf("it says its path is %.200q", b.Path)
+	case s.beside: // its place is its own affair
+		return s.n.hear(s.link, b, func(pop string) bool { return pop == own })
 	case slices.Contains(b.Path, own):
 		return errLoop
 	case len(b.Path) >= s.n.opt.Depth:

@@ -323,13 +323,15 @@ func (*Down_Deltas) isDown_Message() {}
 func (*Down_Redirect) isDown_Message() {}
 
 type Hello struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // where the child's own children reach it; empty: nowhere
-	Core          string                 `protobuf:"bytes,3,opt,name=core,proto3" json:"core,omitempty"`       // whose state it has; empty: none
-	Revision      int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
-	Hash          []byte                 `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`    // of that state
-	Clock         uint64                 `protobuf:"varint,6,opt,name=clock,proto3" json:"clock,omitempty"` // as in Beat
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Version  uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Address  string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"` // where the child's own children reach it; empty: nowhere
+	Core     string                 `protobuf:"bytes,3,opt,name=core,proto3" json:"core,omitempty"`       // whose state it has; empty: none
+	Revision int64                  `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	Hash     []byte                 `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`    // of that state
+	Clock    uint64                 `protobuf:"varint,6,opt,name=clock,proto3" json:"clock,omitempty"` // as in Beat
+	// The child is a top of the tree itself, and wants presence only.
+	Beside        bool `protobuf:"varint,7,opt,name=beside,proto3" json:"beside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -404,6 +406,13 @@ func (x *Hello) GetClock() uint64 {
 		return x.Clock
 	}
 	return 0
+}
+
+func (x *Hello) GetBeside() bool {
+	if x != nil {
+		return x.Beside
+	}
+	return false
 }
 
 // Resync: the child cannot go on with deltas and wants a snapshot.
@@ -1927,14 +1936,15 @@ const file_relay_proto_rawDesc = "" +
 	"\x04done\x18\x04 \x01(\v2\x18.catchment.relay.v1.DoneH\x00R\x04done\x124\n" +
 	"\x06deltas\x18\x05 \x01(\v2\x1a.catchment.relay.v1.DeltasH\x00R\x06deltas\x12:\n" +
 	"\bredirect\x18\x06 \x01(\v2\x1c.catchment.relay.v1.RedirectH\x00R\bredirectB\t\n" +
-	"\amessage\"\x95\x01\n" +
+	"\amessage\"\xad\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04core\x18\x03 \x01(\tR\x04core\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x12\n" +
 	"\x04hash\x18\x05 \x01(\fR\x04hash\x12\x14\n" +
-	"\x05clock\x18\x06 \x01(\x04R\x05clock\" \n" +
+	"\x05clock\x18\x06 \x01(\x04R\x05clock\x12\x16\n" +
+	"\x06beside\x18\a \x01(\bR\x06beside\" \n" +
 	"\x06Resync\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x96\x02\n" +
 	"\x04Beat\x12\x14\n" +
