@@ -56,6 +56,7 @@ type parts struct {
 	resets     *resets
 	fleet      *fleet.Fleet
 	core       *host.Host    // nil: no control core
+	relay      *relays       // nil: in no relay tree
 	turns      *turns.Keeper // nil: no control core
 	routes     *routes       // nil: no FIB
 	ingress    *routeControl // nil: no ingress routers
@@ -132,6 +133,7 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	d.buildTurns()
 	m := metrics.New(metrics.Build{Version: version})
 	d.watchCore(m)
+	d.buildRelay(m)
 	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
 	m.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
 	d.runner = health.NewRunner(health.Options{
@@ -197,6 +199,9 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	if d.core != nil {
 		tasks = append(tasks, d.core, orders{d}, d.turns)
 	}
+	if d.relay != nil {
+		tasks = append(tasks, d.relay)
+	}
 	tasks = append(tasks, d.balance)
 	if d.origin.fetched != nil {
 		tasks = append(tasks, follow{d})
@@ -261,7 +266,7 @@ func imports(cfg *config.Config) []netip.Prefix {
 
 func (d *parts) buildFleet() (*fleet.Fleet, error) {
 	f := d.cfg.Fleet
-	c := fleet.Config{POP: d.cfg.POP, Listen: f.Listen, Poll: f.Poll, Stale: d.cfg.Limits.StaleAfter, Load: d.carries}
+	c := fleet.Config{POP: d.cfg.POP, Listen: f.Listen, Poll: f.Poll, Stale: d.cfg.Limits.StaleAfter, Tree: d.cfg.Relay.On(), Load: d.carries}
 	for _, p := range f.Peers {
 		c.Peers = append(c.Peers, fleet.Peer{POP: p.POP, URL: p.URL, Capacity: p.Capacity})
 	}

@@ -24,7 +24,7 @@ func (d *parts) coreAdmin() api.Core {
 	if d.core == nil {
 		return nil
 	}
-	return host.Admin{Host: d.core, Configs: d.origin.fetched, Judge: judgeOther}
+	return admin{host.Admin{Host: d.core, Configs: d.origin.fetched, Judge: judgeOther}, d.relay}
 }
 
 // withCore is the backend, with how the core is.

@@ -68,6 +68,11 @@ func settled(old, new Status) Status {
 // sameCore reports whether nothing but counters differ.
 func sameCore(a, b CoreStatus) bool {
 	a.Revision, a.Database, a.InUse, a.Free, a.Written, a.Refused = b.Revision, b.Database, b.InUse, b.Free, b.Written, b.Refused
+	if a.Relay != nil && b.Relay != nil {
+		r := *a.Relay
+		r.Heard, r.Revision, r.Behind, r.BehindBelow = b.Relay.Heard, b.Relay.Revision, b.Relay.Behind, b.Relay.BehindBelow
+		a.Relay = &r
+	}
 	return reflect.DeepEqual(a, b)
 }
 

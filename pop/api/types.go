@@ -171,7 +171,7 @@ type Alarm struct {
 type FleetPeerStatus struct {
 	POP      policy.POPID       `json:"pop"`
 	URL      string             `json:"url,omitempty"`
-	Source   string             `json:"source"` // status, rib
+	Source   string             `json:"source"` // status, rib, relay
 	Capacity float64            `json:"capacity"`
 	Location *Location          `json:"location,omitempty"` // nil: not configured
 	Heard    time.Time          `json:"heard,omitzero"`     // zero: never

@@ -50,15 +50,16 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.bfd()
 	b.fleet()
 	b.core()
+	b.relay()
 	b.guards()
 	for i := range b.raw.Services {
 		b.service("services["+strconv.Itoa(i)+"]", &b.raw.Services[i])
 	}
-	b.load()
 	b.maintenance()
-	b.matrix(o)
+	b.load()
 	b.balance()
 	b.ingress()
+	b.matrix(o)
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err

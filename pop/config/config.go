@@ -38,17 +38,18 @@ type Config struct {
 	Limits   policy.Limits
 	Fleet    Fleet
 	Core     Core
+	Relay    Relay
 	Load     Loads
-	Matrix   Matrix
 	Balance  Balance
 	Ingress  Ingress
+	Matrix   Matrix
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop
 
-	// Warnings are things that are allowed and probably not meant, in the
 	Maintenance []maintenance.Window // checked
 
+	// Warnings are things that are allowed and probably not meant, in the
 	// same form as errors.
 	Warnings []string
 

@@ -245,7 +245,7 @@ func (b *builder) coreFollow(r *rawCore) {
 	for i, e := range r.Endpoints {
 		b.hostPort("core.endpoints["+strconv.Itoa(i)+"]", e)
 	}
-	if len(r.Endpoints) == 0 && r.TokenFile == "" {
+	if len(r.Endpoints) == 0 && r.TokenFile == "" && (len(b.raw.Relay.Parents) == 0 || r.TLS.Certificate == "") {
 		b.refuse("core.token-file", "not set: the POP joins with a token (catchment core token), which tells where the members are; or name core.endpoints and core.tls")
 	}
 	if len(r.Endpoints) > 0 && r.TokenFile == "" && r.TLS.Certificate == "" {

@@ -47,6 +47,7 @@ var fixed = []struct{ key, why string }{
 	{"metrics", "the listener is open"},
 	{"fleet", "what is known of the other POPs would be lost"},
 	{"core", "the engine runs, and others know this POP by it"},
+	{"relay", "other POPs follow this one by it"},
 	{"fib", "routes are in the kernel"},
 	{"journal", "it is open"},
 	{"log", "it is open"},

@@ -39,10 +39,11 @@ type rawConfig struct {
 	Guards   rawGuards      `mapstructure:"guards"`
 	Fleet    rawFleet       `mapstructure:"fleet"`
 	Core     rawCore        `mapstructure:"core"`
+	Relay    rawRelay       `mapstructure:"relay"`
 	Load     rawLoad        `mapstructure:"load"`
-	Matrix   rawMatrix      `mapstructure:"matrix"`
 	Balance  rawBalance     `mapstructure:"balance"`
 	Ingress  rawIngress     `mapstructure:"ingress"`
+	Matrix   rawMatrix      `mapstructure:"matrix"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`
@@ -60,9 +61,9 @@ type rawConfig struct {
 	Stop struct {
 		Deadline time.Duration `mapstructure:"deadline"`
 	} `mapstructure:"stop"`
-}
 
 	Maintenance []rawWindow `mapstructure:"maintenance"`
+}
 
 type rawTLS struct {
 	Certificate string   `mapstructure:"certificate"`

@@ -38,6 +38,7 @@ type Metrics struct {
 	fleet   func() Fleet
 	load    func() Load
 	core    func() Core
+	relay   func() (Relay, bool)
 	ingress func() Ingress
 	flaps   map[string]uint32
 }
@@ -122,7 +123,7 @@ func (m *Metrics) process(b Build) {
 	m.reloadOK = m.gauge(ReloadOK, "1 if the configuration was taken the last time it was read, 0 if it was refused.").WithLabelValues()
 	m.reloadTime = m.gauge(ReloadTime, "When a configuration was last taken, in seconds since 1970.").WithLabelValues()
 	m.registry.MustRegister(
-		&late{m: m}, fleetAsked{m}, loadAsked{m}, coreAsked{m}, ingressAsked{m}, collectors.NewGoCollector(),
+		&late{m: m}, fleetAsked{m}, loadAsked{m}, coreAsked{m}, relayAsked{m}, ingressAsked{m}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 }

@@ -56,6 +56,9 @@ func filled() *Metrics {
 	m.WatchJournal(func() Journal { return Journal{1, 2, 3, true} })
 	m.WatchLoad(someLoad)
 	m.WatchCore(func() Core { return Core{true, true, 3, 70, 1 << 16, 5, map[string]uint64{"conflict": 2}} })
+	m.WatchRelay(func() (Relay, bool) {
+		return Relay{true, "LON", 2, 70, 1, 3, time.Second, 4, 5, 6, 7, 8, 9, 10, map[string]uint64{"forged": 11}}, true
+	})
 	m.WatchIngress(someIngress)
 	m.WatchFleet(func() Fleet {
 		return Fleet{

@@ -254,8 +254,8 @@ func (h *Host) welcome(ctx context.Context, s core.Subject) (json.RawMessage, er
 			return nil, &core.Error{Code: core.Unavailable, Op: "admit", Key: s.Name, Err: err}
 		}
 	}
-	if !s.Voter && len(f.Endpoints) == 0 {
-		return nil, &core.Error{Code: core.Unavailable, Op: "join", Key: s.Name, Err: errors.New("no member answers clients (core.clients.listen)")}
+	if !s.Voter && len(f.Endpoints) == 0 && !h.relays {
+		return nil, &core.Error{Code: core.Unavailable, Op: "join", Key: s.Name, Err: errors.New("no member answers clients (core.clients.listen), nor can this POP be followed (relay.listen)")}
 	}
 	return json.Marshal(f)
 }

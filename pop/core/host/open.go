@@ -100,6 +100,9 @@ func (h *Host) embedded(f fleet) core.Embedded {
 }
 
 func (h *Host) following(f fleet, o core.Options) (*core.Core, error) {
+	if h.through != nil {
+		return h.through(h.files)
+	}
 	t, err := h.files.Client()
 	if err != nil {
 		return nil, err
