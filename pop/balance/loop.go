@@ -108,6 +108,7 @@ type Options struct {
 	Measured   Measured
 	Responses  Responses
 	Journal    Journal
+	First      time.Duration // until the first round; 0: at random within the interval
 	Tell       time.Duration // between measurements of our own load for others; 0: 1 s
 	Path       string        // file of what is remembered; empty: nothing is
 	Logger     *slog.Logger
@@ -204,7 +205,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 	l.remember(time.Now())
 	l.measure(time.Now())
-	round := time.NewTimer(rand.N(l.opt.Config.Every))
+	round := time.NewTimer(cmp.Or(l.opt.First, rand.N(l.opt.Config.Every)))
 	defer round.Stop()
 	tell := time.NewTicker(cmp.Or(l.opt.Tell, telling))
 	defer tell.Stop()

@@ -66,6 +66,44 @@ func TestShedsAndTakesBack(t *testing.T) {
 	})
 }
 
+// TestFreed: a reservation ends when its load has arrived, not with its time.
+func TestFreed(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		w.begin()
+		w.set(func() { w.pops[0].demand = 105 })
+		w.run(time.Minute)
+		if _, held := w.inCore(); len(held) != 3 || w.pops[0].below() != 1 {
+			t.Fatalf("%d slices below normal, reservations %v", w.pops[0].below(), held)
+		}
+		w.run(100 * time.Second)
+		if _, held := w.inCore(); len(held) != 0 || w.pops[0].below() != 1 {
+			t.Errorf("%d slices below normal, reservations %v", w.pops[0].below(), held)
+		}
+	})
+}
+
+// TestOneOnly: where all but one POP must stay normal on a slice, only one
+// steps back on it, whatever they know of each other.
+func TestOneOnly(t *testing.T) {
+	play(t, []float64{70, 70, 40, 40}, func(w *world) {
+		w.cfg.Normal = 3
+		w.first = 20 * time.Second
+		w.age = [2]time.Duration{55 * time.Second, 60 * time.Second}
+		w.begin()
+		w.set(func() { w.pops[0].demand, w.pops[1].demand = 110, 110 })
+		w.run(5*time.Minute, func() {
+			for k, id := range w.ids {
+				if w.pops[0].to[k] > 0 && w.pops[1].to[k] > 0 {
+					t.Errorf("both step back on %v", id)
+				}
+			}
+		})
+		if w.pops[0].below()+w.pops[1].below() == 0 {
+			t.Error("nobody steps back")
+		}
+	})
+}
+
 // TestNobodyHasRoom: overloaded, and nothing moves.
 func TestNobodyHasRoom(t *testing.T) {
 	play(t, []float64{70, 94, 94}, func(w *world) {
@@ -83,10 +121,12 @@ func TestNobodyHasRoom(t *testing.T) {
 
 // TestTwoOverloaded: one neighbour has room for one of them.
 func TestTwoOverloaded(t *testing.T) {
-	play(t, []float64{80, 80, 50}, func(w *world) {
+	play(t, []float64{80, 80, 60}, func(w *world) {
 		for i := range 2 { // all that leaves goes to P2
 			w.set(func() { w.pops[i].split = map[int]float64{2: 1} })
 		}
+		w.first = 20 * time.Second // rounds at the same moment, neither has heard of the other's load
+		w.age = [2]time.Duration{55 * time.Second, 60 * time.Second}
 		w.begin()
 		w.set(func() { w.pops[0].demand, w.pops[1].demand = 118, 118 })
 		w.run(15*time.Minute, func() {
@@ -169,10 +209,15 @@ func TestRestartMidStep(t *testing.T) {
 			w.core.Fail(nil)
 			w.set(func() { p.hook, p.stalled = nil, false })
 			changes := len(p.changes)
+			w.first = 20 * time.Second
 			p.start()
 			w.run(50 * time.Second)
 			if len(p.changes) != changes {
 				t.Errorf("the restart moved something: %v", p.changes)
+			}
+			w.run(65 * time.Second)
+			if _, held := w.inCore(); after && len(held) > 0 {
+				t.Errorf("reservations of the former life: %v", held)
 			}
 			w.run(10 * time.Minute)
 			claims, held := w.inCore()

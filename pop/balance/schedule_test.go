@@ -17,7 +17,7 @@ import (
 // that fail, hear nobody, lie or start again at any moment, a core that comes
 // and goes, telemetry that is old or lost. CATCHMENT_BALANCES says how many.
 func TestSchedules(t *testing.T) {
-	total := 6
+	total := 4
 	if n, err := strconv.Atoi(os.Getenv("CATCHMENT_BALANCES")); err == nil {
 		total = n
 	}
@@ -33,7 +33,7 @@ func TestSchedules(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if steps < total {
+	if total >= 4 && steps < total {
 		t.Errorf("%d steps in %d schedules: tries little", steps, total)
 	}
 	t.Logf("%d schedules, %d steps", total, steps)
@@ -71,6 +71,9 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	}
 	w.cfg.Normal = 1 + w.r.IntN(len(w.pops)-1)
 	w.cfg.Deepest = 1
+	if seed%2 == 0 {
+		w.first = 20 * time.Second // all at the same moment
+	}
 	w.age, w.lossy = [2]time.Duration{10 * time.Second, 60 * time.Second}, 0.2
 	return s
 }
@@ -139,6 +142,7 @@ func (s *schedule) disturb() {
 				q.demand = 30 + 30*s.r.Float64()
 			}
 			p.demand = 98 + 25*s.r.Float64()
+			s.pops[s.r.IntN(len(s.pops))].demand = 98 + 15*s.r.Float64()
 		})
 		s.run(3*time.Minute, s.invariants)
 	case 0, 1, 2, 3, 4, 5:

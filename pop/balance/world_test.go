@@ -39,9 +39,30 @@ type world struct {
 	pops   []*site
 	age    [2]time.Duration // of what POPs hear of one another
 	lossy  float64          // part of it that is lost
+	first  time.Duration    // until the first round of every POP; 0: at random
+	delay  time.Duration    // of each answer of the core
 	unit   load.Unit
 	caused float64 // POP-seconds above capacity at POPs that had enough of their own
 	over   float64 // POP-seconds above capacity
+}
+
+// slow is a core that is far away: what happens at the same moment at several
+// POPs is interleaved.
+type slow struct {
+	Core
+	delay time.Duration
+}
+
+func (s slow) Reservations(ctx context.Context, reads ...core.Read) ([]core.Held, int64, error) {
+	time.Sleep(s.delay)
+	defer time.Sleep(s.delay)
+	return s.Core.Reservations(ctx, reads...)
+}
+
+func (s slow) Take(ctx context.Context, w core.Write, st core.Step) ([]core.Held, error) {
+	time.Sleep(s.delay)
+	defer time.Sleep(s.delay)
+	return s.Core.Take(ctx, w, st)
 }
 
 // site is one POP.
@@ -92,6 +113,7 @@ var rungNames = []string{"normal", "backup"}
 func newWorld(t *testing.T, seed uint64, demand ...float64) *world {
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 77)), cfg: shed.Defaults(), age: [2]time.Duration{time.Second, time.Second}, unit: load.Requests}
 	w.core = core.NewMemory(core.Options{})
+	w.delay = 40 * time.Millisecond
 	w.cfg.Effort = 2000
 	w.cfg.Normal = 1
 	for i := range slicesEach {
@@ -146,7 +168,7 @@ func (s *site) start() {
 	s.loop, err = New(Options{
 		POP: s.id, Config: Config{Mode: cmp.Or(s.mode, Act), Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg},
 		Targets: []Target{{ID: "web", Slices: s.w.ids, VIPs: vips, Rungs: rungNames, Moves: true}},
-		Tell:    5 * time.Second, Core: s.w.core, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
+		First:   s.w.first, Tell: 5 * time.Second, Core: slow{s.w.core, s.w.delay}, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
 		Path: filepath.Join(s.dir, "balance.json"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
