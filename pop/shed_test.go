@@ -1,0 +1,111 @@
+package pop_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/shed"
+	"github.com/catchment/catchment/pop/balance"
+	"github.com/catchment/catchment/pop/config"
+)
+
+// balanced is a world in which load may move the service.
+func balanced(t *testing.T, dir string) *world {
+	w := newWorld(t, dir)
+	w.cfg.Balance = config.Balance{Mode: config.BalanceAct, Services: []policy.ServiceID{"web"}, Shed: shed.Defaults()}
+	return w
+}
+
+func backup(until time.Duration) policy.Shed {
+	return policy.Shed{
+		Stance: policy.Stance{Action: policy.Announce, Rung: 1}, Detail: "1.12 of capacity", Since: time.Now(),
+		Room: []policy.Room{{POP: "FRA", Load: 20, Until: time.Now().Add(until)}},
+	}
+}
+
+// TestShed: what load wants is announced if the guards let it, with its
+// reason; it outlives the daemon, and a restart moves nothing.
+func TestShed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		w := balanced(t, dir)
+		w.start()
+		w.verdict(policy.Up)
+		w.lines()
+		d, reached, err := w.c.Shed(t.Context(), web, policy.Shed{Stance: policy.Stance{Action: policy.Announce, Rung: 1}, Since: time.Now()})
+		if err == nil || reached || d.Reason.Guard != "headroom" || !strings.Contains(err.Error(), "no other POP has reserved room") {
+			t.Errorf("without room: %v because %v, %v", d.Stance, d.Reason, err)
+		}
+		w.expect("")
+		if _, reached, err = w.c.Shed(t.Context(), web, backup(time.Minute)); err != nil || !reached {
+			t.Fatalf("reached %v, %v", reached, err)
+		}
+		if got := w.lines(); !strings.Contains(got, "192.0.2.0/24 prepend 3") {
+			t.Errorf("announced: %s", got)
+		}
+		if s := w.c.Situation(); *balance.Level(s.Decision[0], 2, s.Heard[web]) != 1 || s.Shed[web].Detail != "1.12 of capacity" {
+			t.Errorf("%+v", s)
+		}
+		e, err := w.c.Explain(t.Context(), web)
+		if err != nil || e.Slice.Reason.String() != "load: 1.12 of capacity" || !strings.Contains(strings.Join(e.WouldChange, " "), "balance.return") {
+			t.Errorf("%v: %v", e.Slice.Reason, e.WouldChange)
+		}
+		w.pass(2 * time.Minute) // the reservation is over
+		w.lines()
+		w.stop()
+
+		w = balanced(t, dir)
+		w.start()
+		w.verdict(policy.Up)
+		if got := w.lines(); !strings.Contains(got, "192.0.2.0/24 prepend 3") || strings.Contains(got, "192.0.2.0/24;") {
+			t.Errorf("after a restart: %s", got)
+		}
+		if err := w.c.Unshed(t.Context(), web, policy.Shed{}); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		if s := w.c.Situation(); len(s.Shed) != 0 || s.Decision[0].Stance != (policy.Stance{Action: policy.Announce}) {
+			t.Errorf("taken back: %+v", s)
+		}
+		w.stop()
+	})
+}
+
+// TestShedOnlyInAct: a reload that switches the loop off takes back what load
+// had moved, and refuses more.
+func TestShedOnlyInAct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := balanced(t, t.TempDir())
+		w.start()
+		defer w.stop()
+		w.verdict(policy.Up)
+		if _, _, err := w.c.Shed(t.Context(), web, backup(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		w.reload = func(old *config.Config) (*config.Config, []string, error) {
+			next := *old
+			next.Balance.Mode = config.BalanceObserve
+			return &next, []string{"balance.mode: act -> observe"}, nil
+		}
+		if _, err := w.c.Reload(t.Context(), "eng"); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		if s := w.c.Situation(); len(s.Shed) != 0 || s.Decision[0].Stance != (policy.Stance{Action: policy.Announce}) {
+			t.Errorf("%+v", s)
+		}
+		if _, _, err := w.c.Shed(t.Context(), web, backup(time.Minute)); err == nil || !strings.Contains(err.Error(), "balance.mode observe") {
+			t.Errorf("in observe: %v", err)
+		}
+		said := false
+		for _, e := range w.entries {
+			said = said || e.Kind == "load" && strings.Contains(e.Text, "load may no longer move it")
+		}
+		if !said {
+			t.Error("the journal does not say that the wish is dropped")
+		}
+	})
+}
