@@ -8,6 +8,7 @@ import (
 	"github.com/catchment/catchment/pop/balance"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/journal"
+	"github.com/catchment/catchment/pop/metrics"
 )
 
 // buildBalance makes the load loop. It is there in every mode, so that a
@@ -62,3 +63,23 @@ func (d *parts) carries() json.RawMessage { return d.balance.Message() }
 type shows struct{ d *parts }
 
 func (s shows) Report() balance.Report { return s.d.balance.Report() }
+
+// balanceStats tells the metrics what the loop did.
+func (d *parts) balanceStats() metrics.Balance {
+	r := d.balance.Report()
+	out := metrics.Balance{Disabled: r.Mode == balance.Off, Rounds: map[string]uint64{}}
+	for code, n := range r.Rounds {
+		out.Rounds[string(code)] = n
+	}
+	out.Steps = map[string]uint64{"made": r.Made, "refused": r.Refused, "surprise": r.Surprises}
+	for _, p := range r.POPs {
+		b := metrics.BalancePOP{POP: string(p.POP), Load: p.Load, Capacity: p.Capacity, Room: p.Room}
+		for _, v := range r.Reserved {
+			if v.To == p.POP {
+				b.Reserved += v.High
+			}
+		}
+		out.POPs = append(out.POPs, b)
+	}
+	return out
+}

@@ -147,6 +147,7 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	d.load = load.NewRunner(d.log)
 	d.matrix = matrix.NewBook(filepath.Join(cfg.StateDir, "matrix.json"), d.log)
 	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
+	m.WatchBalance(d.balanceStats)
 	d.controller = pop.New(pop.Options{
 		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
 		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Balance: shows{d}, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: store,

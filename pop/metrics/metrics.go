@@ -40,6 +40,7 @@ type Metrics struct {
 	core    func() Core
 	relay   func() (Relay, bool)
 	ingress func() Ingress
+	balance func() Balance
 	flaps   map[string]uint32
 }
 
@@ -123,7 +124,7 @@ func (m *Metrics) process(b Build) {
 	m.reloadOK = m.gauge(ReloadOK, "1 if the configuration was taken the last time it was read, 0 if it was refused.").WithLabelValues()
 	m.reloadTime = m.gauge(ReloadTime, "When a configuration was last taken, in seconds since 1970.").WithLabelValues()
 	m.registry.MustRegister(
-		&late{m: m}, fleetAsked{m}, loadAsked{m}, coreAsked{m}, relayAsked{m}, ingressAsked{m}, collectors.NewGoCollector(),
+		&late{m: m}, fleetAsked{m}, loadAsked{m}, coreAsked{m}, relayAsked{m}, ingressAsked{m}, balanceAsked{m}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 }

@@ -60,6 +60,7 @@ func filled() *Metrics {
 		return Relay{true, "LON", 2, 70, 1, 3, time.Second, 4, 5, 6, 7, 8, 9, 10, map[string]uint64{"forged": 11}}, true
 	})
 	m.WatchIngress(someIngress)
+	m.WatchBalance(someBalance)
 	m.WatchFleet(func() Fleet {
 		return Fleet{
 			Peers:   []FleetPeer{{POP: "AMS", RTT: 1500 * time.Microsecond, Exchanges: 7, Failures: 2}, {POP: "NYC", Failures: 3}},

@@ -77,6 +77,12 @@ const (
 	RelaySwitches    = "catchment_relay_parent_switches_total"
 	RelayRefused     = "catchment_relay_refused_presences_total"
 
+	BalanceRounds   = "catchment_balance_rounds_total"
+	BalanceSteps    = "catchment_balance_steps_total"
+	BalanceUsed     = "catchment_balance_used_ratio"
+	BalanceRoom     = "catchment_balance_room"
+	BalanceReserved = "catchment_balance_reserved"
+
 	JournalEntries = "catchment_journal_entries_total"
 	JournalErrors  = "catchment_journal_errors_total"
 	JournalDropped = "catchment_journal_dropped_total"
