@@ -72,6 +72,11 @@ func writeStatus(w io.Writer, st api.Status) {
 		fmt.Fprintln(w)
 		writeFleet(w, st)
 	}
+	if n := st.Ingress; n != nil {
+		fmt.Fprintln(w)
+		say(w, "", fmt.Sprintf("%d ingress routers: %d of their slices assigned, %d waiting, %d on plain anycast (catchment ingress)",
+			n.Routers, n.Assigned, n.Waiting, n.Plain))
+	}
 	if st.Core != nil {
 		fmt.Fprintln(w)
 		writeCoreLine(w, st)

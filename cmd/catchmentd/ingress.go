@@ -166,17 +166,19 @@ func (i ingressReader) Ingress(context.Context) (api.IngressReport, error) {
 
 // alarms are those of the last decision.
 func (r *routeControl) alarms() []api.Alarm {
-	if r == nil {
-		return nil
-	}
 	report, _ := r.Report()
 	return report.Alarms
 }
 
-// Status is the controller's, with the alarms of the route-controller mode.
+// Status is the controller's, with what ingress routers are told and the alarms
+// of that.
 func (b backend) Status(ctx context.Context) (api.Status, error) {
 	st, err := b.Controller.Status(ctx)
-	st.Alarms = append(slices.Clip(st.Alarms), b.d.ingress.alarms()...)
+	if r := b.d.ingress; r != nil && err == nil {
+		n := r.Sums()
+		st.Alarms = append(slices.Clip(st.Alarms), r.alarms()...)
+		st.Ingress = &api.IngressSummary{Routers: n.Routers, Assigned: n.Assigned, Waiting: n.Waiting, Plain: n.Plain}
+	}
 	return st, err
 }
 

@@ -76,6 +76,9 @@ func TestIngressBesideThePOP(t *testing.T) {
 	if err != nil || len(r.Assignments) != 2 || r.Assignments[0].POP != "FRA" || len(r.Targets) != 2 || r.Targets[1].Load != 60 {
 		t.Errorf("%+v, %v", r, err)
 	}
+	w.sees(func(st api.Status) bool {
+		return st.Ingress != nil && st.Ingress.Routers == 1 && st.Ingress.Assigned == 2 && st.Ingress.Plain == 0
+	})
 	if m := w.scrape(); !strings.Contains(m, `catchment_ingress_assigned{pop="FRA"} 2`) || !strings.Contains(m, `catchment_ingress_moves_total{reason="gone"} 2`) {
 		t.Error("metrics lack it")
 	}

@@ -54,6 +54,14 @@ type IngressAssignment struct {
 	Since  time.Time `json:"since,omitzero"` // of POP
 }
 
+// IngressSummary is what ingress routers are told, counted.
+type IngressSummary struct {
+	Routers  int `json:"routers"`
+	Assigned int `json:"assigned,omitempty"` // slices of routers that are told a POP
+	Waiting  int `json:"waiting,omitempty"`  // that move in a later round
+	Plain    int `json:"plain,omitempty"`    // that follow plain anycast
+}
+
 // Ingress is the route-controller mode, as operators look at it.
 type Ingress interface {
 	Ingress(context.Context) (IngressReport, error)

@@ -54,6 +54,7 @@ type Status struct {
 	Load      *LoadReport       `json:"load,omitempty"`    // nil: nothing is measured
 	Balance   *BalanceStatus    `json:"balance,omitempty"` // nil: load moves nothing, and nothing is observed
 	Core      *CoreStatus       `json:"core,omitempty"`    // nil: there is no control core here
+	Ingress   *IngressSummary   `json:"ingress,omitempty"` // nil: no ingress router is told anything
 	// Maintenance are the maintenance windows, the next first.
 	Maintenance []MaintenanceWindow `json:"maintenance,omitempty"`
 }

@@ -14,12 +14,12 @@ import (
 // Sums are what metrics want. Nothing in it changes.
 type Sums struct {
 	Rounds   uint64
+	Routers  int
 	Moves    map[assign.Code]uint64
 	Targets  []api.IngressTarget
 	Assigned int
 	Waiting  int
 	Plain    int // follow plain anycast
-	Alarms   int
 }
 
 // Sums are those of the last decision.
@@ -42,7 +42,7 @@ func (c *Controller) publish(in *input, r *assign.Result, now time.Time) {
 		POP: c.cfg.POP, Now: now, Round: c.began, Interval: api.Duration(cfg.Interval), Unit: cfg.Unit.String(), DryRun: c.opt.DryRun,
 		LocalPref: cfg.LocalPref,
 	}
-	sums := &Sums{Rounds: c.rounds, Moves: maps.Clone(c.moves), Alarms: len(c.alarms)}
+	sums := &Sums{Rounds: c.rounds, Moves: maps.Clone(c.moves), Routers: len(cfg.Routers)}
 	for t := range in.targets {
 		out.Targets = append(out.Targets, c.target(in, r, t))
 	}

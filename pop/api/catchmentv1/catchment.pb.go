@@ -849,6 +849,7 @@ type Status struct {
 	Core          *CoreStatus            `protobuf:"bytes,15,opt,name=core,proto3" json:"core,omitempty"`               // unset: there is no control core here
 	Balance       *BalanceStatus         `protobuf:"bytes,16,opt,name=balance,proto3" json:"balance,omitempty"`         // unset: load moves nothing, and nothing is observed
 	Maintenance   []*MaintenanceWindow   `protobuf:"bytes,17,rep,name=maintenance,proto3" json:"maintenance,omitempty"` // the next first
+	Ingress       *IngressSummary        `protobuf:"bytes,18,opt,name=ingress,proto3" json:"ingress,omitempty"`         // unset: no ingress router is told anything
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1002,6 +1003,82 @@ func (x *Status) GetMaintenance() []*MaintenanceWindow {
 	return nil
 }
 
+func (x *Status) GetIngress() *IngressSummary {
+	if x != nil {
+		return x.Ingress
+	}
+	return nil
+}
+
+// IngressSummary is what ingress routers are told, counted; see service Ingress.
+type IngressSummary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Routers       int32                  `protobuf:"varint,1,opt,name=routers,proto3" json:"routers,omitempty"`
+	Assigned      int32                  `protobuf:"varint,2,opt,name=assigned,proto3" json:"assigned,omitempty"` // slices of routers that are told a POP
+	Waiting       int32                  `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`   // that move in a later round
+	Plain         int32                  `protobuf:"varint,4,opt,name=plain,proto3" json:"plain,omitempty"`       // that follow plain anycast
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IngressSummary) Reset() {
+	*x = IngressSummary{}
+	mi := &file_catchment_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IngressSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IngressSummary) ProtoMessage() {}
+
+func (x *IngressSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_catchment_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IngressSummary.ProtoReflect.Descriptor instead.
+func (*IngressSummary) Descriptor() ([]byte, []int) {
+	return file_catchment_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *IngressSummary) GetRouters() int32 {
+	if x != nil {
+		return x.Routers
+	}
+	return 0
+}
+
+func (x *IngressSummary) GetAssigned() int32 {
+	if x != nil {
+		return x.Assigned
+	}
+	return 0
+}
+
+func (x *IngressSummary) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *IngressSummary) GetPlain() int32 {
+	if x != nil {
+		return x.Plain
+	}
+	return 0
+}
+
 // Location is where a POP is, in degrees: north and east are positive.
 type Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1013,7 +1090,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1102,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[18]
+	mi := &file_catchment_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1115,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{18}
+	return file_catchment_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Location) GetLatitude() float64 {
@@ -1070,7 +1147,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1159,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[19]
+	mi := &file_catchment_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1172,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{19}
+	return file_catchment_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ServiceStatus) GetId() string {
@@ -1160,7 +1237,7 @@ type LoadStatus struct {
 
 func (x *LoadStatus) Reset() {
 	*x = LoadStatus{}
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1249,7 @@ func (x *LoadStatus) String() string {
 func (*LoadStatus) ProtoMessage() {}
 
 func (x *LoadStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[20]
+	mi := &file_catchment_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1262,7 @@ func (x *LoadStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadStatus.ProtoReflect.Descriptor instead.
 func (*LoadStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{20}
+	return file_catchment_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoadStatus) GetUnit() string {
@@ -1228,7 +1305,7 @@ type LoadReport struct {
 
 func (x *LoadReport) Reset() {
 	*x = LoadReport{}
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1317,7 @@ func (x *LoadReport) String() string {
 func (*LoadReport) ProtoMessage() {}
 
 func (x *LoadReport) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[21]
+	mi := &file_catchment_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1330,7 @@ func (x *LoadReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadReport.ProtoReflect.Descriptor instead.
 func (*LoadReport) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{21}
+	return file_catchment_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoadReport) GetPop() []*LoadStatus {
@@ -1287,7 +1364,7 @@ type HostLoad struct {
 
 func (x *HostLoad) Reset() {
 	*x = HostLoad{}
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1376,7 @@ func (x *HostLoad) String() string {
 func (*HostLoad) ProtoMessage() {}
 
 func (x *HostLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[22]
+	mi := &file_catchment_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1389,7 @@ func (x *HostLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLoad.ProtoReflect.Descriptor instead.
 func (*HostLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{22}
+	return file_catchment_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *HostLoad) GetHost() string {
@@ -1343,7 +1420,7 @@ type LoadSource struct {
 
 func (x *LoadSource) Reset() {
 	*x = LoadSource{}
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1432,7 @@ func (x *LoadSource) String() string {
 func (*LoadSource) ProtoMessage() {}
 
 func (x *LoadSource) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[23]
+	mi := &file_catchment_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1445,7 @@ func (x *LoadSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSource.ProtoReflect.Descriptor instead.
 func (*LoadSource) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{23}
+	return file_catchment_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LoadSource) GetName() string {
@@ -1431,7 +1508,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1520,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[24]
+	mi := &file_catchment_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1533,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{24}
+	return file_catchment_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Health) GetVerdict() string {
@@ -1532,7 +1609,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1621,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[25]
+	mi := &file_catchment_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1634,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{25}
+	return file_catchment_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Failure) GetCheck() string {
@@ -1595,7 +1672,7 @@ type CheckStatus struct {
 
 func (x *CheckStatus) Reset() {
 	*x = CheckStatus{}
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1684,7 @@ func (x *CheckStatus) String() string {
 func (*CheckStatus) ProtoMessage() {}
 
 func (x *CheckStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[26]
+	mi := &file_catchment_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1697,7 @@ func (x *CheckStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatus.ProtoReflect.Descriptor instead.
 func (*CheckStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{26}
+	return file_catchment_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckStatus) GetId() string {
@@ -1725,7 +1802,7 @@ type Stance struct {
 
 func (x *Stance) Reset() {
 	*x = Stance{}
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1814,7 @@ func (x *Stance) String() string {
 func (*Stance) ProtoMessage() {}
 
 func (x *Stance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[27]
+	mi := &file_catchment_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1827,7 @@ func (x *Stance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stance.ProtoReflect.Descriptor instead.
 func (*Stance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{27}
+	return file_catchment_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Stance) GetAction() string {
@@ -1779,7 +1856,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1868,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[28]
+	mi := &file_catchment_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1881,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{28}
+	return file_catchment_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Reason) GetCode() string {
@@ -1851,7 +1928,7 @@ type SliceStatus struct {
 
 func (x *SliceStatus) Reset() {
 	*x = SliceStatus{}
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1940,7 @@ func (x *SliceStatus) String() string {
 func (*SliceStatus) ProtoMessage() {}
 
 func (x *SliceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[29]
+	mi := &file_catchment_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1953,7 @@ func (x *SliceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SliceStatus.ProtoReflect.Descriptor instead.
 func (*SliceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{29}
+	return file_catchment_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SliceStatus) GetSlice() string {
@@ -2000,7 +2077,7 @@ type Attributes struct {
 
 func (x *Attributes) Reset() {
 	*x = Attributes{}
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2089,7 @@ func (x *Attributes) String() string {
 func (*Attributes) ProtoMessage() {}
 
 func (x *Attributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[30]
+	mi := &file_catchment_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2102,7 @@ func (x *Attributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attributes.ProtoReflect.Descriptor instead.
 func (*Attributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{30}
+	return file_catchment_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Attributes) GetMed() uint32 {
@@ -2094,7 +2171,7 @@ type NeighborAttributes struct {
 
 func (x *NeighborAttributes) Reset() {
 	*x = NeighborAttributes{}
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2183,7 @@ func (x *NeighborAttributes) String() string {
 func (*NeighborAttributes) ProtoMessage() {}
 
 func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[31]
+	mi := &file_catchment_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2196,7 @@ func (x *NeighborAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NeighborAttributes.ProtoReflect.Descriptor instead.
 func (*NeighborAttributes) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{31}
+	return file_catchment_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NeighborAttributes) GetNeighbor() string {
@@ -2191,7 +2268,7 @@ type GuardStatus struct {
 
 func (x *GuardStatus) Reset() {
 	*x = GuardStatus{}
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2280,7 @@ func (x *GuardStatus) String() string {
 func (*GuardStatus) ProtoMessage() {}
 
 func (x *GuardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[32]
+	mi := &file_catchment_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2293,7 @@ func (x *GuardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
 func (*GuardStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{32}
+	return file_catchment_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GuardStatus) GetGuard() string {
@@ -2276,7 +2353,7 @@ type PeerState struct {
 
 func (x *PeerState) Reset() {
 	*x = PeerState{}
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2365,7 @@ func (x *PeerState) String() string {
 func (*PeerState) ProtoMessage() {}
 
 func (x *PeerState) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[33]
+	mi := &file_catchment_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2378,7 @@ func (x *PeerState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerState.ProtoReflect.Descriptor instead.
 func (*PeerState) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{33}
+	return file_catchment_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PeerState) GetAddress() string {
@@ -2415,7 +2492,7 @@ type FleetPeer struct {
 
 func (x *FleetPeer) Reset() {
 	*x = FleetPeer{}
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2504,7 @@ func (x *FleetPeer) String() string {
 func (*FleetPeer) ProtoMessage() {}
 
 func (x *FleetPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[34]
+	mi := &file_catchment_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2517,7 @@ func (x *FleetPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetPeer.ProtoReflect.Descriptor instead.
 func (*FleetPeer) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{34}
+	return file_catchment_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FleetPeer) GetPop() string {
@@ -2536,7 +2613,7 @@ type FleetSlice struct {
 
 func (x *FleetSlice) Reset() {
 	*x = FleetSlice{}
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +2625,7 @@ func (x *FleetSlice) String() string {
 func (*FleetSlice) ProtoMessage() {}
 
 func (x *FleetSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[35]
+	mi := &file_catchment_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +2638,7 @@ func (x *FleetSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetSlice.ProtoReflect.Descriptor instead.
 func (*FleetSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{35}
+	return file_catchment_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FleetSlice) GetSlice() string {
@@ -2630,7 +2707,7 @@ type FleetView struct {
 
 func (x *FleetView) Reset() {
 	*x = FleetView{}
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2719,7 @@ func (x *FleetView) String() string {
 func (*FleetView) ProtoMessage() {}
 
 func (x *FleetView) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[36]
+	mi := &file_catchment_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2732,7 @@ func (x *FleetView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetView.ProtoReflect.Descriptor instead.
 func (*FleetView) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{36}
+	return file_catchment_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FleetView) GetPop() string {
@@ -2726,7 +2803,7 @@ type Fleet struct {
 
 func (x *Fleet) Reset() {
 	*x = Fleet{}
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2738,7 +2815,7 @@ func (x *Fleet) String() string {
 func (*Fleet) ProtoMessage() {}
 
 func (x *Fleet) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[37]
+	mi := &file_catchment_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2751,7 +2828,7 @@ func (x *Fleet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fleet.ProtoReflect.Descriptor instead.
 func (*Fleet) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{37}
+	return file_catchment_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Fleet) GetPop() string {
@@ -2803,7 +2880,7 @@ type FleetMember struct {
 
 func (x *FleetMember) Reset() {
 	*x = FleetMember{}
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +2892,7 @@ func (x *FleetMember) String() string {
 func (*FleetMember) ProtoMessage() {}
 
 func (x *FleetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[38]
+	mi := &file_catchment_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +2905,7 @@ func (x *FleetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetMember.ProtoReflect.Descriptor instead.
 func (*FleetMember) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{38}
+	return file_catchment_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FleetMember) GetPop() string {
@@ -2978,7 +3055,7 @@ type FleetStances struct {
 
 func (x *FleetStances) Reset() {
 	*x = FleetStances{}
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3067,7 @@ func (x *FleetStances) String() string {
 func (*FleetStances) ProtoMessage() {}
 
 func (x *FleetStances) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[39]
+	mi := &file_catchment_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3080,7 @@ func (x *FleetStances) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetStances.ProtoReflect.Descriptor instead.
 func (*FleetStances) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{39}
+	return file_catchment_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FleetStances) GetAll() int32 {
@@ -3051,7 +3128,7 @@ type FleetCount struct {
 
 func (x *FleetCount) Reset() {
 	*x = FleetCount{}
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3140,7 @@ func (x *FleetCount) String() string {
 func (*FleetCount) ProtoMessage() {}
 
 func (x *FleetCount) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[40]
+	mi := &file_catchment_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3153,7 @@ func (x *FleetCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetCount.ProtoReflect.Descriptor instead.
 func (*FleetCount) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{40}
+	return file_catchment_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FleetCount) GetUp() int32 {
@@ -3109,7 +3186,7 @@ type FleetDrain struct {
 
 func (x *FleetDrain) Reset() {
 	*x = FleetDrain{}
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3198,7 @@ func (x *FleetDrain) String() string {
 func (*FleetDrain) ProtoMessage() {}
 
 func (x *FleetDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[41]
+	mi := &file_catchment_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3211,7 @@ func (x *FleetDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetDrain.ProtoReflect.Descriptor instead.
 func (*FleetDrain) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{41}
+	return file_catchment_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *FleetDrain) GetOf() string {
@@ -3200,7 +3277,7 @@ type FleetWindow struct {
 
 func (x *FleetWindow) Reset() {
 	*x = FleetWindow{}
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3289,7 @@ func (x *FleetWindow) String() string {
 func (*FleetWindow) ProtoMessage() {}
 
 func (x *FleetWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[42]
+	mi := &file_catchment_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3302,7 @@ func (x *FleetWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetWindow.ProtoReflect.Descriptor instead.
 func (*FleetWindow) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{42}
+	return file_catchment_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *FleetWindow) GetName() string {
@@ -3285,7 +3362,7 @@ type MaintenanceWindow struct {
 
 func (x *MaintenanceWindow) Reset() {
 	*x = MaintenanceWindow{}
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3297,7 +3374,7 @@ func (x *MaintenanceWindow) String() string {
 func (*MaintenanceWindow) ProtoMessage() {}
 
 func (x *MaintenanceWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[43]
+	mi := &file_catchment_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3310,7 +3387,7 @@ func (x *MaintenanceWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaintenanceWindow.ProtoReflect.Descriptor instead.
 func (*MaintenanceWindow) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{43}
+	return file_catchment_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MaintenanceWindow) GetName() string {
@@ -3420,7 +3497,7 @@ type NewWindow struct {
 
 func (x *NewWindow) Reset() {
 	*x = NewWindow{}
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3432,7 +3509,7 @@ func (x *NewWindow) String() string {
 func (*NewWindow) ProtoMessage() {}
 
 func (x *NewWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[44]
+	mi := &file_catchment_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3445,7 +3522,7 @@ func (x *NewWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewWindow.ProtoReflect.Descriptor instead.
 func (*NewWindow) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{44}
+	return file_catchment_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NewWindow) GetName() string {
@@ -3507,7 +3584,7 @@ type WindowName struct {
 
 func (x *WindowName) Reset() {
 	*x = WindowName{}
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3596,7 @@ func (x *WindowName) String() string {
 func (*WindowName) ProtoMessage() {}
 
 func (x *WindowName) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[45]
+	mi := &file_catchment_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3609,7 @@ func (x *WindowName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowName.ProtoReflect.Descriptor instead.
 func (*WindowName) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{45}
+	return file_catchment_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WindowName) GetName() string {
@@ -3563,7 +3640,7 @@ type FleetDifference struct {
 
 func (x *FleetDifference) Reset() {
 	*x = FleetDifference{}
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3652,7 @@ func (x *FleetDifference) String() string {
 func (*FleetDifference) ProtoMessage() {}
 
 func (x *FleetDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[46]
+	mi := &file_catchment_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3665,7 @@ func (x *FleetDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FleetDifference.ProtoReflect.Descriptor instead.
 func (*FleetDifference) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{46}
+	return file_catchment_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FleetDifference) GetSlice() string {
@@ -3647,7 +3724,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3659,7 +3736,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[47]
+	mi := &file_catchment_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3672,7 +3749,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{47}
+	return file_catchment_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Intent) GetKind() string {
@@ -3774,7 +3851,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +3863,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[48]
+	mi := &file_catchment_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +3876,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{48}
+	return file_catchment_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Route) GetMed() uint32 {
@@ -3858,7 +3935,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3870,7 +3947,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[49]
+	mi := &file_catchment_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3883,7 +3960,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{49}
+	return file_catchment_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Alarm) GetName() string {
@@ -3941,7 +4018,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3953,7 +4030,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[50]
+	mi := &file_catchment_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3966,7 +4043,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{50}
+	return file_catchment_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Explanation) GetPop() string {
@@ -4074,7 +4151,7 @@ type BalanceStatus struct {
 
 func (x *BalanceStatus) Reset() {
 	*x = BalanceStatus{}
-	mi := &file_catchment_proto_msgTypes[51]
+	mi := &file_catchment_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4086,7 +4163,7 @@ func (x *BalanceStatus) String() string {
 func (*BalanceStatus) ProtoMessage() {}
 
 func (x *BalanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[51]
+	mi := &file_catchment_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4099,7 +4176,7 @@ func (x *BalanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceStatus.ProtoReflect.Descriptor instead.
 func (*BalanceStatus) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{51}
+	return file_catchment_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *BalanceStatus) GetMode() string {
@@ -4196,7 +4273,7 @@ type BalancePOP struct {
 
 func (x *BalancePOP) Reset() {
 	*x = BalancePOP{}
-	mi := &file_catchment_proto_msgTypes[52]
+	mi := &file_catchment_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4208,7 +4285,7 @@ func (x *BalancePOP) String() string {
 func (*BalancePOP) ProtoMessage() {}
 
 func (x *BalancePOP) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[52]
+	mi := &file_catchment_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4221,7 +4298,7 @@ func (x *BalancePOP) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalancePOP.ProtoReflect.Descriptor instead.
 func (*BalancePOP) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{52}
+	return file_catchment_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *BalancePOP) GetPop() string {
@@ -4300,7 +4377,7 @@ type BalanceStep struct {
 
 func (x *BalanceStep) Reset() {
 	*x = BalanceStep{}
-	mi := &file_catchment_proto_msgTypes[53]
+	mi := &file_catchment_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4312,7 +4389,7 @@ func (x *BalanceStep) String() string {
 func (*BalanceStep) ProtoMessage() {}
 
 func (x *BalanceStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[53]
+	mi := &file_catchment_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4325,7 +4402,7 @@ func (x *BalanceStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceStep.ProtoReflect.Descriptor instead.
 func (*BalanceStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{53}
+	return file_catchment_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *BalanceStep) GetSlice() string {
@@ -4421,7 +4498,7 @@ type BalanceRoom struct {
 
 func (x *BalanceRoom) Reset() {
 	*x = BalanceRoom{}
-	mi := &file_catchment_proto_msgTypes[54]
+	mi := &file_catchment_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4433,7 +4510,7 @@ func (x *BalanceRoom) String() string {
 func (*BalanceRoom) ProtoMessage() {}
 
 func (x *BalanceRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[54]
+	mi := &file_catchment_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4446,7 +4523,7 @@ func (x *BalanceRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceRoom.ProtoReflect.Descriptor instead.
 func (*BalanceRoom) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{54}
+	return file_catchment_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *BalanceRoom) GetFrom() string {
@@ -4513,7 +4590,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_catchment_proto_msgTypes[55]
+	mi := &file_catchment_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4525,7 +4602,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[55]
+	mi := &file_catchment_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4538,7 +4615,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{55}
+	return file_catchment_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JournalEntry) GetSeq() uint64 {
@@ -4604,7 +4681,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_catchment_proto_msgTypes[56]
+	mi := &file_catchment_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4616,7 +4693,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[56]
+	mi := &file_catchment_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4629,7 +4706,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{56}
+	return file_catchment_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Event) GetKind() string {
@@ -4679,7 +4756,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_catchment_proto_msgTypes[57]
+	mi := &file_catchment_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4691,7 +4768,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[57]
+	mi := &file_catchment_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4704,7 +4781,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{57}
+	return file_catchment_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PlanRequest) GetSuppose() []*Supposition {
@@ -4746,7 +4823,7 @@ type Supposition struct {
 
 func (x *Supposition) Reset() {
 	*x = Supposition{}
-	mi := &file_catchment_proto_msgTypes[58]
+	mi := &file_catchment_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4758,7 +4835,7 @@ func (x *Supposition) String() string {
 func (*Supposition) ProtoMessage() {}
 
 func (x *Supposition) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[58]
+	mi := &file_catchment_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4771,7 +4848,7 @@ func (x *Supposition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supposition.ProtoReflect.Descriptor instead.
 func (*Supposition) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{58}
+	return file_catchment_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Supposition) GetKind() string {
@@ -4907,7 +4984,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_catchment_proto_msgTypes[59]
+	mi := &file_catchment_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4919,7 +4996,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[59]
+	mi := &file_catchment_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4932,7 +5009,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{59}
+	return file_catchment_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Plan) GetPop() string {
@@ -5033,7 +5110,7 @@ type PlanLoads struct {
 
 func (x *PlanLoads) Reset() {
 	*x = PlanLoads{}
-	mi := &file_catchment_proto_msgTypes[60]
+	mi := &file_catchment_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5045,7 +5122,7 @@ func (x *PlanLoads) String() string {
 func (*PlanLoads) ProtoMessage() {}
 
 func (x *PlanLoads) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[60]
+	mi := &file_catchment_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5058,7 +5135,7 @@ func (x *PlanLoads) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoads.ProtoReflect.Descriptor instead.
 func (*PlanLoads) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{60}
+	return file_catchment_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PlanLoads) GetUnit() string {
@@ -5113,7 +5190,7 @@ type PlanLoad struct {
 
 func (x *PlanLoad) Reset() {
 	*x = PlanLoad{}
-	mi := &file_catchment_proto_msgTypes[61]
+	mi := &file_catchment_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5125,7 +5202,7 @@ func (x *PlanLoad) String() string {
 func (*PlanLoad) ProtoMessage() {}
 
 func (x *PlanLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[61]
+	mi := &file_catchment_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5138,7 +5215,7 @@ func (x *PlanLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanLoad.ProtoReflect.Descriptor instead.
 func (*PlanLoad) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{61}
+	return file_catchment_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PlanLoad) GetPop() string {
@@ -5209,7 +5286,7 @@ type PlanRange struct {
 
 func (x *PlanRange) Reset() {
 	*x = PlanRange{}
-	mi := &file_catchment_proto_msgTypes[62]
+	mi := &file_catchment_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5221,7 +5298,7 @@ func (x *PlanRange) String() string {
 func (*PlanRange) ProtoMessage() {}
 
 func (x *PlanRange) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[62]
+	mi := &file_catchment_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5234,7 +5311,7 @@ func (x *PlanRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRange.ProtoReflect.Descriptor instead.
 func (*PlanRange) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{62}
+	return file_catchment_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PlanRange) GetMean() float64 {
@@ -5272,7 +5349,7 @@ type PlanAlternative struct {
 
 func (x *PlanAlternative) Reset() {
 	*x = PlanAlternative{}
-	mi := &file_catchment_proto_msgTypes[63]
+	mi := &file_catchment_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5284,7 +5361,7 @@ func (x *PlanAlternative) String() string {
 func (*PlanAlternative) ProtoMessage() {}
 
 func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[63]
+	mi := &file_catchment_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5297,7 +5374,7 @@ func (x *PlanAlternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAlternative.ProtoReflect.Descriptor instead.
 func (*PlanAlternative) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{63}
+	return file_catchment_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *PlanAlternative) GetText() string {
@@ -5351,7 +5428,7 @@ type PlanSlice struct {
 
 func (x *PlanSlice) Reset() {
 	*x = PlanSlice{}
-	mi := &file_catchment_proto_msgTypes[64]
+	mi := &file_catchment_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5363,7 +5440,7 @@ func (x *PlanSlice) String() string {
 func (*PlanSlice) ProtoMessage() {}
 
 func (x *PlanSlice) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[64]
+	mi := &file_catchment_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5376,7 +5453,7 @@ func (x *PlanSlice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanSlice.ProtoReflect.Descriptor instead.
 func (*PlanSlice) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{64}
+	return file_catchment_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PlanSlice) GetSlice() string {
@@ -5448,7 +5525,7 @@ type PlanStance struct {
 
 func (x *PlanStance) Reset() {
 	*x = PlanStance{}
-	mi := &file_catchment_proto_msgTypes[65]
+	mi := &file_catchment_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5460,7 +5537,7 @@ func (x *PlanStance) String() string {
 func (*PlanStance) ProtoMessage() {}
 
 func (x *PlanStance) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[65]
+	mi := &file_catchment_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5473,7 +5550,7 @@ func (x *PlanStance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStance.ProtoReflect.Descriptor instead.
 func (*PlanStance) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{65}
+	return file_catchment_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PlanStance) GetStance() *Stance {
@@ -5527,7 +5604,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_catchment_proto_msgTypes[66]
+	mi := &file_catchment_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5539,7 +5616,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[66]
+	mi := &file_catchment_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5552,7 +5629,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{66}
+	return file_catchment_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PlanStep) GetAt() *durationpb.Duration {
@@ -5631,7 +5708,7 @@ type PlanObjection struct {
 
 func (x *PlanObjection) Reset() {
 	*x = PlanObjection{}
-	mi := &file_catchment_proto_msgTypes[67]
+	mi := &file_catchment_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5643,7 +5720,7 @@ func (x *PlanObjection) String() string {
 func (*PlanObjection) ProtoMessage() {}
 
 func (x *PlanObjection) ProtoReflect() protoreflect.Message {
-	mi := &file_catchment_proto_msgTypes[67]
+	mi := &file_catchment_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5656,7 +5733,7 @@ func (x *PlanObjection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanObjection.ProtoReflect.Descriptor instead.
 func (*PlanObjection) Descriptor() ([]byte, []int) {
-	return file_catchment_proto_rawDescGZIP(), []int{67}
+	return file_catchment_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PlanObjection) GetGuard() string {
@@ -5780,7 +5857,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +
 	"\bReloaded\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\x86\x06\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xbe\x06\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -5799,7 +5876,13 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04load\x18\x0e \x01(\v2\x18.catchment.v1.LoadReportR\x04load\x12,\n" +
 	"\x04core\x18\x0f \x01(\v2\x18.catchment.v1.CoreStatusR\x04core\x125\n" +
 	"\abalance\x18\x10 \x01(\v2\x1b.catchment.v1.BalanceStatusR\abalance\x12A\n" +
-	"\vmaintenance\x18\x11 \x03(\v2\x1f.catchment.v1.MaintenanceWindowR\vmaintenance\"D\n" +
+	"\vmaintenance\x18\x11 \x03(\v2\x1f.catchment.v1.MaintenanceWindowR\vmaintenance\x126\n" +
+	"\aingress\x18\x12 \x01(\v2\x1c.catchment.v1.IngressSummaryR\aingress\"v\n" +
+	"\x0eIngressSummary\x12\x18\n" +
+	"\arouters\x18\x01 \x01(\x05R\arouters\x12\x1a\n" +
+	"\bassigned\x18\x02 \x01(\x05R\bassigned\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x05R\awaiting\x12\x14\n" +
+	"\x05plain\x18\x04 \x01(\x05R\x05plain\"D\n" +
 	"\bLocation\x12\x1a\n" +
 	"\blatitude\x18\x01 \x01(\x01R\blatitude\x12\x1c\n" +
 	"\tlongitude\x18\x02 \x01(\x01R\tlongitude\"\xa3\x02\n" +
@@ -6291,7 +6374,7 @@ func file_catchment_proto_rawDescGZIP() []byte {
 	return file_catchment_proto_rawDescData
 }
 
-var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_catchment_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_catchment_proto_goTypes = []any{
 	(*RightsRequest)(nil),         // 0: catchment.v1.RightsRequest
 	(*RightsResponse)(nil),        // 1: catchment.v1.RightsResponse
@@ -6311,244 +6394,246 @@ var file_catchment_proto_goTypes = []any{
 	(*Result)(nil),                // 15: catchment.v1.Result
 	(*Reloaded)(nil),              // 16: catchment.v1.Reloaded
 	(*Status)(nil),                // 17: catchment.v1.Status
-	(*Location)(nil),              // 18: catchment.v1.Location
-	(*ServiceStatus)(nil),         // 19: catchment.v1.ServiceStatus
-	(*LoadStatus)(nil),            // 20: catchment.v1.LoadStatus
-	(*LoadReport)(nil),            // 21: catchment.v1.LoadReport
-	(*HostLoad)(nil),              // 22: catchment.v1.HostLoad
-	(*LoadSource)(nil),            // 23: catchment.v1.LoadSource
-	(*Health)(nil),                // 24: catchment.v1.Health
-	(*Failure)(nil),               // 25: catchment.v1.Failure
-	(*CheckStatus)(nil),           // 26: catchment.v1.CheckStatus
-	(*Stance)(nil),                // 27: catchment.v1.Stance
-	(*Reason)(nil),                // 28: catchment.v1.Reason
-	(*SliceStatus)(nil),           // 29: catchment.v1.SliceStatus
-	(*Attributes)(nil),            // 30: catchment.v1.Attributes
-	(*NeighborAttributes)(nil),    // 31: catchment.v1.NeighborAttributes
-	(*GuardStatus)(nil),           // 32: catchment.v1.GuardStatus
-	(*PeerState)(nil),             // 33: catchment.v1.PeerState
-	(*FleetPeer)(nil),             // 34: catchment.v1.FleetPeer
-	(*FleetSlice)(nil),            // 35: catchment.v1.FleetSlice
-	(*FleetView)(nil),             // 36: catchment.v1.FleetView
-	(*Fleet)(nil),                 // 37: catchment.v1.Fleet
-	(*FleetMember)(nil),           // 38: catchment.v1.FleetMember
-	(*FleetStances)(nil),          // 39: catchment.v1.FleetStances
-	(*FleetCount)(nil),            // 40: catchment.v1.FleetCount
-	(*FleetDrain)(nil),            // 41: catchment.v1.FleetDrain
-	(*FleetWindow)(nil),           // 42: catchment.v1.FleetWindow
-	(*MaintenanceWindow)(nil),     // 43: catchment.v1.MaintenanceWindow
-	(*NewWindow)(nil),             // 44: catchment.v1.NewWindow
-	(*WindowName)(nil),            // 45: catchment.v1.WindowName
-	(*FleetDifference)(nil),       // 46: catchment.v1.FleetDifference
-	(*Intent)(nil),                // 47: catchment.v1.Intent
-	(*Route)(nil),                 // 48: catchment.v1.Route
-	(*Alarm)(nil),                 // 49: catchment.v1.Alarm
-	(*Explanation)(nil),           // 50: catchment.v1.Explanation
-	(*BalanceStatus)(nil),         // 51: catchment.v1.BalanceStatus
-	(*BalancePOP)(nil),            // 52: catchment.v1.BalancePOP
-	(*BalanceStep)(nil),           // 53: catchment.v1.BalanceStep
-	(*BalanceRoom)(nil),           // 54: catchment.v1.BalanceRoom
-	(*JournalEntry)(nil),          // 55: catchment.v1.JournalEntry
-	(*Event)(nil),                 // 56: catchment.v1.Event
-	(*PlanRequest)(nil),           // 57: catchment.v1.PlanRequest
-	(*Supposition)(nil),           // 58: catchment.v1.Supposition
-	(*Plan)(nil),                  // 59: catchment.v1.Plan
-	(*PlanLoads)(nil),             // 60: catchment.v1.PlanLoads
-	(*PlanLoad)(nil),              // 61: catchment.v1.PlanLoad
-	(*PlanRange)(nil),             // 62: catchment.v1.PlanRange
-	(*PlanAlternative)(nil),       // 63: catchment.v1.PlanAlternative
-	(*PlanSlice)(nil),             // 64: catchment.v1.PlanSlice
-	(*PlanStance)(nil),            // 65: catchment.v1.PlanStance
-	(*PlanStep)(nil),              // 66: catchment.v1.PlanStep
-	(*PlanObjection)(nil),         // 67: catchment.v1.PlanObjection
-	(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 69: google.protobuf.Duration
-	(*CoreStatus)(nil),            // 70: catchment.v1.CoreStatus
-	(*structpb.Struct)(nil),       // 71: google.protobuf.Struct
+	(*IngressSummary)(nil),        // 18: catchment.v1.IngressSummary
+	(*Location)(nil),              // 19: catchment.v1.Location
+	(*ServiceStatus)(nil),         // 20: catchment.v1.ServiceStatus
+	(*LoadStatus)(nil),            // 21: catchment.v1.LoadStatus
+	(*LoadReport)(nil),            // 22: catchment.v1.LoadReport
+	(*HostLoad)(nil),              // 23: catchment.v1.HostLoad
+	(*LoadSource)(nil),            // 24: catchment.v1.LoadSource
+	(*Health)(nil),                // 25: catchment.v1.Health
+	(*Failure)(nil),               // 26: catchment.v1.Failure
+	(*CheckStatus)(nil),           // 27: catchment.v1.CheckStatus
+	(*Stance)(nil),                // 28: catchment.v1.Stance
+	(*Reason)(nil),                // 29: catchment.v1.Reason
+	(*SliceStatus)(nil),           // 30: catchment.v1.SliceStatus
+	(*Attributes)(nil),            // 31: catchment.v1.Attributes
+	(*NeighborAttributes)(nil),    // 32: catchment.v1.NeighborAttributes
+	(*GuardStatus)(nil),           // 33: catchment.v1.GuardStatus
+	(*PeerState)(nil),             // 34: catchment.v1.PeerState
+	(*FleetPeer)(nil),             // 35: catchment.v1.FleetPeer
+	(*FleetSlice)(nil),            // 36: catchment.v1.FleetSlice
+	(*FleetView)(nil),             // 37: catchment.v1.FleetView
+	(*Fleet)(nil),                 // 38: catchment.v1.Fleet
+	(*FleetMember)(nil),           // 39: catchment.v1.FleetMember
+	(*FleetStances)(nil),          // 40: catchment.v1.FleetStances
+	(*FleetCount)(nil),            // 41: catchment.v1.FleetCount
+	(*FleetDrain)(nil),            // 42: catchment.v1.FleetDrain
+	(*FleetWindow)(nil),           // 43: catchment.v1.FleetWindow
+	(*MaintenanceWindow)(nil),     // 44: catchment.v1.MaintenanceWindow
+	(*NewWindow)(nil),             // 45: catchment.v1.NewWindow
+	(*WindowName)(nil),            // 46: catchment.v1.WindowName
+	(*FleetDifference)(nil),       // 47: catchment.v1.FleetDifference
+	(*Intent)(nil),                // 48: catchment.v1.Intent
+	(*Route)(nil),                 // 49: catchment.v1.Route
+	(*Alarm)(nil),                 // 50: catchment.v1.Alarm
+	(*Explanation)(nil),           // 51: catchment.v1.Explanation
+	(*BalanceStatus)(nil),         // 52: catchment.v1.BalanceStatus
+	(*BalancePOP)(nil),            // 53: catchment.v1.BalancePOP
+	(*BalanceStep)(nil),           // 54: catchment.v1.BalanceStep
+	(*BalanceRoom)(nil),           // 55: catchment.v1.BalanceRoom
+	(*JournalEntry)(nil),          // 56: catchment.v1.JournalEntry
+	(*Event)(nil),                 // 57: catchment.v1.Event
+	(*PlanRequest)(nil),           // 58: catchment.v1.PlanRequest
+	(*Supposition)(nil),           // 59: catchment.v1.Supposition
+	(*Plan)(nil),                  // 60: catchment.v1.Plan
+	(*PlanLoads)(nil),             // 61: catchment.v1.PlanLoads
+	(*PlanLoad)(nil),              // 62: catchment.v1.PlanLoad
+	(*PlanRange)(nil),             // 63: catchment.v1.PlanRange
+	(*PlanAlternative)(nil),       // 64: catchment.v1.PlanAlternative
+	(*PlanSlice)(nil),             // 65: catchment.v1.PlanSlice
+	(*PlanStance)(nil),            // 66: catchment.v1.PlanStance
+	(*PlanStep)(nil),              // 67: catchment.v1.PlanStep
+	(*PlanObjection)(nil),         // 68: catchment.v1.PlanObjection
+	(*timestamppb.Timestamp)(nil), // 69: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 70: google.protobuf.Duration
+	(*CoreStatus)(nil),            // 71: catchment.v1.CoreStatus
+	(*structpb.Struct)(nil),       // 72: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
-	19,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
-	29,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
-	43,  // 2: catchment.v1.MaintenanceResponse.windows:type_name -> catchment.v1.MaintenanceWindow
-	68,  // 3: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
-	27,  // 4: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
-	69,  // 5: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
-	69,  // 6: catchment.v1.Change.for:type_name -> google.protobuf.Duration
-	29,  // 7: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
-	68,  // 8: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
-	68,  // 9: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
-	19,  // 10: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
-	33,  // 11: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
-	34,  // 12: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
-	47,  // 13: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
-	32,  // 14: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
-	49,  // 15: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
-	18,  // 16: catchment.v1.Status.location:type_name -> catchment.v1.Location
-	21,  // 17: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
-	70,  // 18: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
-	51,  // 19: catchment.v1.Status.balance:type_name -> catchment.v1.BalanceStatus
-	43,  // 20: catchment.v1.Status.maintenance:type_name -> catchment.v1.MaintenanceWindow
-	24,  // 21: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	26,  // 22: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	29,  // 23: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	20,  // 24: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	68,  // 25: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	20,  // 26: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	22,  // 27: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	23,  // 28: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	20,  // 29: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	20,  // 30: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	68,  // 31: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	68,  // 32: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	25,  // 33: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	25,  // 34: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	68,  // 35: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	69,  // 36: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	27,  // 37: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	68,  // 38: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	28,  // 39: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	30,  // 40: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	27,  // 41: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	28,  // 42: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	32,  // 43: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	68,  // 44: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	47,  // 45: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	31,  // 46: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	68,  // 47: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	68,  // 48: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	68,  // 49: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	69,  // 50: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	35,  // 51: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	18,  // 52: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	27,  // 53: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	68,  // 54: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	69,  // 55: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	35,  // 56: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	68,  // 57: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
-	38,  // 58: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
-	18,  // 59: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
-	68,  // 60: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
-	39,  // 61: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
-	20,  // 62: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
-	40,  // 63: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
-	41,  // 64: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
-	42,  // 65: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
-	46,  // 66: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
-	68,  // 67: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
-	68,  // 68: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
-	68,  // 69: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
-	68,  // 70: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
-	69,  // 71: catchment.v1.MaintenanceWindow.for:type_name -> google.protobuf.Duration
-	69,  // 72: catchment.v1.MaintenanceWindow.lead:type_name -> google.protobuf.Duration
-	68,  // 73: catchment.v1.MaintenanceWindow.drains:type_name -> google.protobuf.Timestamp
-	68,  // 74: catchment.v1.MaintenanceWindow.start:type_name -> google.protobuf.Timestamp
-	68,  // 75: catchment.v1.MaintenanceWindow.end:type_name -> google.protobuf.Timestamp
-	69,  // 76: catchment.v1.NewWindow.for:type_name -> google.protobuf.Duration
-	69,  // 77: catchment.v1.NewWindow.lead:type_name -> google.protobuf.Duration
-	27,  // 78: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
-	68,  // 79: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
-	27,  // 80: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	68,  // 81: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	68,  // 82: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	48,  // 83: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	68,  // 84: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	68,  // 85: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	29,  // 86: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	24,  // 87: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	26,  // 88: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	47,  // 89: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	36,  // 90: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	55,  // 91: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	51,  // 92: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
-	68,  // 93: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
-	68,  // 94: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
-	52,  // 95: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
-	53,  // 96: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
-	54,  // 97: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
-	68,  // 98: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
-	68,  // 99: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
-	54,  // 100: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
-	68,  // 101: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
-	68,  // 102: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	71,  // 103: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	17,  // 104: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	19,  // 105: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	33,  // 106: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	55,  // 107: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	58,  // 108: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	69,  // 109: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	27,  // 110: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	69,  // 111: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	69,  // 112: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	68,  // 113: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	69,  // 114: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	64,  // 115: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	60,  // 116: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
-	63,  // 117: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
-	61,  // 118: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
-	62,  // 119: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
-	62,  // 120: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
-	62,  // 121: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
-	68,  // 122: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
-	60,  // 123: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
-	65,  // 124: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	65,  // 125: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	66,  // 126: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	67,  // 127: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	27,  // 128: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	28,  // 129: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	30,  // 130: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	69,  // 131: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	27,  // 132: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	28,  // 133: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	30,  // 134: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	69,  // 135: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	69,  // 136: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	27,  // 137: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	27,  // 138: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 139: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 140: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 141: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 142: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 143: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	9,   // 144: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
-	13,  // 145: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 146: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	57,  // 147: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	14,  // 148: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	14,  // 149: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	14,  // 150: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	14,  // 151: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	14,  // 152: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	10,  // 153: catchment.v1.Catchment.Maintenance:input_type -> catchment.v1.MaintenanceRequest
-	44,  // 154: catchment.v1.Catchment.AddMaintenance:input_type -> catchment.v1.NewWindow
-	45,  // 155: catchment.v1.Catchment.RemoveMaintenance:input_type -> catchment.v1.WindowName
-	12,  // 156: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	14,  // 157: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 158: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	17,  // 159: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 160: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 161: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	50,  // 162: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	37,  // 163: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
-	55,  // 164: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	56,  // 165: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	59,  // 166: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	15,  // 167: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	15,  // 168: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	15,  // 169: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	15,  // 170: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	15,  // 171: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	11,  // 172: catchment.v1.Catchment.Maintenance:output_type -> catchment.v1.MaintenanceResponse
-	15,  // 173: catchment.v1.Catchment.AddMaintenance:output_type -> catchment.v1.Result
-	15,  // 174: catchment.v1.Catchment.RemoveMaintenance:output_type -> catchment.v1.Result
-	16,  // 175: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	15,  // 176: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	158, // [158:177] is the sub-list for method output_type
-	139, // [139:158] is the sub-list for method input_type
-	139, // [139:139] is the sub-list for extension type_name
-	139, // [139:139] is the sub-list for extension extendee
-	0,   // [0:139] is the sub-list for field type_name
+	20,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
+	30,  // 1: catchment.v1.SlicesResponse.slices:type_name -> catchment.v1.SliceStatus
+	44,  // 2: catchment.v1.MaintenanceResponse.windows:type_name -> catchment.v1.MaintenanceWindow
+	69,  // 3: catchment.v1.JournalRequest.since:type_name -> google.protobuf.Timestamp
+	28,  // 4: catchment.v1.Change.stance:type_name -> catchment.v1.Stance
+	70,  // 5: catchment.v1.Change.wait:type_name -> google.protobuf.Duration
+	70,  // 6: catchment.v1.Change.for:type_name -> google.protobuf.Duration
+	30,  // 7: catchment.v1.Result.slices:type_name -> catchment.v1.SliceStatus
+	69,  // 8: catchment.v1.Status.now:type_name -> google.protobuf.Timestamp
+	69,  // 9: catchment.v1.Status.started:type_name -> google.protobuf.Timestamp
+	20,  // 10: catchment.v1.Status.services:type_name -> catchment.v1.ServiceStatus
+	34,  // 11: catchment.v1.Status.neighbors:type_name -> catchment.v1.PeerState
+	35,  // 12: catchment.v1.Status.fleet:type_name -> catchment.v1.FleetPeer
+	48,  // 13: catchment.v1.Status.intents:type_name -> catchment.v1.Intent
+	33,  // 14: catchment.v1.Status.guards:type_name -> catchment.v1.GuardStatus
+	50,  // 15: catchment.v1.Status.alarms:type_name -> catchment.v1.Alarm
+	19,  // 16: catchment.v1.Status.location:type_name -> catchment.v1.Location
+	22,  // 17: catchment.v1.Status.load:type_name -> catchment.v1.LoadReport
+	71,  // 18: catchment.v1.Status.core:type_name -> catchment.v1.CoreStatus
+	52,  // 19: catchment.v1.Status.balance:type_name -> catchment.v1.BalanceStatus
+	44,  // 20: catchment.v1.Status.maintenance:type_name -> catchment.v1.MaintenanceWindow
+	18,  // 21: catchment.v1.Status.ingress:type_name -> catchment.v1.IngressSummary
+	25,  // 22: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	27,  // 23: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	30,  // 24: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	21,  // 25: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	69,  // 26: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	21,  // 27: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	23,  // 28: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	24,  // 29: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	21,  // 30: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	21,  // 31: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	69,  // 32: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	69,  // 33: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	26,  // 34: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	26,  // 35: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	69,  // 36: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	70,  // 37: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	28,  // 38: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	69,  // 39: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	29,  // 40: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	31,  // 41: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	28,  // 42: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	29,  // 43: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	33,  // 44: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	69,  // 45: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	48,  // 46: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	32,  // 47: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	69,  // 48: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	69,  // 49: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	69,  // 50: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	70,  // 51: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	36,  // 52: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	19,  // 53: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	28,  // 54: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	69,  // 55: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	70,  // 56: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	36,  // 57: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	69,  // 58: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
+	39,  // 59: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
+	19,  // 60: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
+	69,  // 61: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
+	40,  // 62: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
+	21,  // 63: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
+	41,  // 64: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
+	42,  // 65: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
+	43,  // 66: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
+	47,  // 67: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
+	69,  // 68: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
+	69,  // 69: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
+	69,  // 70: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
+	69,  // 71: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
+	70,  // 72: catchment.v1.MaintenanceWindow.for:type_name -> google.protobuf.Duration
+	70,  // 73: catchment.v1.MaintenanceWindow.lead:type_name -> google.protobuf.Duration
+	69,  // 74: catchment.v1.MaintenanceWindow.drains:type_name -> google.protobuf.Timestamp
+	69,  // 75: catchment.v1.MaintenanceWindow.start:type_name -> google.protobuf.Timestamp
+	69,  // 76: catchment.v1.MaintenanceWindow.end:type_name -> google.protobuf.Timestamp
+	70,  // 77: catchment.v1.NewWindow.for:type_name -> google.protobuf.Duration
+	70,  // 78: catchment.v1.NewWindow.lead:type_name -> google.protobuf.Duration
+	28,  // 79: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
+	69,  // 80: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
+	28,  // 81: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	69,  // 82: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	69,  // 83: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	49,  // 84: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	69,  // 85: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	69,  // 86: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	30,  // 87: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	25,  // 88: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	27,  // 89: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	48,  // 90: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	37,  // 91: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	56,  // 92: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	52,  // 93: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
+	69,  // 94: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
+	69,  // 95: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
+	53,  // 96: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
+	54,  // 97: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
+	55,  // 98: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
+	69,  // 99: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
+	69,  // 100: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
+	55,  // 101: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
+	69,  // 102: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
+	69,  // 103: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	72,  // 104: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	17,  // 105: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	20,  // 106: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	34,  // 107: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	56,  // 108: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	59,  // 109: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	70,  // 110: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	28,  // 111: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	70,  // 112: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	70,  // 113: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	69,  // 114: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	70,  // 115: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	65,  // 116: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	61,  // 117: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	64,  // 118: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	62,  // 119: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	63,  // 120: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	63,  // 121: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	63,  // 122: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	69,  // 123: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	61,  // 124: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	66,  // 125: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	66,  // 126: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	67,  // 127: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	68,  // 128: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	28,  // 129: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	29,  // 130: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	31,  // 131: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	70,  // 132: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	28,  // 133: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	29,  // 134: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	31,  // 135: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	70,  // 136: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	70,  // 137: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	28,  // 138: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	28,  // 139: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 140: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 141: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 142: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 143: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 144: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	9,   // 145: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
+	13,  // 146: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 147: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	58,  // 148: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	14,  // 149: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	14,  // 150: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	14,  // 151: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	14,  // 152: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	14,  // 153: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	10,  // 154: catchment.v1.Catchment.Maintenance:input_type -> catchment.v1.MaintenanceRequest
+	45,  // 155: catchment.v1.Catchment.AddMaintenance:input_type -> catchment.v1.NewWindow
+	46,  // 156: catchment.v1.Catchment.RemoveMaintenance:input_type -> catchment.v1.WindowName
+	12,  // 157: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	14,  // 158: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 159: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	17,  // 160: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 161: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 162: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	51,  // 163: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	38,  // 164: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
+	56,  // 165: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	57,  // 166: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	60,  // 167: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	15,  // 168: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	15,  // 169: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	15,  // 170: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	15,  // 171: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	15,  // 172: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	11,  // 173: catchment.v1.Catchment.Maintenance:output_type -> catchment.v1.MaintenanceResponse
+	15,  // 174: catchment.v1.Catchment.AddMaintenance:output_type -> catchment.v1.Result
+	15,  // 175: catchment.v1.Catchment.RemoveMaintenance:output_type -> catchment.v1.Result
+	16,  // 176: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	15,  // 177: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	159, // [159:178] is the sub-list for method output_type
+	140, // [140:159] is the sub-list for method input_type
+	140, // [140:140] is the sub-list for extension type_name
+	140, // [140:140] is the sub-list for extension extendee
+	0,   // [0:140] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -6557,22 +6642,22 @@ func file_catchment_proto_init() {
 		return
 	}
 	file_core_proto_init()
-	file_catchment_proto_msgTypes[19].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[20].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[30].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[21].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[31].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[48].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[50].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[52].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[61].OneofWrappers = []any{}
-	file_catchment_proto_msgTypes[63].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[32].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[49].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[51].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[53].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[62].OneofWrappers = []any{}
+	file_catchment_proto_msgTypes[64].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_catchment_proto_rawDesc), len(file_catchment_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   68,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
