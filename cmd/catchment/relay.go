@@ -25,16 +25,16 @@ func relayRows(w io.Writer, t *table, now time.Time, r *api.CoreRelay) {
 		how = paint(w, bad, r.Standing)
 	}
 	t.row("relay", fmt.Sprintf("%s: %s", how, standings[r.Standing]))
-	t.row("", fmt.Sprintf("%s for %s", strings.Join(r.Path, " > "), age(now, r.Since)))
+	t.row("path", fmt.Sprintf("%s for %s", strings.Join(r.Path, " > "), age(now, r.Since)))
 	if len(r.Path) > 1 {
-		t.row("", fmt.Sprintf("heard %s ago, %d revisions behind", age(now, r.Heard), r.Behind))
+		t.row("heard", fmt.Sprintf("%s ago, %d revisions behind", age(now, r.Heard), r.Behind))
 	}
 	if r.Standing == "orphan" && r.Why != "" {
-		t.row("", "left "+oneLine(r.Why))
+		t.row("lost", oneLine(r.Why))
 	}
 	if len(r.Followers) > 0 {
-		t.row("", fmt.Sprintf("followed by %s; %d in all with this one, the last %d revisions behind",
+		t.row("followers", fmt.Sprintf("%s; %d POPs with this one, the last %d revisions behind",
 			strings.Join(r.Followers, ", "), r.Below, r.BehindBelow))
 	}
-	t.row("", fmt.Sprintf("hears how %d POPs are", r.POPs))
+	t.row("presence", fmt.Sprintf("of %d POPs, this one included", r.POPs))
 }
