@@ -51,7 +51,9 @@ func (c *Controller) show() {
 		on[k.name] = true
 	}
 	for name := range c.shown {
-		on[name] = on[name] // off, where it is not
+		if !on[name] {
+			on[name] = false
+		}
 	}
 	for name, is := range on {
 		if c.opt.OnAlarm != nil && is != c.shown[name] {
