@@ -90,6 +90,7 @@ func (s *session) done(d *pb.Done) error {
 		return nil // the deltas after it lead here
 	case now.core != "" && t.at.core != now.core:
 		s.n.log.Warn("relay: another core", "was", now.core, "at", now.revision, "is", t.at.core, "revision", t.at.revision)
+		s.n.set(func(p *place) { p.head = t.at.revision })
 	}
 	s.n.rep.reset(t.at, t.items)
 	s.n.count.received.Add(1)

@@ -21,22 +21,22 @@ import (
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
-// fleet is an authority and POPs with its certificates, on loopback.
-type fleet struct {
+// authority is the fleet's and POPs with its certificates, on loopback.
+type authority struct {
 	t  *testing.T
 	ca *core.CA
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T) *authority {
 	ca, err := core.OpenCA(t.TempDir(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fleet{t, ca}
+	return &authority{t, ca}
 }
 
 // files are a POP's, with a certificate in the name given.
-func (f *fleet) files(name string) core.Files {
+func (f *authority) files(name string) core.Files {
 	f.t.Helper()
 	d := f.t.TempDir()
 	out := core.Files{Cert: filepath.Join(d, "crt.pem"), Key: filepath.Join(d, "key.pem"), CA: filepath.Join(d, "ca.pem"), CRL: filepath.Join(d, "crl")}
@@ -57,7 +57,7 @@ func (f *fleet) files(name string) core.Files {
 	return out
 }
 
-func (f *fleet) trust(files core.Files) {
+func (f *authority) trust(files core.Files) {
 	trust, err := f.ca.Trust()
 	if err != nil {
 		f.t.Fatal(err)
