@@ -95,6 +95,9 @@ func (s *situation) advance(now time.Time) (when string) {
 		if !p.Asked.IsZero() {
 			p.Asked = now
 		}
+		if p.Turn.Known {
+			p.Turn.Asked = now
+		}
 	}
 	s.in.Intents = slices.DeleteFunc(s.in.Intents, func(in policy.Intent) bool {
 		over := !in.Until.IsZero() && !now.Before(in.Until)

@@ -1,9 +1,11 @@
 package pop
 
 import (
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/guard"
 	"github.com/catchment/catchment/pop/api"
 )
 
@@ -59,7 +61,7 @@ func toDrain(in *policy.Input, v *View) (out []policy.SliceDecision) {
 func (s *situation) receivers() (out []policy.Receiver) {
 	var shifts []shift
 	for _, d := range toDrain(&s.in, s.view) {
-		if !s.view.cover[d.Slice] {
+		if !s.view.cover[d.Slice] && s.elsewhere(d.Slice) { // what nobody else announces stays, by last-pop
 			shifts = append(shifts, shift{pop: s.cfg.POP, service: d.Service, slice: d.Slice})
 		}
 	}
@@ -93,4 +95,11 @@ func (c *Controller) overloading(in policy.Intent, now time.Time) string {
 // refuseOverload refuses a drain that would overload others.
 func refuseOverload(over string) error {
 	return api.Errorf(api.Refused, "headroom: it %s; --force goes over it, and the journal keeps who did", over)
+}
+
+// elsewhere reports whether another POP counts as announcing a slice.
+func (s *situation) elsewhere(id policy.SliceID) bool {
+	return slices.ContainsFunc(s.in.Fleet.Peers, func(p policy.Peer) bool {
+		return p.Fresh(s.in.Limits, s.now) && guard.WhyNot(p, id) == ""
+	})
 }

@@ -40,7 +40,7 @@ ends one that is under way.`,
 			writeMaintenance(w, st.Now, all)
 		}}, nil
 	})
-	list := a.showing(&cobra.Command{Use: "list", Short: "The windows there are", Args: cobra.NoArgs},
+	list := a.showing(&cobra.Command{Use: "list", Short: "The windows there are", Example: "  catchment maintenance list --watch", Args: cobra.NoArgs},
 		func(_ context.Context, _ *api.Client, st api.Status, _ []string) (view, error) {
 			return view{st.Maintenance, func(w io.Writer) { writeMaintenance(w, st.Now, st.Maintenance) }}, nil
 		})

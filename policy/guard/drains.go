@@ -16,6 +16,9 @@ func (Drains) Ask(q policy.Question) policy.GuardVerdict {
 		return allow("")
 	}
 	s := q.Input.Turn(q.Turn, q.Now)
+	if q.Turn.Ticket == 0 { // it has no place in the queue while it cannot begin
+		s = policy.Standing{Detail: "not in the queue: it " + q.Input.Overloaded()}
+	}
 	v := object(policy.Veto, "%s", s.Detail)
 	v.Ask, v.Queued = s.Ask, true
 	return v
