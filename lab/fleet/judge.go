@@ -52,7 +52,7 @@ func (f *lab) books(ctx context.Context) (string, error) {
 	if moves == 0 {
 		return "", fmt.Errorf("no journal tells of a step")
 	}
-	return fmt.Sprintf("%d moves in 3 journals, each reserved before in the core (%d writes); nothing is reserved now", moves, writes), f.left(ctx)
+	return fmt.Sprintf("%d moves in 4 journals, each reserved before in the core (%d writes); nothing is reserved now", moves, writes), f.left(ctx)
 }
 
 // history counts the steps that the core knows, "POP SLICE FROM TO", and the

@@ -40,11 +40,11 @@ func Play(ctx context.Context, o Options) error {
 // its end and at the most, requests that failed, and what was seen.
 func table(w io.Writer, done []played) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "ACT\tTOOK\tLON END (MOST)\tFRA\tAMS\tASKED\tFAILED\tSEEN\n")
+	fmt.Fprintf(t, "ACT\tTOOK\tLON END (MOST)\tFRA\tAMS\tDUB\tASKED\tFAILED\tSEEN\n")
 	for _, p := range done {
 		fmt.Fprintf(t, "%s\t%.0f s", p.name, p.took.Seconds())
 		end := mean(p.seconds, window)
-		for _, pop := range []string{"LON", "FRA", "AMS"} {
+		for _, pop := range []string{"LON", "FRA", "AMS", "DUB"} {
 			fmt.Fprintf(t, "\t%.0f/s (%.0f)", end[pop], most(p.seconds, pop))
 		}
 		fmt.Fprintf(t, "\t%.0f\t%d\t%s\n", asked(p.seconds), failed(p.seconds), p.seen)

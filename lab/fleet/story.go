@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/api"
 )
 
@@ -21,15 +23,15 @@ const (
 
 // acts is the story.
 func (f *lab) acts() []act {
-	others := []string{"FRA", "AMS"}
+	others := []string{"FRA", "AMS", "DUB"}
 	return []act{
-		{"assembly", "FRA and AMS join LON's control core by tokens; all announce all slices", f.assembly, nil},
-		{"base", "20 requests/s from each of four crowds, two of them LON's", f.base, others},
+		{"assembly", "FRA, AMS and DUB join LON's control core by tokens, DUB as a follower; all announce all slices", f.assembly, nil},
+		{"base", "20 requests/s from each of five crowds, two of them LON's", f.base, others},
 		{"overload", "LON is asked for 90/s and can take 60/s", f.overload, others},
 		{"restart", "LON's daemon is killed and started again", f.restart, others},
 		{"leader", "the daemon with the core's leader is killed, and started 5 s later", f.leader, others},
-		{"partition", "LON is cut off from FRA and AMS for 15 s, and asked for 116/s", f.partition, others},
-		{"all members", "all three daemons are killed at once, and started 5 s later", f.everyone, others},
+		{"partition", "LON is cut off from the other POPs for 15 s, and asked for 116/s", f.partition, others},
+		{"all members", "the daemons of all three members are killed at once, and started 5 s later", f.everyone, others},
 		{"return", "LON is asked for 40/s again", f.back, others},
 		{"books", "the journals of all POPs beside the core's history", f.books, others},
 	}
@@ -43,36 +45,52 @@ func (f *lab) assembly(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for i, pop := range pops[1:] {
-		token, err := f.world.Exec(ctx, "lon", "catchment", "core", "token", strings.ToUpper(pop),
-			"--member", fmt.Sprintf("10.0.%d.2:9795", i+2), "--why", "the fleet is put together")
-		if err != nil {
-			return "", fmt.Errorf("%w: %s", err, token)
-		}
-		if _, err := f.world.Exec(ctx, pop, "sh", "-c", fmt.Sprintf("umask 077; echo %q > %s.new && mv %s.new %s", lastLine(token), tokenFile, tokenFile, tokenFile)); err != nil {
-			return "", err
-		}
-		if err := f.eventually(ctx, pop+" is a member", func(ctx context.Context) error {
-			st, err := f.core(ctx, pop)
-			if err == nil && len(st.Members) < i+2 {
-				err = fmt.Errorf("%d members", len(st.Members))
-			}
-			return err
-		}); err != nil {
+		if err := f.join(ctx, pop, i+2); err != nil {
 			return "", err
 		}
 	}
-	return "three members", f.all(ctx, "announces all, all is measured and heard", func(_ string, st api.Status) error {
+	return "three members and a follower", f.all(ctx, "announces all, all is measured and heard", func(_ string, st api.Status) error {
 		for _, sl := range st.Services[0].Slices {
 			if !sl.Stance.Announced() || sl.Stance.Rung != 0 {
 				return fmt.Errorf("%v: %v", sl.Slice, sl.Stance)
 			}
 		}
+		heard := map[policy.POPID]bool{}
 		for _, p := range st.Fleet {
-			if p.Stale {
-				return fmt.Errorf("%s: not heard", p.POP)
+			heard[p.POP] = heard[p.POP] || !p.Stale
+		}
+		if len(heard) < len(pops)-1 {
+			return fmt.Errorf("heard of %d POPs", len(heard))
+		}
+		for p, ok := range heard {
+			if !ok {
+				return fmt.Errorf("%s: not heard", p)
 			}
 		}
 		return nil
+	})
+}
+
+// join gives a POP a token, as a member of the core or to follow it, and waits
+// until it has the core.
+func (f *lab) join(ctx context.Context, pop string, number int) error {
+	args := []string{"catchment", "core", "token", strings.ToUpper(pop), "--why", "the fleet is put together"}
+	if slices.Contains(members, pop) {
+		args = append(args, "--member", fmt.Sprintf("10.0.%d.2:9795", number))
+	}
+	token, err := f.world.Exec(ctx, "lon", args...)
+	if err != nil {
+		return err
+	}
+	if _, err := f.world.Exec(ctx, pop, "sh", "-c", fmt.Sprintf("umask 077; echo %q > %s.new && mv %s.new %s", lastLine(token), tokenFile, tokenFile, tokenFile)); err != nil {
+		return err
+	}
+	return f.eventually(ctx, pop+" has the core", func(ctx context.Context) error {
+		st, err := f.core(ctx, pop)
+		if err == nil && slices.Contains(members, pop) && len(st.Members) < number {
+			err = fmt.Errorf("%d members", len(st.Members))
+		}
+		return err
 	})
 }
 
@@ -118,7 +136,7 @@ func (f *lab) all(ctx context.Context, what string, right func(pop string, st ap
 
 func (f *lab) base(ctx context.Context) (string, error) {
 	rates, err := f.lasts(ctx, 8)
-	if err == nil && (rates["LON"] < 1.8*baseRate || rates["FRA"] < 0.8*baseRate || rates["AMS"] < 0.8*baseRate) {
+	if err == nil && (rates["LON"] < 1.8*baseRate || rates["FRA"] < 0.8*baseRate || rates["AMS"] < 0.8*baseRate || rates["DUB"] < 0.8*baseRate) {
 		err = fmt.Errorf("the catchments are not as drawn: %s", words(rates))
 	}
 	return words(rates), err
@@ -198,13 +216,13 @@ func (f *lab) restart(ctx context.Context) (string, error) {
 	return fmt.Sprintf("the same %d slices are away: %s", before, words(rates)), f.same(ctx, before)
 }
 
-// coreBack waits until all daemons have the core, and all three members.
+// coreBack waits until all daemons have the core, with all its members.
 func (f *lab) coreBack(ctx context.Context) error {
 	return f.eventually(ctx, "the core is whole", func(ctx context.Context) error {
 		for _, pop := range pops {
 			if st, err := f.core(ctx, pop); err != nil {
 				return err
-			} else if len(st.Members) != len(pops) {
+			} else if slices.Contains(members, pop) && len(st.Members) != len(members) {
 				return fmt.Errorf("%s: %d members", pop, len(st.Members))
 			}
 		}
@@ -291,13 +309,16 @@ func (f *lab) everyone(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := f.kill(ctx, pops...); err != nil {
+	if err := f.kill(ctx, members...); err != nil {
 		return "", err
 	}
 	if _, err := f.lasts(ctx, 5); err != nil {
 		return "", err
 	}
-	if err := f.start(ctx, pops...); err != nil {
+	if st, err := f.status(ctx, "dub"); err != nil || away(st) > 0 {
+		return "", fmt.Errorf("dub without any member: %d slices away, %w", away(st), err)
+	}
+	if err := f.start(ctx, members...); err != nil {
 		return "", err
 	}
 	if err := f.coreBack(ctx); err != nil {

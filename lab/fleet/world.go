@@ -14,9 +14,11 @@ import (
 
 // The nodes of fleet.clab.yml.
 var (
-	pops    = []string{"lon", "fra", "ams"}
-	clients = []string{"c1", "c2", "c3", "c4"}
-	// slices are the VIPs, one for each prefix that is announced.
+	pops = []string{"lon", "fra", "ams", "dub"}
+	// members are those that the control core consists of; dub follows.
+	members = pops[:3]
+	clients = []string{"c1", "c2", "c3", "c4", "c5"}
+	// vips are the addresses asked, one in each prefix that is announced.
 	vips = []string{
 		"192.0.2.1", "198.51.100.1", "203.0.113.1", "198.18.0.1",
 		"[2001:db8:100::1]", "[2001:db8:101::1]", "[2001:db8:102::1]", "[2001:db8:103::1]",
@@ -24,6 +26,7 @@ var (
 	// unicast are the addresses by which POPs reach one another.
 	unicast = map[string][]string{
 		"lon": {"10.0.1.2/32", "2001:db8:1::2/128"}, "fra": {"10.0.2.2/32", "2001:db8:2::2/128"}, "ams": {"10.0.3.2/32", "2001:db8:3::2/128"},
+		"dub": {"10.0.5.2/32", "2001:db8:5::2/128"},
 	}
 )
 
