@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -45,21 +44,14 @@ type world struct {
 func (x Fleets) play(draw scenario) *world {
 	w := &world{runs: map[string][]Metrics{}}
 	all := make([]map[string]Metrics, x.Runs)
-	var wg sync.WaitGroup
 	var lock sync.Mutex // of order
-	slot := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i := range x.Runs {
-		slot <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slot }()
-			var order []string
-			order, all[i] = x.one(x.Seed+uint64(i), draw)
-			lock.Lock()
-			w.order = order
-			lock.Unlock()
-		})
-	}
-	wg.Wait()
+	each(x.Runs, func(i int) {
+		var order []string
+		order, all[i] = x.one(x.Seed+uint64(i), draw)
+		lock.Lock()
+		defer lock.Unlock()
+		w.order = order
+	})
 	for _, run := range all {
 		for name, m := range run {
 			w.runs[name] = append(w.runs[name], m)
@@ -101,7 +93,7 @@ func (w *world) total(name string) Metrics {
 	return m
 }
 
-// share is the part of a policy's runs of which something is true, and how many.
+// count is of how many of a policy's runs something is true.
 func (w *world) count(name string, of func(Metrics) bool) int {
 	n := 0
 	for _, m := range w.runs[name] {
@@ -125,7 +117,7 @@ func (w *world) table(rep *Report) {
 	}
 	rep.Notes = append(rep.Notes,
 		"caused: seconds above capacity of POPs that would be below it if nobody did anything. lost: load above capacity, integrated. moved: load away from home from five minutes into the surges.",
-		"rounds: most rounds in which one POP stepped back for its own overload; turns: most changes of direction of one POP within ten minutes; settled: longest until no surging POP is above its capacity.",
+		"rounds: most rounds in which one POP stepped back for one overload of its own, until its load fit for five minutes; turns: most changes of direction of one POP within ten minutes; settled: longest until no surging POP is above its capacity.",
 		"optimum: one planner with the true loads and responses of the moment, no margins; it may still be surprised by steps of several POPs on one slice.")
 }
 

@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -19,17 +21,23 @@ func Draws(m *Measured, n int, headroom, points float64) *Report {
 		Head: []string{"policy", "sites over before", "acted", "overload removed %", "draws with somebody overloaded by it", "moved % of all"}}
 	matrix := m.Matrix()
 	actors := []actor{
-		{"withdraw", m.all(withdrawn)}, {"prepend", m.all(1)},
-		{"greedy", m.rounds(matrix, func(c *shed.Config) { c.Z, c.Noise, c.Growth, c.Receive, c.Target, c.Trigger = 0, 0, 0, 1, 1, 1 }, false)},
-		{"ours, margin 2", m.rounds(matrix, func(c *shed.Config) { c.Z, c.Trigger, c.Target, c.Receive = 2, 1, 1, 1 }, true)},
-		{"ours", m.rounds(matrix, func(c *shed.Config) { c.Z, c.Trigger, c.Target, c.Receive = safe, 1, 1, 1 }, true)},
+		{"withdraw", m.changes(m.all(withdrawn))}, {"prepend", m.changes(m.all(1))},
+		{"layered DNS", m.nextLayer},
+		{"no learning", m.changes(m.rounds(m.blank(), bold, false))},
+		{"greedy", m.changes(m.rounds(matrix, bold, false))},
+		{"optimum", m.changes(m.jointly(matrix))},
+		{"ours, margin 2", m.changes(m.rounds(matrix, func(c *shed.Config) { c.Z, c.Trigger, c.Target, c.Receive = 2, 1, 1, 1 }, true))},
+		{"ours", m.changes(m.rounds(matrix, func(c *shed.Config) { c.Z, c.Trigger, c.Target, c.Receive = safe, 1, 1, 1 }, true))},
 	}
 	caused := map[string]int{}
 	for _, a := range actors {
 		var sum draw
-		for i := range n {
-			d := m.draw(uint64(i+1), headroom, points)
-			d.act(m, a.act)
+		all := make([]*draw, n)
+		each(n, func(i int) {
+			all[i] = m.draw(uint64(i+1), headroom, points)
+			all[i].act(a.act)
+		})
+		for _, d := range all {
 			sum.before += d.before
 			sum.acted += d.acted
 			sum.excess += d.excess
@@ -42,6 +50,7 @@ func Draws(m *Measured, n int, headroom, points float64) *Report {
 		rep.Add(a.name, sum.before, sum.acted, 100*(1-sum.left/sum.excess), caused[a.name], 100*sum.moved/float64(n))
 	}
 	rep.Notes = append(rep.Notes, fmt.Sprintf("ours keeps %.2g standard deviations of the noise free at each receiver (margin 2: two); a site whose load fits nowhere with that keeps it.", safe),
+		"optimum: one planner for all sites that knows demands and responses exactly, and nothing of the noise to come; it too may only withdraw or prepend whole slices, one site at least normal on each. Layered DNS moves what is above capacity by size to the larger half, every user's resolver in the user's catchment.",
 		"Somebody is overloaded by it: above capacity after the actions and the noise, and neither before nor with the noise alone.")
 	rep.Goals = append(rep.Goals, Goal{Name: "draws-overloaded-by-safe-actions", Value: float64(caused["ours"]), Limit: 0})
 	return rep
@@ -50,10 +59,100 @@ func Draws(m *Measured, n int, headroom, points float64) *Report {
 // safe is the margin of ours in standard deviations of the noise.
 const safe = 4.2
 
-// actor decides for all overloaded sites of a draw: what they change.
+// actor acts for all overloaded sites of a draw: the loads that this gives,
+// and how many sites did anything.
 type actor struct {
 	name string
-	act  func(d *draw) []shed.Change
+	act  func(d *draw) (load []float64, acted int)
+}
+
+// bold keeps no margins.
+func bold(c *shed.Config) {
+	c.Z, c.Noise, c.Growth, c.Receive, c.Target, c.Trigger = 0, 0, 0, 1, 1, 1
+}
+
+// changes makes an actor of what decides on changes of levels.
+func (m *Measured) changes(decide func(*draw) []shed.Change) func(*draw) ([]float64, int) {
+	return func(d *draw) ([]float64, int) {
+		changes := decide(d)
+		moves := map[policy.POPID]bool{}
+		for _, c := range changes {
+			moves[c.POP] = true
+		}
+		return m.play(d.demand, changes), len(moves)
+	}
+}
+
+// blank knows nothing: a step moves all of a slice, spread by size.
+func (m *Measured) blank() *shed.Matrix {
+	model := shed.DefaultModel()
+	model.Leave, model.LeaveSD, model.Weak = 1, 0, 1e9
+	return shed.NewMatrix(model, m.Shares(), int(withdrawn)+1)
+}
+
+// nextLayer moves what is above capacity to the larger half of the sites.
+func (m *Measured) nextLayer(d *draw) (load []float64, acted int) {
+	load = append([]float64(nil), d.demand...)
+	order := slices.Clone(m.Sites)
+	slices.SortFunc(order, func(a, b policy.POPID) int { return cmp.Compare(m.Shares()[b], m.Shares()[a]) })
+	for i := range d.demand {
+		more := d.demand[i] - d.capacity[i]
+		if more <= 0 {
+			continue
+		}
+		acted++
+		all := 0.0
+		for _, q := range order[:len(order)/2] {
+			if q != m.Sites[i] {
+				all += m.Shares()[q]
+			}
+		}
+		load[i] -= more
+		for _, q := range order[:len(order)/2] {
+			if q != m.Sites[i] {
+				load[slices.Index(m.Sites, q)] += more * m.Shares()[q] / all
+			}
+		}
+	}
+	return load, acted
+}
+
+// jointly plans for all sites at once.
+func (m *Measured) jointly(matrix *shed.Matrix) func(*draw) []shed.Change {
+	cfg := drawConfig(bold)
+	matrix = &shed.Matrix{Model: matrix.Model, Rows: matrix.Rows} // plays are of other demands
+	return func(d *draw) []shed.Change {
+		out, err := shed.Plan(cfg, d.view(m, matrix, 0), epoch.Add(time.Second))
+		if err != nil {
+			return nil
+		}
+		return out.Changes
+	}
+}
+
+// drawConfig is the configuration of a draw's planners.
+func drawConfig(set func(*shed.Config)) shed.Config {
+	cfg := shed.Defaults()
+	cfg.Deepest, cfg.Normal, cfg.Keep, cfg.Step, cfg.Growth, cfg.Tolerance = withdrawn, 1, 0, 1, 0, 0
+	cfg.Effort = 3000
+	set(&cfg)
+	return cfg
+}
+
+// view is the draw as its sites see it before the noise.
+func (d *draw) view(m *Measured, matrix *shed.Matrix, z float64) *shed.View {
+	v := m.View(measuredSlices, matrix)
+	for i := range v.POPs {
+		p := &v.POPs[i]
+		p.Capacity = d.capacity[i]
+		if z > 0 {
+			p.SD = d.sd[i]
+		}
+		for s := range p.Load {
+			p.Load[s] = d.demand[i] / measuredSlices
+		}
+	}
+	return v
 }
 
 // draw is one random situation, and what came of it.
@@ -98,15 +197,9 @@ func scale(v []float64, to float64) {
 }
 
 // act plays the actions and counts.
-func (d *draw) act(m *Measured, act func(*draw) []shed.Change) {
-	changes := act(d)
-	load := m.play(d.demand, changes)
-	d.moved = distance(load, d.demand)
-	moves := map[policy.POPID]bool{}
-	for _, c := range changes {
-		moves[c.POP] = true
-	}
-	d.acted = len(moves)
+func (d *draw) act(act func(*draw) ([]float64, int)) {
+	load, acted := act(d)
+	d.moved, d.acted = distance(load, d.demand), acted
 	for i := range load {
 		if d.demand[i] > d.capacity[i] {
 			d.before++
@@ -164,22 +257,9 @@ func (m *Measured) all(l shed.Level) func(*draw) []shed.Change {
 // rounds lets each overloaded site play one round of policy/shed, one after
 // the other, with reservations or without.
 func (m *Measured) rounds(matrix *shed.Matrix, set func(*shed.Config), reserve bool) func(*draw) []shed.Change {
-	cfg := shed.Defaults()
-	cfg.Deepest, cfg.Normal, cfg.Keep, cfg.Step, cfg.Growth, cfg.Tolerance = withdrawn, 1, 0, 1, 0, 0
-	cfg.Effort = 3000
-	set(&cfg)
+	cfg := drawConfig(set)
 	return func(d *draw) []shed.Change {
-		v := m.View(measuredSlices, matrix)
-		for i := range v.POPs {
-			p := &v.POPs[i]
-			p.Capacity = d.capacity[i]
-			if cfg.Z > 0 {
-				p.SD = d.sd[i]
-			}
-			for s := range p.Load {
-				p.Load[s] = d.demand[i] / measuredSlices
-			}
-		}
+		v := d.view(m, matrix, cfg.Z)
 		var out []shed.Change
 		for i, p := range m.Sites {
 			if d.demand[i] <= d.capacity[i] {

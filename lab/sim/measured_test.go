@@ -67,11 +67,11 @@ func TestDraws(t *testing.T) {
 	if !r.Goals[0].Met() {
 		t.Error(r.Goals[0])
 	}
-	if r.Rows[0][4] == "0" || r.Rows[2][4] == "0" {
+	if r.Rows[0][4] == "0" || r.Rows[4][4] == "0" {
 		t.Errorf("withdraw and greedy overload nobody either: %v", r.Rows)
 	}
-	if r.Rows[4][2] == "0" {
-		t.Errorf("ours never acts: %v", r.Rows[4])
+	if ours := r.Rows[len(r.Rows)-1]; ours[2] == "0" {
+		t.Errorf("ours never acts: %v", ours)
 	}
 }
 

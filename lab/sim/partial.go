@@ -1,8 +1,12 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/shed"
@@ -14,26 +18,27 @@ import (
 // one prepend, the best single configuration and layered DNS.
 func Partial(m *Measured, k int) (*Report, error) {
 	r := &Report{Name: "partial", Title: fmt.Sprintf("Part of one site's load let go: the worst neighbour's growth (%s)", m.Source),
-		Head: []string{"site", "base %", "withdraw", "1 prepend", "of it left %", "part", "best single", "layered DNS", fmt.Sprintf("%d slices", k), "let go %"}}
+		Head: []string{"site", "base %", "withdraw", "1 prepend", "of it left %", "part", "best single", "layered DNS", "no learning", "central optimum", fmt.Sprintf("%d slices", k), "let go %"}}
 	matrix := m.Matrix()
 	worst := map[float64]float64{}
 	chart := &Chart{Title: "Half of a site's load let go: growth of the worst neighbour", Y: "times its own base load",
-		Series: []string{"withdraw", "best single", "layered DNS", "slices"}}
+		Series: []string{"withdraw", "best single", "layered DNS", "central optimum", "slices"}}
+	loads, best, err := m.parts(k, matrix)
+	if err != nil {
+		return nil, err
+	}
 	for i, p := range m.Sites {
 		base := m.Row(i, 0)
 		one := m.Row(i, 1)
-		for _, part := range []float64{0.25, 0.5} {
-			load, err := m.letGo(i, part, k, 0, matrix)
-			if err != nil {
-				return nil, err
-			}
+		for j, part := range parts {
+			load := loads[i][j]
 			w := m.worst(load, i)
 			worst[part] = max(worst[part], w)
 			single, dns := m.single(i, part), m.worst(m.layered(i, part), i)
 			r.Add(string(p), 100*base[i], m.worst(m.Row(i, withdrawn), i), m.worst(one, i), 100*one[i]/base[i],
-				fmt.Sprintf("%.0f %%", 100*part), single, dns, w, 100*(1-load[i]/base[i]))
+				fmt.Sprintf("%.0f %%", 100*part), single, dns, m.worst(m.unlearned(i, part, k), i), best[i][j], w, 100*(1-load[i]/base[i]))
 			if part == 0.5 {
-				chart.Add(string(p), m.worst(m.Row(i, withdrawn), i), single, dns, w)
+				chart.Add(string(p), m.worst(m.Row(i, withdrawn), i), single, dns, best[i][j], w)
 			}
 		}
 	}
@@ -41,10 +46,51 @@ func Partial(m *Measured, k int) (*Report, error) {
 	r.Notes = append(r.Notes,
 		"Each slice is announced in a way that was measured (one site changed, or all but one prepended once), so every number is a mean of measured rows.",
 		"A part counts as let go within one hundredth of the site's load: rows of uninvolved configurations drift by more.",
-		"Layered DNS is given every user: in fact it moves only those whose resolver is in the same catchment.")
+		"Layered DNS is given what it cannot have: every user's resolver is in the user's catchment, and the next layer (the larger half of the sites) takes by size. It moves any amount, slices move eighths; where it is better, that is why.",
+		"No learning withdraws whole slices, taking the load to spread by size. Central optimum is the best found of all ways to give the slices measured configurations.")
 	r.Goals = append(r.Goals, Goal{Name: "shed-quarter-worst-neighbour", Value: worst[0.25], Limit: 1.10},
 		Goal{Name: "shed-half-worst-neighbour", Value: worst[0.5], Limit: 1.25})
 	return r, nil
+}
+
+// parts are the parts of a site's load that Partial asks for.
+var parts = [2]float64{0.25, 0.5}
+
+// parts lets go of each part of each site, by the planner and at best, several
+// at a time. They are returned by site and part.
+func (m *Measured) parts(k int, matrix *shed.Matrix) (loads [][2][]float64, best [][2]float64, err error) {
+	loads, best = make([][2][]float64, len(m.Sites)), make([][2]float64, len(m.Sites))
+	fails := make([]error, len(m.Sites)*len(parts))
+	each(len(fails), func(n int) {
+		i, j := n/len(parts), n%len(parts)
+		loads[i][j], fails[n] = m.letGo(i, parts[j], k, 0, matrix)
+		best[i][j] = m.central(i, parts[j], k)
+	})
+	return loads, best, errors.Join(fails...)
+}
+
+// each calls do for 0 to n-1, as many at a time as there are cores.
+func each(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	slot := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i := range n {
+		slot <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slot }()
+			do(i)
+		})
+	}
+	wg.Wait()
+}
+
+// unlearned withdraws as many slices as the part is.
+func (m *Measured) unlearned(site int, part float64, k int) []float64 {
+	out := slices.Clone(m.Row(0, 0))
+	n := math.Round(part * float64(k))
+	for q, w := range m.Row(site, withdrawn) {
+		out[q] += n / float64(k) * (w - out[q])
+	}
+	return out
 }
 
 // letGo lets the planner bring a site down by a part of its load, with the

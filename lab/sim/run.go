@@ -15,6 +15,9 @@ const (
 	tick     = 5 * time.Second
 	sampling = 10 * time.Second
 	every    = 30 * time.Second
+	// fits is how long a POP that has stepped back is below its capacity when
+	// its overload counts as settled; what follows is another one.
+	fits = 5 * time.Minute
 )
 
 // run is one scenario under one policy.
@@ -63,7 +66,8 @@ type popState struct {
 	checks                  []check
 	turns                   []time.Duration // when it changed direction
 	direction               int
-	rounds                  int // that stepped back since the last return
+	rounds                  int           // that stepped back for its own overload until it fit
+	over                    time.Duration // when it was last above its capacity
 }
 
 // check is a step that will be compared with its forecast.
@@ -172,6 +176,7 @@ func (r *run) measure() {
 		}
 		if l > c*(1+1e-9) && !r.failed[p] {
 			r.m.Over += tick.Seconds()
+			r.pops[p].over = r.at
 			r.m.Lost += (l - c) * tick.Seconds()
 			home := sum(r.home[p])
 			if home <= c && r.crowded(p) {
@@ -337,7 +342,7 @@ func (r *run) turn(p, direction int, own bool) {
 	if st.direction == -direction {
 		st.turns = append(st.turns, r.at)
 	}
-	if direction > 0 && st.direction <= 0 {
+	if direction > 0 && (st.direction <= 0 || r.at-max(st.shed, st.over) >= fits) {
 		st.rounds = 0
 	}
 	st.direction, st.changed = direction, r.at
