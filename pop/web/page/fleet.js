@@ -1,7 +1,7 @@
 // The fleet as a table: what each POP does, as far as this one knows.
 
 import { h, show, mark, table, cell, gauge } from "./dom.js";
-import { age, percent, took, sliceKind, peerKind, worst, at, stance } from "./words.js";
+import { age, percent, took, sliceKind, peerKind, worst, at, stance, day, hour } from "./words.js";
 
 // pops sums up all POPs, this one first: { name, kind, word, announced, of,
 // capacity, location, ... }.
@@ -55,6 +55,16 @@ function capacity(p, total) {
   return h("span", { class: "capacity" }, gauge((p.capacity * used) / total, `${percent(used)} of weight ${p.capacity} announced`), String(p.capacity));
 }
 
+// windows lists the maintenance that is planned or under way.
+function windows(all) {
+  const when = (iso) => (at(iso) ? `${day(at(iso))} ${hour(at(iso)).slice(0, 5)} UTC` : "never");
+  const word = { drains: "its drain has begun", "under-way": "under way", ended: "ended early" };
+  return all.length ? h("div", { class: "panel padded" }, h("h3", null, "Maintenance"),
+    h("ul", { class: "plain" }, all.map((w) => h("li", null, mark(w.state === "drains" || w.state === "under-way" ? "notice" : "off"),
+      h("b", null, w.name), " of ", w.slice || w.service || "everything", ", ", when(w.start), " to ", when(w.end), w.why ? `: ${w.why}` : "",
+      h("span", { class: "muted" }, w.state ? `, ${word[w.state] || w.state}` : "", w.by ? `, ${w.by}` : ""))))) : null;
+}
+
 // intents lists what operators asked for, and guards what is switched off.
 export function intents(st, change) {
   const list = st.intents || [];
@@ -62,7 +72,8 @@ export function intents(st, change) {
     h("ul", { class: "plain" }, list.map((i) => h("li", null, mark("notice"),
       h("b", null, i.kind, i.kind === "pin" ? " to " + stance(i.stance) : ""), " of ", i.slice || i.service || "everything", ", ", i.by,
       i.why ? `: ${i.why}` : "", h("span", { class: "muted" }, ", for ", age(i.at), i.force ? ", over the guards" : ""),
-      change ? h("button", { type: "button", class: "quiet", "data-do": "end", "data-kind": i.kind, "data-slice": i.slice || "", "data-service": i.service || "" }, "End it") : null)))) : null);
+      change ? h("button", { type: "button", class: "quiet", "data-do": "end", "data-kind": i.kind, "data-slice": i.slice || "", "data-service": i.service || "" }, "End it") : null)))) : null,
+  windows(st.maintenance || []));
   const off = (st.guards || []).filter((g) => g.says === "off");
   show(document.getElementById("guards"), off.length ? `Guards that are off: ${off.map((g) => g.guard).join(", ")}: ${[...new Set(off.map((g) => g.detail))].join("; ")}.` : "");
 }
