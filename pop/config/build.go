@@ -282,7 +282,7 @@ func (b *builder) whole() {
 		b.refuse("", "no services and no fib.install: nothing to do; an empty configuration is refused, not obeyed")
 	}
 	byHealth := func(s Service) bool { return !s.Always }
-	if slices.ContainsFunc(c.Services, byHealth) && !c.Fleet.Configured() {
+	if slices.ContainsFunc(c.Services, byHealth) && !c.Fleet.Configured() && !c.Relay.On() {
 		b.warnf("fleet", "no peers and no rib: the guards last-pop and correlated are inactive, this POP may withdraw as the last one")
 	}
 	for i := range c.Services {
