@@ -107,13 +107,13 @@ func (w *world) count(name string, of func(Metrics) bool) int {
 // table fills a report with a row a policy.
 func (w *world) table(rep *Report) {
 	rep.Head = []string{"policy", "POP-s over", "caused", "runs with caused", "own surge grows", "lost load*s", "moved, of optimum", "rounds", "turns/10 min", "settled s", "changes", "refused", "surprised"}
-	rep.Chart = &Chart{Title: "Seconds above capacity, all POPs and runs", Y: "POP-seconds", Series: []string{"at POPs overloaded anyway", "caused"}, Stacked: true}
+	rep.Chart = &Chart{Title: "Seconds above capacity, all POPs and runs", Y: "POP-seconds", Series: []string{"all", "caused: at POPs that would be below it if nobody did anything"}, Log: true}
 	best := w.total("optimum").Moved
 	for _, name := range w.order {
 		m := w.total(name)
 		rep.Add(name, m.Over, m.Caused, w.count(name, func(m Metrics) bool { return m.Caused > 0 }), m.Growing, m.Lost, ratio(m.Moved, best),
 			m.Rounds, m.Turns, m.Settled.Seconds(), m.Changes, m.Refused, m.Surprise)
-		rep.Chart.Add(name, m.Over-m.Caused, m.Caused)
+		rep.Chart.Add(name, m.Over, m.Caused)
 	}
 	rep.Notes = append(rep.Notes,
 		"caused: seconds above capacity of POPs that would be below it if nobody did anything. lost: load above capacity, integrated. moved: load away from home from five minutes into the surges.",

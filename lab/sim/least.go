@@ -22,7 +22,7 @@ func (m *Measured) central(site int, part float64, k int) float64 {
 	}
 	r := rand.New(rand.NewPCG(uint64(site), 81))
 	best := 1e9
-	for range 12 {
+	for range 6 {
 		c.sum = make([]float64, len(base))
 		c.chosen = c.chosen[:0]
 		for range k {

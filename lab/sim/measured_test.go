@@ -92,7 +92,7 @@ func TestReadMeasuredRefuses(t *testing.T) {
 func TestReport(t *testing.T) {
 	r := &Report{Name: "x", Title: "Title", Head: []string{"a", "b"}, Notes: []string{"note"},
 		Goals: []Goal{{"low", 1.2, 1.1, false}, {"high", 95, 93, true}, {"none", math.NaN(), 1, false}},
-		Chart: &Chart{Title: "T", Series: []string{"s", "t"}, Stacked: true}}
+		Chart: &Chart{Title: "T", Series: []string{"s", "t"}, Log: true}}
 	r.Add("row", 1.5)
 	r.Chart.Add("g", 1, 2)
 	var b bytes.Buffer
