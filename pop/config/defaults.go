@@ -77,6 +77,7 @@ var defaults = map[string]any{
 	"ingress.local-pref":       200,
 	"ingress.unit":             "out",
 	"ingress.interval":         "10s",
+	"ingress.hold-down":        "30s",
 	"ingress.shed-above":       0.95,
 	"ingress.fill-to":          0.85,
 	"ingress.move-cost":        1,

@@ -29,7 +29,8 @@ type Ingress struct {
 	Communities []bgp.Community
 	Unit        load.Unit // of demand and capacity
 	Interval    time.Duration
-	Shed, Fill  float64 // shares of capacity
+	HoldDown    time.Duration // a POP that was gone gets nothing for so long
+	Shed, Fill  float64       // shares of capacity
 	MoveCost    float64
 	MaxMoves    int     // a round; 0: no limit
 	MaxShare    float64 // of all demand, a round; 0: no limit
@@ -99,6 +100,7 @@ type rawIngress struct {
 	Communities []bgp.Community    `mapstructure:"communities"`
 	Unit        string             `mapstructure:"unit"`
 	Interval    time.Duration      `mapstructure:"interval"`
+	HoldDown    time.Duration      `mapstructure:"hold-down"`
 	Shed        float64            `mapstructure:"shed-above"`
 	Fill        float64            `mapstructure:"fill-to"`
 	MoveCost    float64            `mapstructure:"move-cost"`
@@ -152,7 +154,7 @@ func (b *builder) ingress() {
 		b.refuse("ingress.unit", "%q: want in, out, requests or connections", r.Unit)
 	}
 	*c = Ingress{
-		LocalPref: r.LocalPref, Communities: r.Communities, Unit: unit, Interval: r.Interval, Shed: r.Shed, Fill: r.Fill,
+		LocalPref: r.LocalPref, Communities: r.Communities, Unit: unit, Interval: r.Interval, HoldDown: r.HoldDown, Shed: r.Shed, Fill: r.Fill,
 		MoveCost: r.MoveCost, MaxMoves: r.MaxMoves, MaxShare: r.MaxShare, Check: CheckTiming(r.Check),
 	}
 	slices.Sort(c.Communities)

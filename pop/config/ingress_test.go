@@ -38,7 +38,7 @@ func TestIngressTyped(t *testing.T) {
 		},
 		Slices:   []policy.SliceID{slice("192.0.2.0/24"), slice("2001:db8:100::/48"), slice("198.51.100.0/24")},
 		Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, LocalPref: 200,
-		Communities: []bgp.Community{bgp.NoExport}, Unit: load.Out, Interval: 10 * time.Second,
+		Communities: []bgp.Community{bgp.NoExport}, Unit: load.Out, Interval: 10 * time.Second, HoldDown: 30 * time.Second,
 		Shed: 0.95, Fill: 0.85, MoveCost: 1, MaxMoves: 10, MaxShare: 0.2,
 		Check: CheckTiming{Interval: time.Second, Fast: 200 * time.Millisecond, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3},
 	}

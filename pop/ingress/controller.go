@@ -33,6 +33,7 @@ type Controller struct {
 	cfg    *config.Config
 	at     assignment
 	last   map[place]float64 // demand, as last known
+	away   map[visit]absence
 	alarms map[alarmKey]api.Alarm
 	shown  map[string]bool      // alarms that OnAlarm knows to be on
 	seen   map[string]time.Time // since when something is amiss that is no alarm yet
@@ -47,7 +48,7 @@ type Controller struct {
 func New(o Options) (*Controller, error) {
 	c := &Controller{
 		opt: o, log: o.Logger, cfg: o.Config, look: make(chan struct{}, 1), call: make(chan func()), done: make(chan struct{}),
-		at: assignment{}, last: map[place]float64{}, alarms: map[alarmKey]api.Alarm{}, shown: map[string]bool{}, seen: map[string]time.Time{},
+		at: assignment{}, last: map[place]float64{}, away: map[visit]absence{}, alarms: map[alarmKey]api.Alarm{}, shown: map[string]bool{}, seen: map[string]time.Time{},
 		moves: map[assign.Code]uint64{},
 	}
 	c.sums.Store(&Sums{})

@@ -126,6 +126,46 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestFlapping: a POP that comes and goes gets less and less of what left it.
+func TestFlapping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, file)
+		defer s.run()()
+		s.settle()
+		moved := func() (n uint64) {
+			for _, m := range s.c.Sums().Moves {
+				n += m
+			}
+			return n
+		}
+		before := moved()
+		s.change(func() { s.fra.Stance = policy.Stance{} })
+		s.change(func() { s.fra.Stance = announced })
+		s.round()
+		s.round()
+		s.is(settled4, settled6, "pe2 v4 LON cheapest", "pe2 v6 LON cheapest")
+		if r, _ := s.c.Report(); r.Targets[1].State != "closed" || !strings.HasPrefix(r.Targets[1].Detail, "was gone: takes nothing for ") {
+			t.Errorf("%+v", r.Targets[1])
+		}
+		s.round()
+		s.round()
+		s.is(calm...)
+		if n := moved() - before; n != 4 {
+			t.Errorf("%d moves of two slices there and back", n)
+		}
+		before = moved()
+		for range 3600 { // an hour, a toggle each second
+			s.change(func() { s.fra.Stance = policy.Stance{} })
+			time.Sleep(time.Second)
+			s.change(func() { s.fra.Stance, s.heard = announced, time.Now().Add(time.Hour) })
+			time.Sleep(time.Second)
+		}
+		if n := moved() - before; n > 4 {
+			t.Errorf("%d moves of two slices in two hours", n)
+		}
+	})
+}
+
 // TestUnknownIsAnAlarm: what is not known for longer than a moment.
 func TestUnknownIsAnAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -119,6 +119,7 @@ func (c *Controller) ask(in *input, st api.Status, now time.Time) {
 			if !c.cfg.Ingress.Targets[t].NextHop(id).IsValid() {
 				w = word{assign.Gone, "has no next hop of the family"}
 			}
+			w = c.holdDown(visit{pop, id}, w, in.problem.Down[t], now)
 			words[t], row[t] = w, w.state
 		}
 		in.words = append(in.words, words)
