@@ -97,7 +97,7 @@ func (c *Configs) compare() {
 	c.mu.Unlock()
 	var worse []string
 	if health != nil && !taken.IsZero() && time.Since(taken) < worseFor {
-		worse = slices.DeleteFunc(health(), func(w string) bool { return slices.Contains(before, w) })
+		worse = slices.DeleteFunc(slices.Clone(health()), func(w string) bool { return slices.Contains(before, w) })
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,8 +121,11 @@ func OpenConfigs(dir, pop string, log *slog.Logger) (*Configs, error) {
 	if found[2] != nil {
 		c.failed = found[2]
 	}
-	if next != nil && !next.same(c.failed) {
+	switch {
+	case next != nil && !next.same(c.failed):
 		c.trial = next
+	case c.good == nil: // there is nothing to go back to: it may not have been the reason
+		c.trial, c.failed = c.failed, nil
 	}
 	if c.good != nil {
 		c.state.Number = c.good.Number
@@ -198,7 +201,7 @@ func (c *Configs) Layers() []config.Layer {
 }
 
 // GiveUp drops what this start tries, because it is wrong, and reports whether
-// there is something else to begin with.
+// there was such a thing.
 func (c *Configs) GiveUp(why error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +210,7 @@ func (c *Configs) GiveUp(why error) bool {
 	}
 	c.log.Error("the fleet's new configuration is refused", "number", c.trial.Number, "err", why)
 	c.failed, c.trial = c.trial, nil
-	return c.good != nil
+	return true
 }
 
 // Booted notes that the daemon serves with what it began with.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,7 @@ type lab struct {
 
 // pop is a POP that takes what it gets, unless told otherwise.
 type pop struct {
+	mu      sync.Mutex
 	configs *Configs
 	refuse  error
 	restart bool
@@ -50,10 +52,12 @@ func newLab(t *testing.T, names ...string) *lab {
 			t.Fatal(err)
 		}
 		p := &pop{configs: c}
-		c.Watch(func() []string { return p.wrong })
+		c.Watch(func() []string { p.mu.Lock(); defer p.mu.Unlock(); return p.wrong })
 		h := Over(l.core.Core, name, quiet)
 		p.stop = l.run(func(ctx context.Context) {
 			c.Follow(ctx, h, func(context.Context, string) (bool, error) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
 				if p.refuse != nil {
 					return p.restart, p.refuse
 				}
@@ -65,6 +69,13 @@ func newLab(t *testing.T, names ...string) *lab {
 	}
 	l.settle(5 * time.Second)
 	return l
+}
+
+// now tells a POP something.
+func (p *pop) now(f func(*pop)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(p)
 }
 
 // run runs f until the returned function, or the end of the test, ends it.
@@ -171,18 +182,18 @@ func TestRolloutGoesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t, "A", "B", "C")
-				l.run(Over(l.core.Core, "NYC", quiet).runRollouts) // another member
-				l.pops["B"].wrong = []string{"alarm journal"}      // which it had before
+				l.run(Over(l.core.Core, "NYC", quiet).runRollouts)                    // another member
+				l.pops["B"].now(func(p *pop) { p.wrong = []string{"alarm journal"} }) // which it had before
 				l.put("fleet", "a: 1", "A", "B")
 				l.settle(10 * time.Second)
 				l.want("A a: 1, B a: 0, C a: 0", "going", "well")
 				if name == "refused" {
-					c.hurt(l.pops["B"])
+					l.pops["B"].now(c.hurt)
 				}
 				l.settle(time.Minute)
 				if name == "worse" {
 					l.want("A a: 1, B a: 1, C a: 0", "going", "well")
-					c.hurt(l.pops["B"])
+					l.pops["B"].now(c.hurt)
 				}
 				l.settle(10 * time.Second)
 				l.want("A a: 0, B a: 0, C a: 0", "rolled-back", c.because)
@@ -208,7 +219,7 @@ func TestRolloutGoesBack(t *testing.T) {
 func TestRolloutWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, "A", "B")
-		l.pops["A"].refuse, l.pops["A"].restart = errors.New("bgp.global: needs a restart"), true
+		l.pops["A"].now(func(p *pop) { p.refuse, p.restart = errors.New("bgp.global: needs a restart"), true })
 		l.put("fleet", "a: 1", "A")
 		l.settle(time.Hour)
 		l.want("A a: 0, B a: 0", "going", "waits for A, which needs a restart")
@@ -217,7 +228,7 @@ func TestRolloutWaits(t *testing.T) {
 		}
 		l.settle(10 * time.Second)
 		l.want("A a: 0, B a: 0", "rolled-back", "aborted by operator ann at LON: test")
-		l.pops["A"].refuse = nil
+		l.pops["A"].now(func(p *pop) { p.refuse = nil })
 		l.pops["A"].stop()
 		l.put("fleet", "a: 2", "A")
 		l.settle(time.Hour)
@@ -293,6 +304,33 @@ func TestStartThatFails(t *testing.T) {
 	c.Booted()
 	if s := c.State(); s.Number != 3 || s.Refused != "" || open().Layers()[0].Text != "three" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestFirstStartThatFails: with nothing to go back to, it is tried again; what
+// is wrong is waited out.
+func TestFirstStartThatFails(t *testing.T) {
+	dir := t.TempDir()
+	first := &Fetched{Number: 1, Layers: layersOf("one")}
+	for range 2 {
+		c, err := OpenConfigs(dir, "A", quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Layers() == nil {
+			c.trial = first // as First does
+		}
+		if c.Layers()[0].Text != "one" {
+			t.Errorf("%v", c.Layers())
+		}
+		begin(t, c) // and this start dies
+	}
+	c, err := OpenConfigs(dir, "A", quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.GiveUp(errors.New("wrong")) || c.Layers() != nil || c.GiveUp(errors.New("wrong")) {
+		t.Errorf("%v", c.Layers())
 	}
 }
 
