@@ -108,6 +108,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var done place // as the core has it
+	troubled := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -116,8 +117,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		err := k.attend(ctx, &done)
-		if err != nil && ctx.Err() == nil {
-			k.opt.Log.Warn("the queue of drains is not up to date", "err", err)
+		if ctx.Err() == nil {
+			troubled = k.tell(troubled, err)
 		}
 		switch q := k.Queue(); {
 		case err != nil, done.stands && len(q.Before) > 0:
@@ -126,6 +127,17 @@ func (k *Keeper) Run(ctx context.Context) error {
 			timer.Reset(30 * k.opt.Every)
 		}
 	}
+}
+
+// tell logs when trouble begins and when it is over, not at each try.
+func (k *Keeper) tell(troubled bool, err error) bool {
+	switch {
+	case err != nil && !troubled:
+		k.opt.Log.Warn("the queue of drains is not up to date, it is tried again until it is", "err", err)
+	case err == nil && troubled:
+		k.opt.Log.Info("the queue of drains is up to date again")
+	}
+	return err != nil
 }
 
 // place is what Run knows of the own object in the core.

@@ -1,11 +1,13 @@
 package turns
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -97,6 +99,32 @@ func TestOrder(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		ks.expect("AMS was undrained", map[policy.POPID]string{"AMS": "not current", "LON": "[]", "FRA": "[LON]"})
+	})
+}
+
+// TestSaysItOnce: what is wrong is logged when it begins and when it is over,
+// not at each try.
+func TestSaysItOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := core.NewMemory(core.Options{})
+		c.Fail(errors.New("no quorum"))
+		k := New(Options{POP: "LON", Store: c, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = k.Run(ctx) })
+		k.Want(true)
+		time.Sleep(time.Minute)
+		c.Fail(nil)
+		time.Sleep(time.Minute)
+		c.Fail(errors.New("no quorum"))
+		k.Want(false)
+		time.Sleep(time.Minute)
+		cancel()
+		wg.Wait()
+		if not, again := strings.Count(log.String(), "is not up to date"), strings.Count(log.String(), "up to date again"); not != 2 || again != 1 {
+			t.Errorf("said %d times that it is not up to date and %d times that it is again, want 2 and 1:\n%s", not, again, &log)
+		}
 	})
 }
 
