@@ -36,18 +36,23 @@ func Play(ctx context.Context, o Options) error {
 	return nil
 }
 
-// table prints an act a line: how long it took, each POP's answers a second at
-// its end and at the most, requests that failed, and what was seen.
+// table prints what was seen in each act, then an act a line: how long it took,
+// each POP's answers a second at its end and at the most (means of a few
+// seconds), and requests that were asked and that failed.
 func table(w io.Writer, done []played) {
+	for _, p := range done {
+		fmt.Fprintf(w, "%s: %s\n    %s\n", p.name, p.what, p.seen)
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "ACT\tTOOK\tLON END (MOST)\tFRA\tAMS\tDUB\tASKED\tFAILED\tSEEN\n")
+	fmt.Fprintf(t, "ACT\tTOOK\tLON (MOST)\tFRA\tAMS\tDUB\tASKED\tFAILED\n")
 	for _, p := range done {
 		fmt.Fprintf(t, "%s\t%.0f s", p.name, p.took.Seconds())
 		end := mean(p.seconds, window)
 		for _, pop := range []string{"LON", "FRA", "AMS", "DUB"} {
 			fmt.Fprintf(t, "\t%.0f/s (%.0f)", end[pop], most(p.seconds, pop))
 		}
-		fmt.Fprintf(t, "\t%.0f\t%d\t%s\n", asked(p.seconds), failed(p.seconds), p.seen)
+		fmt.Fprintf(t, "\t%.0f\t%d\n", asked(p.seconds), failed(p.seconds))
 	}
 	t.Flush()
 	for _, p := range done {
@@ -61,7 +66,7 @@ func table(w io.Writer, done []played) {
 
 // most is the highest mean over window seconds.
 func most(all []second, pop string) (top float64) {
-	for i := window; i <= len(all); i++ {
+	for i := min(window, len(all)); i > 0 && i <= len(all); i++ {
 		top = max(top, mean(all[:i], window)[pop])
 	}
 	return top

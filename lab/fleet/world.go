@@ -33,6 +33,8 @@ var (
 const (
 	reportFile = "/run/load.json"
 	rateFile   = "/run/rate"
+	// patientClient is how long a client waits, longer than a busy machine stalls.
+	patientClient = "3s"
 )
 
 // world is what the acts do things to: a netlab.
@@ -50,7 +52,7 @@ func (f *lab) crowds(ctx context.Context, rate float64) error {
 	}
 	for _, c := range clients {
 		_, err := f.world.Start(c, netlab.Command{Args: []string{
-			"lab-load", "--urls", strings.Join(urls, ","), "--rate", fmt.Sprint(rate), "--rate-file", rateFile, "--out", reportFile,
+			"lab-load", "--urls", strings.Join(urls, ","), "--rate", fmt.Sprint(rate), "--rate-file", rateFile, "--out", reportFile, "--timeout", patientClient,
 		}})
 		if err != nil {
 			return err
