@@ -56,6 +56,8 @@ type comparison struct {
 const (
 	mostBest   = 8
 	mostSlices = 32 // steps in which numbers of slices are tried
+	// mostSolved is with how many slices the planner of the fleet is asked.
+	mostSolved = 64
 	// solveEffort is how many plans the planner of the fleet looks at.
 	solveEffort = 20_000
 	// alternativeTime bounds the search.
@@ -164,19 +166,16 @@ func same(a, b []shift) bool {
 	if len(a) != len(b) {
 		return false
 	}
+	in := make(map[shift]bool, len(a))
 	for _, x := range a {
-		if !slices.Contains(b, x) {
-			return false
-		}
+		in[x] = true
 	}
-	return true
+	return !slices.ContainsFunc(b, func(x shift) bool { return !in[x] })
 }
 
 // search tries milder and deeper rungs, fewer slices, help by the POPs that
 // would get too much, and what the planner of the fleet finds.
 func (c *comparison) search(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, alternativeTime)
-	defer cancel()
 	if !c.fixed {
 		for _, sh := range c.ways(c.pop, c.scope()) {
 			if ctx.Err() != nil {
@@ -251,6 +250,9 @@ func (c *comparison) ways(id policy.POPID, services []policy.Service) (out [][]s
 		}
 		slices.SortStableFunc(all, func(a, b shift) int { return cmp.Compare(carrier.slice[b.slice], carrier.slice[a.slice]) })
 		step := max(1, len(all)/mostSlices)
+		if len(all) > 8*mostSlices {
+			step = len(all) / 8 // each costs more to forecast
+		}
 		for n := step; n <= len(all); n += step {
 			out = append(out, all[:n:n])
 		}
@@ -262,7 +264,7 @@ func (c *comparison) ways(id policy.POPID, services []policy.Service) (out [][]s
 // it looks at every plan.
 func (c *comparison) solve() {
 	services := c.scope()
-	if len(services) != 1 {
+	if len(services) != 1 || len(services[0].Slices) > mostSolved {
 		return
 	}
 	svc := services[0]
@@ -308,27 +310,28 @@ func (c *comparison) solve() {
 
 // instead looks for the cheapest alternative to a plan that this POP's guards
 // would let pass.
-func (s *situation) instead(ctx context.Context, would *situation, r api.PlanRequest, shifts []shift, without future, p *api.Plan) error {
+func (s *situation) instead(ctx context.Context, would *situation, r api.PlanRequest, shifts []shift, without future, p *api.Plan) {
 	if len(r.Suppose) != 1 {
-		return nil // what is supposed beside it cannot be chosen otherwise
+		return // what is supposed beside it cannot be chosen otherwise
 	}
 	c := would.compare(would.meant(r.Suppose[0]), shifts, p.Loads)
 	if c == nil {
-		return nil
+		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, alternativeTime)
+	defer cancel()
 	c.search(ctx)
 	p.Compared = c.tried
 	for i := range c.best {
 		objected, err := s.objected(ctx, c.best[i].shifts, without)
 		if err != nil {
-			return err
+			return // no time is left; the plan itself is there
 		}
 		if !objected {
 			p.Alternative = c.describe(&c.best[i])
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // objected reports whether a guard of this POP would keep something of shifts

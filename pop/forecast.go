@@ -40,8 +40,14 @@ func (d delta) high() float64 {
 }
 
 // demandGuess is the standard deviation of what a POP would carry that now
-// announces a service nowhere, as a part of it: its share may be an old one.
-const demandGuess = 0.25
+// announces a service nowhere, as a part of it: where its share was measured
+// that may be long ago, otherwise it is no more than its size.
+func (s *situation) demandGuess(id policy.POPID) float64 {
+	if c := s.matrices.Seeds().Catchments; c != nil && c.Normal.Clients[id] > 0 {
+		return 0.25
+	}
+	return 0.5
+}
 
 // fleetState is what every POP does with every slice now, and what it carries.
 type fleetState struct {
@@ -67,13 +73,16 @@ func (s *situation) fleetNow() fleetState {
 // different services move by different ladders, so each is told by itself.
 func (s *situation) forecast(f *fleetState, shifts []shift) (map[policy.POPID]delta, error) {
 	out := map[policy.POPID]delta{}
+	by := map[policy.ServiceID][]shift{}
+	for _, sh := range shifts {
+		by[sh.service] = append(by[sh.service], sh)
+	}
 	for _, svc := range s.view.Input.Services {
-		var own []shift
-		for _, sh := range shifts {
-			if sh.service == svc.ID && slices.Contains(svc.Slices, sh.slice) {
-				own = append(own, sh)
-			}
+		here := make(map[policy.SliceID]bool, len(svc.Slices))
+		for _, id := range svc.Slices {
+			here[id] = len(by[svc.ID]) > 0
 		}
+		own := slices.DeleteFunc(by[svc.ID], func(sh shift) bool { return !here[sh.slice] })
 		if len(own) == 0 {
 			continue
 		}
@@ -112,15 +121,17 @@ func (s *situation) forecastService(f *fleetState, svc *policy.Service, shifts [
 	if err != nil {
 		return nil, err
 	}
-	out := map[policy.POPID]delta{}
+	out, guess := map[policy.POPID]delta{}, 0.0
 	for i, in := range intervals {
-		d := delta{in.Mean - in.Now, in.SD * in.SD}
-		if nowhere(&v.POPs[i], v.Slices, svc.Rungs) {
-			d.variance += demandGuess * demandGuess * d.mean * d.mean
+		out[in.POP] = delta{in.Mean - in.Now, in.SD * in.SD}
+		if nowhere(&v.POPs[i], v.Slices, svc.Rungs) && slices.ContainsFunc(shifts, func(sh shift) bool { return sh.pop == in.POP }) {
+			guess = max(guess, s.demandGuess(in.POP))
 		}
-		out[in.POP] = d
 	}
 	leftOver(v, changes, intervals, svc.Rungs, out)
+	for id, d := range out { // what comes back is not known well, nor what others lose by it
+		out[id] = delta{d.mean, d.variance + guess*guess*d.mean*d.mean}
+	}
 	return out, nil
 }
 
@@ -165,43 +176,60 @@ func (s *situation) shedView(f *fleetState, svc *policy.Service, shifts []shift)
 	return v
 }
 
-// leftOver moves on what a forecast leaves at POPs that announce nothing any
-// more: responses are known one at a time, and two that step back together
-// send load to each other. It goes to the rest as their gains are.
+// leftOver makes POPs that announce nothing any more carry nothing: responses
+// are known one at a time, and two that step back together send load to each
+// other. It goes to the rest as their gains are.
 func leftOver(v *shed.View, changes []shed.Change, intervals []shed.Interval, rungs int, out map[policy.POPID]delta) {
+	type at struct {
+		pop   policy.POPID
+		slice policy.SliceID
+	}
+	to := make(map[at]shed.Level, len(changes))
+	for _, c := range changes {
+		to[at{c.POP, c.Slice}] = c.To
+	}
 	level := func(i int, id policy.SliceID) shed.Level {
-		for _, c := range changes {
-			if c.POP == v.POPs[i].ID && c.Slice == id {
-				return c.To
-			}
+		if l, ok := to[at{v.POPs[i].ID, id}]; ok {
+			return l
 		}
 		return v.POPs[i].Level[id]
 	}
-	stay, gains := map[policy.POPID]bool{}, 0.0
+	stay, gains, losses := map[policy.POPID]bool{}, 0.0, 0.0
 	for i := range v.POPs {
-		for _, id := range v.Slices {
-			stay[v.POPs[i].ID] = stay[v.POPs[i].ID] || int(level(i, id)) < max(1, rungs)
+		id := v.POPs[i].ID
+		for _, slice := range v.Slices {
+			stay[id] = stay[id] || int(level(i, slice)) < max(1, rungs)
 		}
-		if stay[v.POPs[i].ID] {
-			gains += max(0, out[v.POPs[i].ID].mean)
+		switch d := out[id].mean; {
+		case !stay[id]:
+			losses += intervals[i].Now
+		case d > 0:
+			gains += d
+		default:
+			losses -= d
 		}
 	}
-	if gains <= 0 {
+	if gains <= 0 || losses <= 0 || len(stay) == 0 {
 		return // nobody is left, or nothing moves
 	}
 	for i := range intervals {
-		id, rest := intervals[i].POP, intervals[i].Mean
-		if stay[id] || rest <= 0 {
-			continue
-		}
-		d := out[id]
-		out[id] = delta{d.mean - rest, d.variance}
-		for j := range v.POPs {
-			if q := v.POPs[j].ID; stay[q] {
-				to := out[q]
-				part := rest * max(0, to.mean) / gains
-				out[q] = delta{to.mean + part, to.variance + part*part}
-			}
+		id, d := intervals[i].POP, out[intervals[i].POP]
+		switch {
+		case !stay[id]:
+			out[id] = delta{-intervals[i].Now, d.variance}
+		case d.mean > 0 && anyLeaves(stay):
+			more := d.mean * (losses/gains - 1)
+			out[id] = delta{d.mean + more, d.variance + more*more}
 		}
 	}
+}
+
+// anyLeaves reports whether a POP announces nothing any more.
+func anyLeaves(stay map[policy.POPID]bool) bool {
+	for _, stays := range stay {
+		if !stays {
+			return true
+		}
+	}
+	return false
 }

@@ -84,8 +84,8 @@ func (c *Controller) Plan(ctx context.Context, r api.PlanRequest) (api.Plan, err
 	p.Notes = append(prevented(without, with), would.remarks(p)...)
 	shifts := append(would.becomes(p), would.shifts...)
 	p.Loads = would.loads(shifts)
-	err = is.instead(ctx, &would, r, shifts, without, &p)
-	return p, err
+	is.instead(ctx, &would, r, shifts, without, &p)
+	return p, nil
 }
 
 // situation is all that decides at one moment, and what comes of it. What it

@@ -231,20 +231,27 @@ func (t *telling) rungs(svc policy.ServiceID) int {
 
 // nobody says so where no other POP announces what this one lets go of.
 func (t *telling) nobody() {
+	type at struct {
+		pop   policy.POPID
+		slice policy.SliceID
+	}
+	then := make(map[at]policy.Stance, len(t.shifts))
+	for _, sh := range t.shifts {
+		then[at{sh.pop, sh.slice}] = sh.to
+	}
 	for _, sh := range t.shifts {
 		others := false
 		for i := range t.f.pops {
 			id := t.f.pops[i].id
-			st := t.f.stances[id][sh.slice]
-			for _, o := range t.shifts {
-				if o.pop == id && o.slice == sh.slice {
-					st = o.to
-				}
+			st, ok := then[at{id, sh.slice}]
+			if !ok {
+				st = t.f.stances[id][sh.slice]
 			}
 			others = others || id != sh.pop && st.Announced()
 		}
 		if !others && !sh.to.Announced() {
 			t.hide(fmt.Sprintf("No other POP that is heard announces %v: its load has nowhere to go.", sh.slice))
+			return // one says it all
 		}
 	}
 }

@@ -351,3 +351,54 @@ func TestPlanAlternative(t *testing.T) {
 		}
 	})
 }
+
+// TestPlanComesBack: the end of a drain brings back what the POP's size, or a
+// measurement, says, with an interval that holds what it had before.
+func TestPlanComesBack(t *testing.T) {
+	burden(t, nil, func(b *burdened) {
+		if _, err := b.c.Intent(context.Background(), policy.Intent{Kind: policy.IntentPin, By: "test", At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		b.measured.POP.Load[load.Out].Value = 0
+		b.peer("FRA", 11.8*gbit, 20*gbit)
+		b.peer("AMS", 4.2*gbit, 20*gbit)
+		p := b.plan(api.Supposition{Kind: api.SupposeRelease})
+		lon, fra := of(p.Loads, "LON").After, of(p.Loads, "FRA").After
+		if lon == nil || lon.Low > 8*gbit || lon.High < 8*gbit || fra == nil || fra.Mean >= 11.8*gbit || fra.Low > 6*gbit {
+			t.Errorf("LON %+v, FRA %+v of %+v", lon, fra, p.Loads)
+		}
+	})
+}
+
+// TestPlanBothGone: two POPs that leave together keep nothing.
+func TestPlanBothGone(t *testing.T) {
+	burden(t, func(b *burdened) {
+		b.cfg.Matrix.Receivers = append(b.cfg.Matrix.Receivers, config.Receiver{Of: "FRA", POP: "LON", Share: 0.5}, config.Receiver{Of: "FRA", POP: "AMS", Share: 0.5})
+	}, func(b *burdened) {
+		l := b.plan(withdrawAll, api.Supposition{Kind: api.SupposePOP, POP: "FRA", Is: api.IsGone}).Loads
+		lon, fra, ams := of(l, "LON").After, of(l, "FRA").After, of(l, "AMS").After
+		if lon == nil || lon.Mean > 0.02*gbit || fra.Mean > 0.02*gbit || math.Abs(ams.Mean-16*gbit) > 0.05*gbit {
+			t.Errorf("LON %+v, FRA %+v, AMS %+v", lon, fra, ams)
+		}
+	})
+}
+
+// TestPlanOfManySlices: a service of a thousand slices is answered, too.
+func TestPlanOfManySlices(t *testing.T) {
+	burden(t, func(b *burdened) {
+		svc := &b.cfg.Services[0]
+		svc.Slices = nil
+		for i := range 1000 {
+			svc.Slices = append(svc.Slices, prefix(fmt.Sprintf("10.%d.%d.0/24", i/250, i%250)))
+		}
+		b.slices = svc.Slices
+		b.peer("FRA", 6*gbit, 10*gbit)
+		b.peer("AMS", 2*gbit, 10*gbit)
+	}, func(b *burdened) {
+		p := b.plan(withdrawAll)
+		if fra := of(p.Loads, "FRA").After; !near(fra, 11.8) || p.Alternative == nil {
+			t.Errorf("FRA %+v, alternative %+v", fra, p.Alternative)
+		}
+	})
+}
