@@ -9,9 +9,13 @@ import (
 	"syscall"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
 	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/bgptest"
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/api/catchmentv1"
 	"github.com/catchment/catchment/pop/journal"
 )
 
@@ -75,6 +79,15 @@ func TestIngressBesideThePOP(t *testing.T) {
 	r, err := w.client().Ingress(soon(t))
 	if err != nil || len(r.Assignments) != 2 || r.Assignments[0].POP != "FRA" || len(r.Targets) != 2 || r.Targets[1].Load != 60 {
 		t.Errorf("%+v, %v", r, err)
+	}
+	conn, err := grpc.NewClient("unix://"+w.file("gobgp.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	m, err := catchmentv1.NewIngressClient(conn).Report(soon(t), &catchmentv1.IngressRequest{})
+	if err != nil || len(m.GetAssignments()) != 2 || m.GetAssignments()[0].GetPop() != "FRA" || m.GetTargets()[0].GetState() != "gone" {
+		t.Errorf("by gRPC: %v, %v", m, err)
 	}
 	w.sees(func(st api.Status) bool {
 		return st.Ingress != nil && st.Ingress.Routers == 1 && st.Ingress.Assigned == 2 && st.Ingress.Plain == 0
