@@ -313,9 +313,12 @@ func TestSlowChild(t *testing.T) {
 				w.same(time.Second, "AMS")
 			}
 		}
-		if n := len(w.node["LON"].rep.log); n > 200 {
+		r := w.node["LON"].rep
+		r.mu.Lock()
+		if n := len(r.log); n > 200 {
 			t.Errorf("%d steps are kept", n)
 		}
+		r.mu.Unlock()
 		w.net.cut("LON", "FRA", false)
 		w.same(5*time.Second, "FRA")
 		if a, f := w.node["AMS"].Status(), w.node["FRA"].Status(); a.Counts.Received != 1 || f.Counts.Received != 2 {

@@ -2,5 +2,7 @@
 
 package relay
 
-// The race detector has limits on goroutines, and time.
-func init() { spreadTo, schedules = 60, "3" }
+// Under the race detector the large trees are left out: its own bookkeeping
+// fails a check at times (tsan_rtl.cpp:346) where thousands of goroutines
+// synchronize as fast as virtual time lets them.
+func init() { raced, schedules = true, "2" }
