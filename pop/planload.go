@@ -176,7 +176,7 @@ func (t *telling) provenance(movers []policy.POPID) {
 func (t *telling) origin(id policy.POPID, k matrix.Knowledge) {
 	at := ""
 	if !k.At.IsZero() {
-		at = ", " + ago(t.s.now.Sub(k.At))
+		at = " " + ago(t.s.now.Sub(k.At))
 	}
 	switch k.To {
 	case matrix.Observed:
@@ -276,8 +276,8 @@ func (t *telling) pop(c *carrier, mover bool) api.PlanLoad {
 	if !c.known {
 		return l
 	}
-	noise := within95 * t.noise(c)
 	mean := max(0, c.total+d.mean)
+	noise := within95 * t.noise(c, mean)
 	l.After = rangeOf(mean,
 		max(0, mean-math.Hypot(d.mean-d.low(), noise)),
 		mean+math.Hypot(d.high()-d.mean, noise))
@@ -291,13 +291,13 @@ func (t *telling) pop(c *carrier, mover bool) api.PlanLoad {
 // change has settled: of the sample, of what changes meanwhile, and of the
 // clients that change their POP whenever routes are computed anew, though
 // nothing was done about them.
-func (t *telling) noise(c *carrier) float64 {
+func (t *telling) noise(c *carrier, mean float64) float64 {
 	if t.out.Unit == percent {
 		return 0
 	}
 	cfg := shed.Defaults()
 	age := max(0, t.s.now.Sub(c.at)) + cfg.Settle
-	return math.Hypot(t.drift(c), c.total*math.Hypot(cfg.Noise, cfg.Growth*math.Sqrt(age.Minutes())))
+	return math.Hypot(t.drift(c), mean*math.Hypot(cfg.Noise, cfg.Growth*math.Sqrt(age.Minutes())))
 }
 
 // drift is the standard deviation of what a POP carries of the slices that
@@ -306,6 +306,9 @@ func (t *telling) noise(c *carrier) float64 {
 func (t *telling) drift(c *carrier) float64 {
 	seen := map[policy.SliceID]bool{}
 	own, all := 0.0, 0.0
+	for _, sh := range t.shifts { // of what it does not announce any more it carries nothing
+		seen[sh.slice] = seen[sh.slice] || sh.pop == c.id && !sh.to.Announced()
+	}
 	for _, sh := range t.shifts {
 		if seen[sh.slice] {
 			continue
