@@ -176,13 +176,13 @@ func (l *Loop) String() string { return "balance" }
 
 // Set brings another configuration; it counts from the next round on.
 func (l *Loop) Set(c Config, targets []Target) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	o := l.opt // Core and the like never change
 	o.Config, o.Targets = c, targets
 	if err := o.check(); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.pending = &o
 	select {
 	case l.set <- struct{}{}:

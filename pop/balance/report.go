@@ -88,6 +88,9 @@ func (l *Loop) tell(now time.Time, f Facts, v *shed.View, d shed.Decision, notes
 		Mode: cfg.Mode, Unit: cfg.Unit.String(), At: now, Code: d.Code, Detail: d.Detail, Notes: notes, Overload: d.Overload,
 		Memory: l.saved.Memory, Core: l.opt.Core != nil, Lost: l.lost, Reserved: f.Book.Reserved, facts: f,
 	}
+	if f.Own.Split == SplitEqually {
+		r.Notes = append(slices.Clone(notes), "loads by slice are equal parts of ours: no connections are counted on this host")
+	}
 	var after []shed.Interval
 	if v != nil {
 		changes := make([]shed.Change, 0, len(d.Steps))

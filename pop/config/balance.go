@@ -204,6 +204,9 @@ func (b *builder) balanceNeeds() {
 	if b.out.Load.Capacity[c.Unit] == 0 && b.out.Load.HostCapacity[c.Unit] == 0 && !(c.Unit <= load.Out && len(b.out.Load.Links) > 0) {
 		b.warnf("balance.unit", "no capacity in %s (load.capacity): nothing is shed, and nobody sends us anything", c.Unit)
 	}
+	if n := b.others(); n > 0 && n < c.Shed.Normal {
+		b.warnf("balance.normal", "%d, but fleet names %d other: no step ever leaves so many at the normal announcement, nothing is shed", c.Shed.Normal, n)
+	}
 	if len(b.out.Fleet.Peers) == 0 && b.out.Core.Mode == "" {
 		b.warnf("balance.mode", "no fleet.peers: nobody says what he carries, so nobody gets anything")
 	}

@@ -79,6 +79,9 @@ func TestBalance(t *testing.T) {
 // TestBalanceWarnings: what is allowed, and does nothing.
 func TestBalanceWarnings(t *testing.T) {
 	text := strings.Replace(balancedText, "prefixes: [192.0.2.0/25, 192.0.2.128/25]\n    ladder: [{name: one, prepend: 1}, {name: three, prepend: 3}]", "prefixes: [192.0.2.0/24]", 1)
+	if c, err := Parse(strings.NewReader(text+"balance: {mode: observe, services: [web]}\n"), "yaml", Options{}); err != nil || !strings.Contains(strings.Join(c.Warnings, "\n"), "balance.normal: 2, but fleet names 1 other") {
+		t.Errorf("two POPs, of which two others must stay: %v", err)
+	}
 	text = strings.Replace(text, "fleet:", "unused:", 1)
 	text = strings.SplitN(text, "unused:", 2)[0]
 	c, err := Parse(strings.NewReader(text+"balance: {mode: observe, services: [web]}\n"), "yaml", Options{})
