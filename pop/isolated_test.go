@@ -2,6 +2,7 @@ package pop_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,12 +14,24 @@ import (
 
 // farCore is a control core that can be out of reach.
 type farCore struct {
+	mu    sync.Mutex
 	ok    bool
 	since time.Time
 }
 
-func (f *farCore) Reachable() (bool, time.Time) { return f.ok, f.since }
-func (f *farCore) Trouble() string              { return "" }
+func (f *farCore) is(ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ok, f.since = ok, time.Now()
+}
+
+func (f *farCore) Reachable() (bool, time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ok, f.since
+}
+
+func (f *farCore) Trouble() string { return "" }
 
 // TestIsolatedHolds: a POP that has lost its core keeps what it announces, says
 // so, and goes on when the core is back.
@@ -32,7 +45,7 @@ func TestIsolatedHolds(t *testing.T) {
 		w.verdict(policy.Up)
 		w.pass(time.Minute)
 		w.lines()
-		core.ok, core.since = false, time.Now()
+		core.is(false)
 		w.pass(20 * time.Second)
 		if w.alarm("core-lost") != "" {
 			t.Error("an alarm within the grace time")
@@ -46,13 +59,13 @@ func TestIsolatedHolds(t *testing.T) {
 		if r := w.status().Slices()[0].Reason; r.Guard != guard.NameIsolated {
 			t.Errorf("kept because %v", r)
 		}
-		core.ok = true
+		core.is(true)
 		w.pass(2 * time.Second)
 		w.expect("set [192.0.2.0/24 prepend 3]")
 		if w.alarm("core-lost") != "" {
 			t.Error("the alarm stays")
 		}
-		core.ok, core.since = false, time.Now()
+		core.is(false)
 		w.pass(time.Minute)
 		w.verdict(policy.Down)
 		w.expect(setNone + "; " + vipOff)
