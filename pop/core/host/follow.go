@@ -28,7 +28,8 @@ func (c *Configs) Follow(ctx context.Context, h *Host, apply Apply) {
 	again := time.NewTicker(2 * time.Second)
 	defer again.Stop()
 	var told *api.CoreApplied
-	fresh := false // what is there has been taken, or refused
+	fresh := false   // what is there has been taken, or refused
+	trouble := false // it cannot be read, and that was said
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,10 +41,13 @@ func (c *Configs) Follow(ctx context.Context, h *Host, apply Apply) {
 		if !fresh {
 			f, err := h.fetch(ctx, c.pop)
 			if err != nil {
-				h.log.Warn("the fleet's configuration cannot be read, it stays as it is", "err", err)
+				if !trouble && ctx.Err() == nil {
+					h.log.Warn("the fleet's configuration cannot be read, it stays as it is until it can", "err", err)
+				}
+				trouble = true
 				continue
 			}
-			if fresh = true; f != nil {
+			if fresh, trouble = true, false; f != nil {
 				c.take(ctx, f, apply)
 			}
 		}

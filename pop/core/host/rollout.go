@@ -109,6 +109,7 @@ const lookEvery = time.Second
 func (h *Host) runRollouts(ctx context.Context) {
 	var revision int64 // of the rollout that was looked at
 	var since time.Time
+	trouble := false // said once, not each second
 	for sleep(ctx, lookEvery) {
 		it, err := h.rolloutNow(ctx, core.Stale())
 		if err != nil || it == nil || it.V.State == done {
@@ -117,9 +118,12 @@ func (h *Host) runRollouts(ctx context.Context) {
 		if it.Revision != revision {
 			revision, since = it.Revision, time.Time{}
 		}
-		if err := h.moveOn(ctx, it, &since); err != nil && !errors.Is(err, core.Conflict) && ctx.Err() == nil {
-			h.log.Warn("a rollout of the configuration is not moved on", "err", err)
+		err = h.moveOn(ctx, it, &since)
+		stuck := err != nil && !errors.Is(err, core.Conflict)
+		if stuck && !trouble && ctx.Err() == nil {
+			h.log.Warn("a rollout of the configuration is not moved on, it is tried again", "err", err)
 		}
+		trouble = stuck
 	}
 }
 
