@@ -37,7 +37,7 @@ func TestExitStatuses(t *testing.T) {
 		{"plan drain web", 1, "plan drain web --strict", "plan drian web"},
 		{"plan check web/http=down", 1, "", "plan check web/http"},
 		{"plan pop FRA=gone", 1, "", "plan pop FRA=gnoe"},
-		{"plan pin web 1", 1, "", "plan pin web one"},
+		{"plan pin web 1", 1, "", "plan capacity LON=much"},
 		{"plan neighbor 10.0.0.2=down", 1, "", "plan neighbor transit=down"},
 		{"plan stop", 1, "", "plan stop web"},
 		{"plan config ../../configs/minimal.yaml", 1, "plan config nothing.yaml", "plan config nothing.json"},
