@@ -125,9 +125,10 @@ type Loop struct {
 	saved  saved
 	last   page // of the core, as last read
 	said   journaled
-	stop   bool // the last check said surprise
-	tidy   bool // off, and nothing of us is left in the core
-	lost   time.Time
+	stop   bool      // the last check said surprise
+	tidy   bool      // off, and nothing of us is left in the core
+	lost   time.Time // since when the core cannot be read
+	why    error
 
 	made, refused, surprises uint64
 
@@ -363,9 +364,10 @@ func (l *Loop) gather(ctx context.Context, now time.Time) Facts {
 	}
 	switch {
 	case err == nil:
-		l.last, l.lost = p, time.Time{}
+		l.last, l.lost, l.why = p, time.Time{}, nil
 		l.ledger.forget(&p)
 	default:
+		l.why = err
 		if l.lost.IsZero() {
 			l.lost = now
 			l.log.Warn("balance: the control core cannot be read, load moves nothing", "err", err)
@@ -385,6 +387,9 @@ func (l *Loop) round(ctx context.Context, now time.Time) {
 	}
 	f := l.gather(ctx, now)
 	v, notes := f.View(cfg.Shed)
+	if l.why != nil {
+		notes = append(notes, l.why.Error())
+	}
 	if len(f.Services) == 0 {
 		l.tell(now, f, nil, shed.Decision{Code: shed.Fine, Detail: "load moves no service"}, notes)
 		return

@@ -22,7 +22,7 @@ func play(t *testing.T, demand []float64, f func(w *world)) {
 		f(w)
 		if t.Failed() {
 			for _, p := range w.pops {
-				t.Logf("%s at %.1f, levels %v\n%s", p.id, w.total(slices.Index(w.pops, p)), p.to, strings.Join(p.words(), "\n"))
+				t.Logf("%s at %.1f, levels %v, notes %q\n%s", p.id, w.total(slices.Index(w.pops, p)), p.levels(), p.loop.Report().Notes, strings.Join(p.words(), "\n"))
 			}
 		}
 	})
@@ -93,7 +93,7 @@ func TestOneOnly(t *testing.T) {
 		w.set(func() { w.pops[0].demand, w.pops[1].demand = 110, 110 })
 		w.run(5*time.Minute, func() {
 			for k, id := range w.ids {
-				if w.pops[0].to[k] > 0 && w.pops[1].to[k] > 0 {
+				if w.pops[0].levels()[k] > 0 && w.pops[1].levels()[k] > 0 {
 					t.Errorf("both step back on %v", id)
 				}
 			}
@@ -208,12 +208,12 @@ func TestRestartMidStep(t *testing.T) {
 			}
 			w.core.Fail(nil)
 			w.set(func() { p.hook, p.stalled = nil, false })
-			changes := len(p.changes)
+			changes := p.changed()
 			w.first = 20 * time.Second
 			p.start()
 			w.run(50 * time.Second)
-			if len(p.changes) != changes {
-				t.Errorf("the restart moved something: %v", p.changes)
+			if p.changed() != changes {
+				t.Error("the restart moved something")
 			}
 			w.run(65 * time.Second)
 			if _, held := w.inCore(); after && len(held) > 0 {
@@ -306,8 +306,8 @@ func TestSurpriseStops(t *testing.T) {
 		stopped := false
 		w.run(3*time.Minute, func() { stopped = stopped || p.loop.Report().Code == shed.Stopped })
 		text := strings.Join(p.words(), "\n")
-		if !strings.Contains(text, "alarm: surprise: ") || !strings.Contains(text, "elsewhere than forecast, most of it at P3") || p.alarms["surprise"] == "" {
-			t.Errorf("alarms %v, journal %s", p.alarms, text)
+		if !strings.Contains(text, "alarm: surprise: ") || !strings.Contains(text, "elsewhere than forecast, most of it at P3") || p.alarm("surprise") == "" {
+			t.Errorf("alarm %q, journal %s", p.alarm("surprise"), text)
 		}
 		if !stopped || p.loop.Report().Surprises == 0 {
 			t.Error("no round was left out")
@@ -378,7 +378,7 @@ func TestWithdraw(t *testing.T) {
 		w.set(func() { w.pops[0].demand = 120 })
 		w.run(8 * time.Minute)
 		gone := 0
-		for _, l := range w.pops[0].to {
+		for _, l := range w.pops[0].levels() {
 			if l == 2 {
 				gone++
 			}
@@ -390,7 +390,7 @@ func TestWithdraw(t *testing.T) {
 			w.set(func() { p.failing = true })
 		}
 		w.run(time.Minute)
-		for k, l := range w.pops[0].to {
+		for k, l := range w.pops[0].levels() {
 			if l == 2 {
 				t.Errorf("%v stays withdrawn although nobody else is up", w.ids[k])
 			}

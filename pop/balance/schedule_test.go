@@ -2,6 +2,7 @@ package balance
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -42,16 +43,16 @@ func TestSchedules(t *testing.T) {
 // schedule is one of them.
 type schedule struct {
 	*world
-	steps   int
-	lost    bool
-	touched map[policy.POPID]time.Time
-	log     []string
+	rng   *rand.Rand // the world's own is of its goroutines
+	steps int
+	lost  bool
+	log   []string
 }
 
 func newSchedule(t *testing.T, seed uint64) *schedule {
 	demand := make([]float64, 3+seed%3)
 	w := newWorld(t, seed, demand...)
-	s := &schedule{world: w, touched: map[policy.POPID]time.Time{}}
+	s := &schedule{world: w, rng: rand.New(rand.NewPCG(seed, 99))}
 	for _, p := range w.pops {
 		p.demand = 30 + 50*w.r.Float64()
 		for j := range w.pops {
@@ -81,10 +82,15 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 // wish checks a step in the moment in which its route is to change: its room
 // is in the core, and a claim that says so.
 func (s *schedule) wish(p *site, id policy.SliceID, want policy.Shed, after bool) {
-	if after || s.lost || want.Stance == (policy.Stance{Action: policy.Announce}) {
+	s.lock()
+	lost := s.lost
+	if !after && !lost && want.Stance != (policy.Stance{Action: policy.Announce}) {
+		s.steps++
+	}
+	s.unlock()
+	if after || lost || want.Stance == (policy.Stance{Action: policy.Announce}) {
 		return
 	}
-	s.steps++
 	claims, held := s.inCore()
 	if len(want.Room) == 0 {
 		s.t.Errorf("%s: %v without any room", p.id, id)
@@ -113,7 +119,7 @@ func (s *schedule) play() {
 	s.begin()
 	for range 25 {
 		s.disturb()
-		s.run(time.Duration(10+s.r.IntN(110))*time.Second, s.invariants)
+		s.run(time.Duration(10+s.rng.IntN(110))*time.Second, s.invariants)
 		if s.t.Failed() {
 			break
 		}
@@ -122,37 +128,37 @@ func (s *schedule) play() {
 	if s.t.Failed() {
 		s.t.Log(strings.Join(s.log, "\n"))
 		for i, p := range s.pops {
-			s.t.Logf("%s carries %.1f, levels %v\n%s", p.id, s.total(i), p.to, strings.Join(p.words(), "\n"))
+			s.t.Logf("%s carries %.1f, levels %v\n%s", p.id, s.total(i), p.levels(), strings.Join(p.words(), "\n"))
 		}
 	}
 }
 
 // disturb does one random thing.
 func (s *schedule) disturb() {
-	p := s.pops[s.r.IntN(len(s.pops))]
+	p := s.pops[s.rng.IntN(len(s.pops))]
 	note := func(format string, args ...any) {
 		s.log = append(s.log, time.Now().Format("15:04:05 ")+fmt.Sprintf(format, args...))
 	}
-	switch k := s.r.IntN(16); k {
+	switch k := s.rng.IntN(16); k {
 	case 13, 14, 15:
 		note("%s is overloaded", p.id)
 		s.set(func() {
 			for _, q := range s.pops {
 				q.failing, q.deaf = false, false
-				q.demand = 30 + 30*s.r.Float64()
+				q.demand = 30 + 30*s.rng.Float64()
 			}
-			p.demand = 98 + 25*s.r.Float64()
-			s.pops[s.r.IntN(len(s.pops))].demand = 98 + 15*s.r.Float64()
+			p.demand = 98 + 25*s.rng.Float64()
+			s.pops[s.rng.IntN(len(s.pops))].demand = 98 + 15*s.rng.Float64()
 		})
 		s.run(3*time.Minute, s.invariants)
 	case 0, 1, 2, 3, 4, 5:
-		d := 20 + 90*s.r.Float64()
+		d := 20 + 90*s.rng.Float64()
 		note("%s has a demand of %.0f", p.id, d)
-		s.touched[p.id] = time.Now()
 		s.set(func() { p.demand = d })
 	case 6:
 		note("core out of reach: %v", !s.lost)
-		if s.lost = !s.lost; s.lost {
+		s.set(func() { s.lost = !s.lost })
+		if s.lost {
 			s.core.Fail(errCut)
 		} else {
 			s.core.Fail(nil)
@@ -162,9 +168,6 @@ func (s *schedule) disturb() {
 		s.set(func() { p.deaf = !p.deaf })
 	case 8:
 		note("%s fails: %v", p.id, !p.failing)
-		for _, q := range s.pops {
-			s.touched[q.id] = time.Now() // whoever gets its load
-		}
 		s.set(func() { p.failing = !p.failing })
 	case 9:
 		note("%s: its checks stall: %v", p.id, !p.stalled)
@@ -182,7 +185,6 @@ func (s *schedule) disturb() {
 				p.in.Intents = []policy.Intent{{Kind: policy.IntentPin, By: "eng", At: time.Now(), Stance: policy.Stance{Action: policy.Announce}}}
 			}
 		})
-		s.touched[p.id] = time.Now()
 	default:
 		note("quiet")
 	}
@@ -221,7 +223,7 @@ func (s *schedule) invariants() {
 
 // calm ends all that disturbs: everything comes back, and the core says what is.
 func (s *schedule) calm() {
-	s.lost = false
+	s.set(func() { s.lost = false })
 	s.core.Fail(nil)
 	s.set(func() {
 		for _, p := range s.pops {

@@ -474,6 +474,26 @@ func (s *site) below() (n int) {
 	return n
 }
 
+// levels are those of the slices.
+func (s *site) levels() []int {
+	s.w.lock()
+	defer s.w.unlock()
+	return slices.Clone(s.to)
+}
+
+// changed is how many changes of route there were.
+func (s *site) changed() int {
+	s.w.lock()
+	defer s.w.unlock()
+	return len(s.changes)
+}
+
+func (s *site) alarm(name string) string {
+	s.w.lock()
+	defer s.w.unlock()
+	return s.alarms[name]
+}
+
 // words are the journal of a POP from a time on.
 func (s *site) words() (out []string) {
 	s.w.mu.Lock()
