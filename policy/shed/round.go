@@ -190,7 +190,11 @@ func (f *fleet) steps(p *plan.Problem, r plan.Result) (out []Step, refused error
 		if len(out) > 0 && (step.Moves > budget || step.Probe) {
 			continue
 		}
-		if err := f.cfg.Admit(&v, step, f.now); err != nil {
+		err := f.helps(step)
+		if err == nil {
+			err = f.cfg.Admit(&v, step, f.now)
+		}
+		if err != nil {
 			if refused == nil {
 				refused = err
 			}
@@ -205,6 +209,25 @@ func (f *fleet) steps(p *plan.Problem, r plan.Result) (out []Step, refused error
 		}
 	}
 	return out, refused
+}
+
+// helps refuses the step of a POP that is not overloaded itself, and would
+// fill those that are with as much as it makes room for: in the plan of the
+// fleet that comes back to it, but others may never do their part of it.
+func (f *fleet) helps(st Step) error {
+	if _, _, _, mine := f.loads(f.me); mine || st.To < st.From {
+		return nil
+	}
+	harm := 0.0
+	for _, a := range st.Arrive {
+		if _, _, _, over := f.loads(f.index[a.POP]); over {
+			harm += a.High
+		}
+	}
+	if harm > 0 && harm >= st.Moves {
+		return fmt.Errorf("shed: %s: would make room for %.4g, and bring up to %.4g to POPs that are overloaded", st.Slice, st.Moves, harm)
+	}
+	return nil
 }
 
 // step describes this POP's change of a slice to a level, on top of level.
