@@ -295,6 +295,30 @@ func TestAdmit(t *testing.T) {
 }
 
 // TestConfig: the defaults hold, and each rule is checked.
+// TestAdmitAboveTrigger: a receiver that is about to let go is filled up to
+// its capacity, or by a little above it, and no further.
+func TestAdmitAboveTrigger(t *testing.T) {
+	cfg := Defaults()
+	for _, c := range []struct {
+		load, arrives float64 // of its capacity
+		ok            bool
+	}{
+		{0.96, 0.03, true}, {0.96, 0.05, false}, {0.99, 0.16, false},
+		{1.10, 0.04, true}, {1.10, 0.06, false},
+	} {
+		v := four(4)
+		b := v.pop("B")
+		for _, s := range v.Slices {
+			b.Load[s] = c.load * b.Capacity / 4
+		}
+		amount := c.arrives * b.Capacity
+		st := Step{Reserve: []Reservation{{ReservationID: ReservationID{From: "A", To: "B", Slice: sliceID(0)}, High: amount, Mean: amount, Taken: t0, Until: t0.Add(cfg.Hold)}}}
+		if err := cfg.Admit(v, st, t0); (err == nil) != c.ok {
+			t.Errorf("%.2f arrive at one at %.2f of its capacity: %v", c.arrives, c.load, err)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	if err := Defaults().Check(); err != nil {
 		t.Fatal(err)
