@@ -16,7 +16,7 @@ import (
 func (d *parts) buildBalance(j *journal.Journal) (err error) {
 	o := balance.Options{
 		POP: d.cfg.POP, Config: balancing(d.cfg, d.dry), Targets: targets(d.cfg), Controller: d.controller, Peers: d.fleet,
-		Measured: d.load, Responses: d.matrix, Journal: j, Logger: d.log,
+		Measured: d.load, Responses: d.matrix, Journal: j, Dry: d.dry, Logger: d.log,
 	}
 	if d.core != nil {
 		o.Core = d.core.Core()

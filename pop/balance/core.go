@@ -261,6 +261,9 @@ func (l *Loop) responses(ctx context.Context) error {
 			l.log.Info("balance: learned from others", "object", o.Key, "events", n)
 		}
 	}
+	if l.opt.Dry {
+		return nil
+	}
 	mine := map[policy.ServiceID][]matrix.Event{}
 	for _, e := range l.opt.Responses.Events() {
 		if e.POP == l.opt.POP {

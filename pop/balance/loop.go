@@ -108,6 +108,7 @@ type Options struct {
 	Responses  Responses
 	Journal    Journal
 	First      time.Duration // until the first round; 0: at random within the interval
+	Dry        bool          // nothing is written to the core: what is there of this POP is another daemon's
 	Tell       time.Duration // between measurements of our own load for others; 0: 1 s
 	Path       string        // file of what is remembered; empty: nothing is
 	Logger     *slog.Logger

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -341,6 +342,47 @@ func TestObserve(t *testing.T) {
 			t.Errorf("%d moved, claims %v, held %v: %s", w.pops[0].below(), claims, held, text)
 		}
 	})
+}
+
+// TestDryRun: a dry run beside the daemon that acts, under the same name and
+// without its wishes, leaves what that has in the core alone.
+func TestDryRun(t *testing.T) {
+	play(t, []float64{70, 50, 50, 50}, func(w *world) {
+		w.begin()
+		p := w.pops[0]
+		w.set(func() { p.demand = 112 })
+		w.run(5 * time.Minute)
+		claims, _ := w.inCore()
+		if len(claims) == 0 {
+			t.Fatal("nothing moved")
+		}
+		for _, mode := range []Mode{Observe, Off} {
+			o := p.loop.opt
+			o.Dry, o.Config.Mode, o.Path, o.First, o.Controller = true, mode, "", time.Second, wishless{p}
+			dry, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(w.t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); dry.Run(ctx) }()
+			w.run(3 * time.Second)
+			cancel()
+			<-done
+			if now, _ := w.inCore(); !slices.Equal(now, claims) {
+				t.Errorf("%s: claims were %v, now %v", mode, claims, now)
+			}
+		}
+	})
+}
+
+// wishless is the controller of a dry run.
+type wishless struct{ *site }
+
+func (s wishless) Situation() Situation {
+	out := s.site.Situation()
+	out.Shed = nil
+	return out
 }
 
 // TestSwitchedOff: nothing of a POP stays in the core.

@@ -85,7 +85,7 @@ func (l *Loop) round(ctx context.Context, now time.Time) {
 
 // rest is a round of a loop that is off: nothing of it stays in the core.
 func (l *Loop) rest(ctx context.Context, now time.Time) {
-	if l.opt.Core == nil || l.tidy {
+	if l.opt.Core == nil || l.opt.Dry || l.tidy {
 		return
 	}
 	p, err := read(ctx, l.opt.Core, &l.ledger, now)
@@ -101,7 +101,7 @@ func (l *Loop) rest(ctx context.Context, now time.Time) {
 
 // carryOut does what a round decided, and says what became of it.
 func (l *Loop) carryOut(ctx context.Context, f *Facts, v *shed.View, d *shed.Decision, now time.Time) (notes []string) {
-	if f.Isolated || l.opt.Core == nil {
+	if f.Isolated || l.opt.Core == nil || l.opt.Dry {
 		return nil
 	}
 	if err := l.reconcile(ctx, d.Free, now); err != nil {
