@@ -57,7 +57,7 @@ type parts struct {
 	fleet      *fleet.Fleet
 	core       *host.Host    // nil: no control core
 	relay      *relays       // nil: in no relay tree
-	turns      *turns.Keeper // nil: no control core
+	turns      *turns.Keeper // nil: no control core, or a dry run
 	routes     *routes       // nil: no FIB
 	ingress    *routeControl // nil: no ingress routers
 	tasks      []task
@@ -198,7 +198,10 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	tasks = append(tasks, d.ingress.tasks()...)
 	if d.core != nil {
-		tasks = append(tasks, d.core, orders{d}, d.turns)
+		tasks = append(tasks, d.core, orders{d})
+	}
+	if d.turns != nil {
+		tasks = append(tasks, d.turns)
 	}
 	if d.relay != nil {
 		tasks = append(tasks, d.relay)
