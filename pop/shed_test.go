@@ -1,6 +1,7 @@
 package pop_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -106,6 +107,36 @@ func TestShedOnlyInAct(t *testing.T) {
 		}
 		if !said {
 			t.Error("the journal does not say that the wish is dropped")
+		}
+	})
+}
+
+// TestShedWithoutRung: a reload that takes a rung away takes back what load
+// had moved to it; a wish for what is no rung would stay for good.
+func TestShedWithoutRung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := balanced(t, t.TempDir())
+		w.start()
+		defer w.stop()
+		w.verdict(policy.Up)
+		if _, _, err := w.c.Shed(t.Context(), web, backup(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		w.reload = func(old *config.Config) (*config.Config, []string, error) {
+			next := *old
+			next.Services = slices.Clone(old.Services)
+			next.Services[0].Ladder = old.Services[0].Ladder[:1]
+			return &next, []string{"services.web.ladder"}, nil
+		}
+		if len(w.c.Situation().Shed) != 1 {
+			t.Fatal("nothing moved")
+		}
+		if _, err := w.c.Reload(t.Context(), "eng"); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		if s := w.c.Situation(); len(s.Shed) != 0 {
+			t.Errorf("%+v", s.Shed)
 		}
 	})
 }
