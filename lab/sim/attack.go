@@ -122,6 +122,7 @@ func UnderAttack(x Fleets) *Report {
 	rep.Notes = append(rep.Notes,
 		"caused: seconds above capacity of POPs that would be below it if nobody did anything. users' load lost: what users do not get of POPs that carry more than they can, of all that they ask for during the attack.",
 		"Attackers send to addresses and ask no DNS, so layered DNS moves users only. On one slice or on all, as the seed has it.",
+		"Responses were learned from users. An attack on one slice comes from elsewhere, so ours may be wrong about what goes where, and may take the slice back while the attack lasts: see caused and turns.",
 		fmt.Sprintf("ours sheds what is safe and keeps the rest (absorb: rest); absorb cascade sheds only where that ends the overload; absorb all never sheds. Overload is not ill health: nobody withdraws below its floor of %d slice.", fleetConfig().Keep))
 	return rep
 }
