@@ -198,7 +198,10 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	tasks = append(tasks, d.ingress.tasks()...)
 	if d.core != nil {
-		tasks = append(tasks, d.core, orders{d})
+		tasks = append(tasks, d.core)
+		if !d.dry { // they are meant for the daemon that announces
+			tasks = append(tasks, orders{d})
+		}
 	}
 	if d.turns != nil {
 		tasks = append(tasks, d.turns)

@@ -78,7 +78,7 @@ func (f *Facts) View(cfg shed.Config) (v *shed.View, notes []string) {
 	slices.SortFunc(v.Slices, compare)
 	v.POPs = append(v.POPs, f.own(rungs))
 	for i := range f.Peers {
-		p, note := f.peer(&f.Peers[i], rungs)
+		p, note := f.peer(&f.Peers[i], rungs, cfg.Settle)
 		v.POPs = append(v.POPs, p)
 		if note != "" {
 			notes = append(notes, note)
@@ -118,8 +118,10 @@ func popOf(id policy.POPID, l *fleet.Load, at time.Time, rungs map[policy.SliceI
 }
 
 // peer is another POP: loads by its own word, what it announces by that and by
-// its claims, of which the weaker counts.
-func (f *Facts) peer(r *fleet.PeerReport, rungs map[policy.SliceID]int) (p shed.POP, note string) {
+// its claims, of which the weaker counts. The load of one that has come back
+// is not known until its own demand is back, settle later: it would look empty
+// and be given what others have too much of.
+func (f *Facts) peer(r *fleet.PeerReport, rungs map[policy.SliceID]int, settle time.Duration) (p shed.POP, note string) {
 	switch {
 	case r.Load == nil:
 		p = popOf(r.POP, &fleet.Load{}, time.Time{}, rungs)
@@ -128,6 +130,9 @@ func (f *Facts) peer(r *fleet.PeerReport, rungs map[policy.SliceID]int) (p shed.
 		p = popOf(r.POP, &fleet.Load{Slices: r.Load.Slices}, time.Time{}, rungs)
 		clear(p.Load)
 		note = fmt.Sprintf("%s tells its load in %q, we in %q: it gets nothing", r.POP, r.Load.Unit, f.Own.Unit)
+	case r.LoadAt.Before(r.Back.Add(settle)):
+		p = popOf(r.POP, r.Load, time.Time{}, rungs)
+		note = fmt.Sprintf("%s announces again what it did not: it gets nothing until its load shows it", r.POP)
 	default:
 		p = popOf(r.POP, r.Load, r.LoadAt, rungs)
 		if p.Capacity == 0 {

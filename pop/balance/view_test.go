@@ -151,3 +151,22 @@ func TestShares(t *testing.T) {
 		}
 	}
 }
+
+// TestViewOfAPOPThatIsBack: who announces again looks empty until its demand
+// is back, and gets nothing before a sample that shows it.
+func TestViewOfAPOPThatIsBack(t *testing.T) {
+	cfg := shed.Defaults()
+	fra := peer("FRA", &fleet.Load{Unit: "out", Capacity: 200, Slices: []fleet.SliceLoad{{Slice: web, Load: 1, Level: level(0)}, {Slice: web2, Load: 1, Level: level(0)}}},
+		map[policy.SliceID]policy.PeerSlice{web: normal, web2: normal})
+	at := func(v *shed.View) time.Time {
+		return v.POPs[slices.IndexFunc(v.POPs, func(p shed.POP) bool { return p.ID == "FRA" })].At
+	}
+	fra.Back = fra.LoadAt.Add(time.Second - cfg.Settle)
+	if v, notes := facts(fra).View(cfg); !at(v).IsZero() || len(notes) != 1 || !strings.Contains(notes[0], "FRA announces again") {
+		t.Errorf("its load counts at %v: %q", at(v), notes)
+	}
+	fra.Back = fra.LoadAt.Add(-cfg.Settle)
+	if v, notes := facts(fra).View(cfg); !at(v).Equal(fra.LoadAt) || len(notes) > 0 {
+		t.Errorf("it is back long enough: %v, %q", at(v), notes)
+	}
+}

@@ -254,6 +254,9 @@ type PeerReport struct {
 	// the time of its sample, by our own clock and no later than it was.
 	Load   *Load
 	LoadAt time.Time
+	// Back is when it last said of a slice that it is announced in full, and
+	// had not said so before: its demand comes back from then on.
+	Back time.Time
 	// About is its last word on itself, nil: none, and AboutAt when it came.
 	About   *About
 	AboutAt time.Time
@@ -273,6 +276,7 @@ func (f *Fleet) Peers(now time.Time) []PeerReport {
 		if l := f.state.Peers[i].load; l != nil {
 			r.Load, r.LoadAt = &l.Load, l.at
 		}
+		r.Back = f.state.Peers[i].back()
 		for _, d := range apart {
 			if d.POP == p.POP {
 				r.Disagrees = append(r.Disagrees, d.Slice)

@@ -88,6 +88,7 @@ type claim struct {
 	last      Claim
 	downSince time.Time
 	stanceAt  time.Time // since when last has its stance
+	backAt    time.Time // when it was last announced in full after it was not
 }
 
 type pathKey struct {
@@ -277,7 +278,10 @@ func strength(v policy.Verdict) int {
 }
 
 func since(held claim, c, last Claim, now time.Time) claim {
-	n := claim{Claim: c, last: last, stanceAt: held.stanceAt}
+	n := claim{Claim: c, last: last, stanceAt: held.stanceAt, backAt: held.backAt}
+	if last.Stance.Action == policy.Announce && (held.stanceAt.IsZero() || held.last.Stance.Action != policy.Announce) {
+		n.backAt = now
+	}
 	if n.stanceAt.IsZero() || held.last.Stance != last.Stance {
 		n.stanceAt = now
 	}

@@ -273,3 +273,32 @@ func TestPathSites(t *testing.T) {
 	}
 	stop()
 }
+
+// TestBack: a POP is back when it first announces in full, and when it does
+// again after a drain or a withdraw; what it says of anything else, and a
+// milder rung, is no return.
+func TestBack(t *testing.T) {
+	st := state(true, false)
+	with := func(stance policy.Stance) Claim { return Claim{Slice: web4, Stance: stance, Verdict: policy.Up} }
+	for i, c := range []struct {
+		at    time.Duration
+		claim Claim
+		back  time.Duration
+	}{
+		{1 * s, up(web4), 1 * s},
+		{2 * s, with(policy.Stance{Action: policy.Announce, Rung: 1}), 1 * s},
+		{3 * s, down(web4), 1 * s},
+		{4 * s, with(draining), 1 * s},
+		{5 * s, up(web4), 5 * s},
+		{6 * s, with(withdrawn), 5 * s},
+		{7 * s, up(web4), 7 * s},
+		{8 * s, up(web4), 7 * s},
+	} {
+		if _, err := st.Take(ask(c.at, "boot", uint64(i+1), c.claim)); err != nil {
+			t.Fatal(err)
+		}
+		if got := st.Peers[0].back(); !got.Equal(at(c.back)) {
+			t.Errorf("%d: back at %v, want %v", i, got.Sub(t0), c.back)
+		}
+	}
+}

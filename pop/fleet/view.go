@@ -176,6 +176,17 @@ func (s *State) Disagreements() []Disagreement {
 	return out
 }
 
+// back is when the last of its slices was announced in full again, or for the
+// first time.
+func (p *PeerState) back() (at time.Time) {
+	for _, c := range p.claims {
+		if c.backAt.After(at) {
+			at = c.backAt
+		}
+	}
+	return at
+}
+
 // words are the last words of the POP itself, by prefix.
 func (p *PeerState) words() []Claim {
 	if p.memo.words == nil {
