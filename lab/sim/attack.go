@@ -105,6 +105,7 @@ func UnderAttack(x Fleets) *Report {
 		sc := f.NewScenario(seed, 1)
 		sc.Surges = nil
 		f.Attack(&sc)
+		f.effort = 5000 // most of it cannot be solved, and they would try for long
 		return sc
 	})
 	rep := &Report{Name: "attack", Title: x.title() + "; a volumetric attack of 20 minutes, 1.5 to 8 times what a POP carries, telemetry as before",

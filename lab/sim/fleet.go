@@ -26,6 +26,7 @@ type Fleet struct {
 	cap    []float64
 	seen   map[string][]int16
 	worlds []*Graph // the graph, and what cable cuts leave of it
+	effort int      // plans that a planner tries at most in a round, 0: its own bound
 	proxy  []int    // the network whose resolver a network uses
 }
 

@@ -80,7 +80,7 @@ func (r *run) threshold(p int, l shed.Level, byLoad bool) {
 // each POP for itself, by what it knows of responses.
 func (r *run) alone(p int, cfg shed.Config, matrix *shed.Matrix) {
 	v := r.view(p)
-	v.Reserved = nil
+	cfg.Effort, v.Reserved = r.f.effort, nil
 	if matrix != nil {
 		v.Matrix = matrix
 	}
@@ -114,6 +114,7 @@ func (r *run) slice(id policy.SliceID) int {
 // ours is what a POP will do: check the last steps, decide, reserve, change.
 func (r *run) ours(p int, cfg shed.Config) {
 	st, now := &r.pops[p], epoch.Add(r.at)
+	cfg.Effort = r.f.effort
 	v := r.view(p)
 	st.surprised = r.check(cfg, p, v)
 	v.Surprised, v.Matrix = st.surprised, r.matrix
@@ -276,7 +277,7 @@ func (r *run) free(ids []shed.ReservationID) {
 // moment, no noise and no margin, and may change anything each round.
 func (r *run) optimum() {
 	f, cfg, n := r.f, fleetConfig(), len(r.f.names)
-	p := &plan.Problem{Normal: cfg.Normal, Tolerance: cfg.Tolerance, Keep: make([]int, n)}
+	p := &plan.Problem{Effort: f.effort, Normal: cfg.Normal, Tolerance: cfg.Tolerance, Keep: make([]int, n)}
 	needed := false
 	for q := range n {
 		load := sum(r.load[q])

@@ -62,7 +62,7 @@ func run(o options) error {
 	few := x
 	few.Runs = max(1, o.runs/3)
 	hit := few // what cannot be solved takes the solver long
-	hit.Runs, hit.POPs, hit.Slices = max(1, o.runs/6), 30, 4
+	hit.Runs = max(1, o.runs/24)
 	experiments := []struct {
 		name string
 		play func() (*sim.Report, error)
