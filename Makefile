@@ -28,7 +28,7 @@ deps:
 test: deps build
 	@rm -f $(BIN)/rerun.txt
 	$(GO) tool gotestsum --format standard-quiet --hide-summary skipped --packages ./... \
-		--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-run-root-test --rerun-fails-report $(BIN)/rerun.txt -- -timeout 20m
+		--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-report $(BIN)/rerun.txt -- -timeout 20m
 	@if [ -s $(BIN)/rerun.txt ]; then echo "failed once, then passed (or not):"; cat $(BIN)/rerun.txt; fi
 
 race: deps build

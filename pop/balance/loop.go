@@ -163,7 +163,7 @@ func (o *Options) check() error {
 	rungs := -1
 	for _, t := range o.Targets {
 		switch {
-		case !t.Moves:
+		case !t.Moves || o.Config.Mode == Off:
 		case rungs >= 0 && len(t.Rungs) != rungs:
 			return fmt.Errorf("balance: the ladder of %s has %d rungs, others that load moves have %d: responses are learned by rung", t.ID, len(t.Rungs), rungs)
 		default:

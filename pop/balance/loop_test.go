@@ -439,3 +439,17 @@ func TestWithdraw(t *testing.T) {
 		}
 	})
 }
+
+// TestLadders: services that load moves have one ladder; where it moves none,
+// ladders are nobody's business.
+func TestLadders(t *testing.T) {
+	rungs := func(n int) []string { return []string{"normal", "backup"}[:n] }
+	o := Options{POP: "LON", Config: Config{Mode: Off, Every: time.Second, Shed: shed.Defaults()}, Targets: []Target{{ID: "web", Moves: true, Rungs: rungs(2)}, {ID: "app", Moves: true, Rungs: rungs(1)}}}
+	if _, err := New(o); err != nil {
+		t.Errorf("off: %v", err)
+	}
+	o.Config.Mode = Observe
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "the ladder of app has 1 rungs") {
+		t.Errorf("observe: %v", err)
+	}
+}
