@@ -240,6 +240,7 @@ func (p peers) View(now time.Time) policy.Fleet {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	f := p.w.fleet
+	f.Peers = slices.Clone(f.Peers)
 	for i := range f.Peers {
 		f.Peers[i].Heard, f.Peers[i].Asked = now, now
 	}
@@ -251,8 +252,12 @@ func (p peers) Poke(time.Time) {
 	p.w.poked++
 	p.w.mu.Unlock()
 }
-func (p peers) Changed() <-chan struct{}           { return p.w.changed }
-func (p peers) Peers(time.Time) []fleet.PeerReport { return p.w.reports }
+func (p peers) Changed() <-chan struct{} { return p.w.changed }
+func (p peers) Peers(time.Time) []fleet.PeerReport {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return slices.Clone(p.w.reports)
+}
 
 func (p peers) Differences(time.Time) []fleet.Difference { return p.w.differs }
 func (p peers) Disagreements() []fleet.Disagreement      { return nil }

@@ -31,7 +31,11 @@ type burdened struct {
 	slices   []policy.SliceID
 }
 
-func (b *burdened) Snapshot() load.Snapshot { return b.measured }
+func (b *burdened) Snapshot() load.Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.measured
+}
 
 const gbit = 1e9
 
@@ -67,8 +71,10 @@ func (b *burdened) peer(id policy.POPID, carries, capacity float64) {
 		r.Load.Slices = append(r.Load.Slices, fleet.SliceLoad{Slice: s, Load: carries / float64(len(b.slices)), Level: &level})
 	}
 	r.Peer = p
-	b.fleet.Peers = append(slices.DeleteFunc(b.fleet.Peers, func(o policy.Peer) bool { return o.POP == id }), p)
-	b.reports = append(slices.DeleteFunc(b.reports, func(o fleet.PeerReport) bool { return o.POP == id }), r)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fleet.Peers = append(slices.DeleteFunc(slices.Clone(b.fleet.Peers), func(o policy.Peer) bool { return o.POP == id }), p)
+	b.reports = append(slices.DeleteFunc(slices.Clone(b.reports), func(o fleet.PeerReport) bool { return o.POP == id }), r)
 }
 
 func (b *burdened) begin() {
@@ -360,7 +366,9 @@ func TestPlanComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		b.mu.Lock()
 		b.measured.POP.Load[load.Out].Value = 0
+		b.mu.Unlock()
 		b.peer("FRA", 11.8*gbit, 20*gbit)
 		b.peer("AMS", 4.2*gbit, 20*gbit)
 		p := b.plan(api.Supposition{Kind: api.SupposeRelease})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/catchment/catchment/pop/core"
@@ -29,7 +28,7 @@ func (w *world) follower(pop string) (*core.Core, func()) {
 }
 
 func TestWriteThroughTwoHops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		time.Sleep(time.Second)
@@ -77,7 +76,7 @@ func TestWriteThroughTwoHops(t *testing.T) {
 }
 
 func TestUncertain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		time.Sleep(time.Second)
@@ -120,7 +119,7 @@ func TestUncertain(t *testing.T) {
 
 // TestClosed: what a member refuses from the tree, and what a hop does.
 func TestClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		time.Sleep(time.Second)
@@ -181,7 +180,7 @@ func TestClosed(t *testing.T) {
 // TestWatch: a watcher below the tree sees each revision once and in order,
 // also over a change of parents, and a snapshot where the history is gone.
 func TestWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		c, stop := w.follower("FRA")
@@ -257,7 +256,7 @@ func TestMismatch(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				w := line(t)
 				defer w.end()
 				w.spoil("FRA", change)
@@ -276,7 +275,7 @@ func TestMismatch(t *testing.T) {
 
 // TestLiar: who goes on telling what does not fit is left for another parent.
 func TestLiar(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		w.net.down = func(from, to string, m *pb.Down) *pb.Down {
@@ -299,7 +298,7 @@ func TestLiar(t *testing.T) {
 // TestSlowChild: a child that takes little costs its parent no queue: it gets
 // a snapshot when it takes again. Nobody else waits for it.
 func TestSlowChild(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.add("LON", func(o *Options) { o.Limits.Steps = 200 })

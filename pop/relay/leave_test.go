@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -105,11 +104,8 @@ func (s *station) leave(t *testing.T, others int) {
 func TestNeverAllLeave(t *testing.T) {
 	left, rounds := 0, 0
 	seeds := uint64(4)
-	if raced {
-		seeds = 1
-	}
 	for seed := range seeds {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			w := newWorld(t)
 			defer w.end()
 			rng, mu := rand.New(rand.NewPCG(seed, 8)), sync.Mutex{}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -55,7 +54,7 @@ func (s *speaker) say(context.Context) (Said, error) {
 // TestPresence: what a POP says is everywhere soon, with an age that is never
 // too low and not much too high, and goes a few seconds after its POP.
 func TestPresence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.net.delay = func(string, string) time.Duration { return 20 * time.Millisecond }
@@ -103,7 +102,7 @@ func TestPresence(t *testing.T) {
 
 // TestStalled: what was held up on its way is as old as it is.
 func TestStalled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		heard := make(map[string]time.Duration)
@@ -132,7 +131,7 @@ func TestStalled(t *testing.T) {
 // TestAcknowledged: an answer is of a payload that was made when the question
 // was known.
 func TestAcknowledged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.net.delay = func(string, string) time.Duration { return 20 * time.Millisecond }
@@ -215,7 +214,7 @@ func says(pop, boot string, sequence uint64, payload, by string) (*pb.Statement,
 }
 
 func TestRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		c := newClock()
 		tab := newTable(trusting("LON"), c, Limits{POPs: 3, Payloads: 1000}.withDefaults())
 		a, b := newLink("AMS", false), newLink("FRA", false)
@@ -269,7 +268,7 @@ func TestRefused(t *testing.T) {
 
 // TestMisplaced: a child does not speak of its parents, nor of us.
 func TestMisplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		n, l := w.node["AMS"], newLink("FRA", false)
@@ -298,7 +297,7 @@ func TestMisplaced(t *testing.T) {
 // TestTiming: whatever the delays, what is learned of the other's clock never
 // makes something younger than it is.
 func TestTiming(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		ours := newClock()
 		time.Sleep(time.Hour)
 		theirs := newClock() // an hour behind

@@ -13,6 +13,15 @@ import (
 // raced: the tests run under the race detector.
 var raced bool
 
+// bubble runs a test in virtual time; see race_test.go.
+func bubble(t *testing.T, f func(*testing.T)) {
+	t.Helper()
+	if raced {
+		t.Skip("the race detector's runtime fails on trees in virtual time")
+	}
+	synctest.Test(t, f)
+}
+
 // TestSpread measures, in virtual time, how long a change takes until 500
 // POPs in a tree of eight children each have it, with 40 ms from POP to POP.
 // It asserts no speed, only that the tree adds little to its three hops.
@@ -21,7 +30,7 @@ func TestSpread(t *testing.T) {
 		t.Skip("too much for the race detector")
 	}
 	const followers, fan, hop = 500, 8, 40 * time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.net.delay = func(string, string) time.Duration { return hop }
@@ -79,7 +88,7 @@ func TestPresenceSpread(t *testing.T) {
 		t.Skip("too much for the race detector")
 	}
 	const followers, fan, hop = 72, 8, 40 * time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.net.delay = func(string, string) time.Duration { return hop }

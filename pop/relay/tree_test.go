@@ -3,12 +3,11 @@ package relay
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 func TestSnapshotAndDeltas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		for i := range 100 {
@@ -56,7 +55,7 @@ func line(t *testing.T) *world {
 func (w *world) parent(pop string) string { return w.node[pop].Status().Parent }
 
 func TestParentDies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		w.net.cut("AMS", "FRA", true)
@@ -85,7 +84,7 @@ func TestParentDies(t *testing.T) {
 
 // TestBlackHoles: parents that neither answer nor refuse cost little time.
 func TestBlackHoles(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.add("LON", nil)
@@ -98,7 +97,7 @@ func TestBlackHoles(t *testing.T) {
 }
 
 func TestNoQuorum(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := line(t)
 		defer w.end()
 		w.core.Fail(context.DeadlineExceeded)
@@ -116,7 +115,7 @@ func TestNoQuorum(t *testing.T) {
 // TestOrphans: without any top those who know each other make one tree, and
 // nobody is his own parent.
 func TestOrphans(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		pops := []string{"A", "B", "C", "D", "E"}
@@ -154,7 +153,7 @@ func TestOrphans(t *testing.T) {
 }
 
 func TestLoopRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.add("LON", nil)
@@ -169,7 +168,7 @@ func TestLoopRefused(t *testing.T) {
 }
 
 func TestDepthAndChildren(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.add("LON", func(o *Options) { o.Limits.Children = 1 })
@@ -191,7 +190,7 @@ func TestDepthAndChildren(t *testing.T) {
 // it, and says that it is alone.
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		w.add("LON", nil)
@@ -220,7 +219,7 @@ func TestDisk(t *testing.T) {
 
 // TestTops: presence crosses from the tree of one member to that of another.
 func TestTops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.end()
 		tops := []string{"FRA", "LON", "NYC"}
