@@ -33,7 +33,7 @@ Where the core is out of reach nothing of this works, and announcing goes on.`,
 	status := a.coreStatusCommand()
 	cmd.Args, cmd.RunE = cobra.NoArgs, status.RunE
 	cmd.AddCommand(status,
-		a.coreTokenCommand(), a.coreJoinCommand(), a.coreAdmitCommand(), a.coreRemoveCommand(), a.coreLeaveCommand(),
+		a.coreTokenCommand(), a.coreJoinCommand(), a.coreAdmitCommand(), a.coreRemoveCommand(), a.coreForgetCommand(), a.coreLeaveCommand(),
 		a.coreBackupCommand(), a.coreRestoreCommand(),
 		a.coreHistoryCommand(), a.coreRollbackCommand(), a.coreListCommand(), a.coreWatchCommand(), a.coreConfigCommand(), a.coreRolloutCommand(),
 	)
@@ -218,6 +218,26 @@ refused.`,
 			return a.coreDo(cmd.Context(), "remove", ch)
 		},
 	}, &ch.Why)
+}
+
+func (a *app) coreForgetCommand() *cobra.Command {
+	var ch api.CoreChange
+	cmd := &cobra.Command{
+		Use:   "forget POP",
+		Short: "Take away what a POP that is gone for good left",
+		Long: `Take away what a POP that is gone for good left in the core: its place in the
+queue of drains, the slices that it stood aside on, its reservations. Others would
+wait for it and count with it for ever. A POP that is heard of is not forgotten,
+unless --force. A member of the core is taken out by ` + "`remove`" + `.`,
+		Example: `  catchment core forget NYC --why "NYC is closed"`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ch.Name = args[0]
+			return a.coreDo(cmd.Context(), "forget", ch)
+		},
+	}
+	cmd.Flags().BoolVar(&ch.Force, "force", false, "although the POP is heard of")
+	return whyFlag(cmd, &ch.Why)
 }
 
 func (a *app) coreLeaveCommand() *cobra.Command {

@@ -106,7 +106,11 @@ func TestCoreCommands(t *testing.T) {
 		{[]string{"core", "config", "put", "fleet", bad, "--force", "--why", "x"}, 1, []string{"configuration 5 is on its way"}},
 		{[]string{"core", "rollout", "finish", "--why", "enough"}, 0, []string{"configuration 5 goes to all POPs"}},
 		{[]string{"core", "list", "report", "-j"}, 0, []string{`"refused": "services[0].checks: no checks"`}},
-		{[]string{"core", "list", "secrets"}, 1, []string{`kind "secrets": there are config, intent`}},
+		{[]string{"core", "list", "secrets"}, 1, []string{`kind "secrets": there are claim, config, intent`}},
+		{[]string{"core", "forget", "FRA"}, 2, []string{"say why it is done"}},
+		{[]string{"core", "forget", "LON", "--why", "x"}, 1, []string{"LON is this POP"}},
+		{[]string{"core", "forget", "FRA", "--why", "closed"}, 0, []string{"FRA is forgotten: 1 report removed"}},
+		{[]string{"core", "forget", "FRA", "--why", "closed"}, 0, []string{"the core holds nothing of FRA"}},
 		{[]string{"core", "token", "NYC", "--why", "x"}, 1, []string{"no POP keeps a certificate authority"}},
 		{[]string{"core", "remove", "NYC", "--why", "x"}, 1, []string{"this core has no members"}},
 		{[]string{"core", "status"}, 0, []string{"does not answer; announcing goes on"}}, // nobody runs this host

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core/host"
+	"github.com/catchment/catchment/pop/fleet"
 	"github.com/catchment/catchment/pop/metrics"
 )
 
@@ -24,7 +27,14 @@ func (d *parts) coreAdmin() api.Core {
 	if d.core == nil {
 		return nil
 	}
-	return admin{host.Admin{Host: d.core, Configs: d.origin.fetched, Judge: judgeOther}, d.relay}
+	return admin{host.Admin{Host: d.core, Configs: d.origin.fetched, Judge: judgeOther, Heard: d.heard}, d.relay}
+}
+
+// heard reports whether another POP has been heard of lately.
+func (d *parts) heard(name string) bool {
+	return d.fleet != nil && slices.ContainsFunc(d.fleet.Peers(time.Now()), func(p fleet.PeerReport) bool {
+		return string(p.POP) == name && !p.Stale
+	})
 }
 
 // withCore is the backend, with how the core is.

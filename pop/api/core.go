@@ -178,7 +178,7 @@ type Core interface {
 }
 
 // CoreVerbs are the changes of the core.
-var CoreVerbs = []string{"token", "admit", "remove", "leave", "put", "delete", "rollback", "abort", "finish"}
+var CoreVerbs = []string{"token", "admit", "remove", "forget", "leave", "put", "delete", "rollback", "abort", "finish"}
 
 var errNoCore = Errorf(NotFound, "this POP has no control core: core.mode is not set in its configuration")
 

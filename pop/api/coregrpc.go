@@ -108,6 +108,10 @@ func (v coreService) Remove(ctx context.Context, c *catchmentv1.CoreChange) (*ca
 	return v.coreChange(ctx, "remove", c)
 }
 
+func (v coreService) Forget(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
+	return v.coreChange(ctx, "forget", c)
+}
+
 func (v coreService) Leave(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
 	return v.coreChange(ctx, "leave", c)
 }

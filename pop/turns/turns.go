@@ -123,7 +123,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		switch q := k.Queue(); {
 		case err != nil, done.stands && len(q.Before) > 0:
 			timer.Reset(k.opt.Every)
-		case done.stands: // only an operator could take it away
+		case done.known: // only an operator, or a backup restored, changes what is there
 			timer.Reset(30 * k.opt.Every)
 		}
 	}
@@ -164,7 +164,7 @@ func (k *Keeper) attend(ctx context.Context, done *place) error {
 		*done = place{known: true, life: life}
 	}
 	if !wants {
-		return nil
+		return k.clear(ctx)
 	}
 	*done = place{known: true, life: life, stands: true}
 	return k.stand(ctx, life)
@@ -180,6 +180,16 @@ func (k *Keeper) write(why string) core.Write {
 func (k *Keeper) leave(ctx context.Context) error {
 	_, err := k.opt.Store.Delete(ctx, k.write("no drain here any more"), k.key(), core.Any)
 	return err
+}
+
+// clear takes out a place that nobody here wants: a core restored from a backup
+// may hold one, and it would keep others from their drains.
+func (k *Keeper) clear(ctx context.Context) error {
+	list, err := k.opt.Store.List(ctx, core.All(Kind))
+	if err != nil || own(list, k.opt.POP) == 0 {
+		return err
+	}
+	return k.leave(ctx)
 }
 
 // stand sees to it that the place is there and reads who is before it.

@@ -191,3 +191,24 @@ func TestNeverTwo(t *testing.T) {
 		}
 	})
 }
+
+// TestRestoredPlace: a place that nobody wants, as a restored backup brings it
+// while everybody runs, is taken out and keeps nobody waiting for long.
+func TestRestoredPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ks := newKeepers(t, "LON", "FRA")
+		ks.of["LON"].Want(false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		old := core.Write{Who: "restore", Why: "an old backup"}
+		if _, err := ks.core.Put(t.Context(), old, core.Key{Kind: Kind, Name: "LON"}, []byte(`{"pop":"LON"}`), core.Absent); err != nil {
+			t.Fatal(err)
+		}
+		ks.of["FRA"].Want(true)
+		synctest.Wait()
+		ks.expect("restored", map[policy.POPID]string{"FRA": "[LON]"})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		ks.expect("a minute later", map[policy.POPID]string{"FRA": "[]"})
+	})
+}

@@ -1009,7 +1009,7 @@ type CoreChange struct {
 	Text          string                 `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`        // of a config object
 	Force         bool                   `protobuf:"varint,9,opt,name=force,proto3" json:"force,omitempty"`     // although it is wrong for some POP
 	Why           string                 `protobuf:"bytes,10,opt,name=why,proto3" json:"why,omitempty"`         // needed; at most 1000 bytes
-	Stages        []string               `protobuf:"bytes,11,rep,name=stages,proto3" json:"stages,omitempty"`   // with Put, Delete and Rollback: POPs that it goes to first, with commas, or a share such as 25%
+	Stages        []string               `protobuf:"bytes,11,rep,name=stages,proto3" json:"stages,omitempty"`   // with Put and Delete: POPs that it goes to first, with commas, or a share such as 25%
 	Wait          *durationpb.Duration   `protobuf:"bytes,12,opt,name=wait,proto3" json:"wait,omitempty"`       // how long each stage has to be well
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1358,7 +1358,7 @@ const file_core_proto_rawDesc = "" +
 	"\x05first\x18\x03 \x03(\v2\x18.catchment.v1.CoreMemberR\x05first\x12\x16\n" +
 	"\x06number\x18\x04 \x01(\x03R\x06number\"\x1f\n" +
 	"\tCoreChunk\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xab\b\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xe9\b\n" +
 	"\x04Core\x12=\n" +
 	"\x06Status\x12\x19.catchment.v1.CoreRequest\x1a\x18.catchment.v1.CoreStatus\x12=\n" +
 	"\x06Config\x12\x19.catchment.v1.CoreRequest\x1a\x18.catchment.v1.CoreConfig\x129\n" +
@@ -1370,7 +1370,8 @@ const file_core_proto_rawDesc = "" +
 	"\x06Backup\x12\x19.catchment.v1.CoreRequest\x1a\x17.catchment.v1.CoreChunk0\x01\x12;\n" +
 	"\x05Token\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
 	"\x05Admit\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
-	"\x06Remove\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
+	"\x06Remove\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
+	"\x06Forget\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
 	"\x05Leave\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x129\n" +
 	"\x03Put\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
 	"\x06Delete\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12>\n" +
@@ -1439,31 +1440,33 @@ var file_core_proto_depIdxs = []int32{
 	11, // 25: catchment.v1.Core.Token:input_type -> catchment.v1.CoreChange
 	11, // 26: catchment.v1.Core.Admit:input_type -> catchment.v1.CoreChange
 	11, // 27: catchment.v1.Core.Remove:input_type -> catchment.v1.CoreChange
-	11, // 28: catchment.v1.Core.Leave:input_type -> catchment.v1.CoreChange
-	11, // 29: catchment.v1.Core.Put:input_type -> catchment.v1.CoreChange
-	11, // 30: catchment.v1.Core.Delete:input_type -> catchment.v1.CoreChange
-	11, // 31: catchment.v1.Core.Rollback:input_type -> catchment.v1.CoreChange
-	11, // 32: catchment.v1.Core.Abort:input_type -> catchment.v1.CoreChange
-	11, // 33: catchment.v1.Core.Finish:input_type -> catchment.v1.CoreChange
-	1,  // 34: catchment.v1.Core.Status:output_type -> catchment.v1.CoreStatus
-	9,  // 35: catchment.v1.Core.Config:output_type -> catchment.v1.CoreConfig
-	7,  // 36: catchment.v1.Core.Show:output_type -> catchment.v1.CoreObject
-	5,  // 37: catchment.v1.Core.Rollout:output_type -> catchment.v1.CoreRollout
-	8,  // 38: catchment.v1.Core.Objects:output_type -> catchment.v1.CoreObjectList
-	8,  // 39: catchment.v1.Core.History:output_type -> catchment.v1.CoreObjectList
-	7,  // 40: catchment.v1.Core.Watch:output_type -> catchment.v1.CoreObject
-	13, // 41: catchment.v1.Core.Backup:output_type -> catchment.v1.CoreChunk
-	12, // 42: catchment.v1.Core.Token:output_type -> catchment.v1.CoreResult
-	12, // 43: catchment.v1.Core.Admit:output_type -> catchment.v1.CoreResult
-	12, // 44: catchment.v1.Core.Remove:output_type -> catchment.v1.CoreResult
-	12, // 45: catchment.v1.Core.Leave:output_type -> catchment.v1.CoreResult
-	12, // 46: catchment.v1.Core.Put:output_type -> catchment.v1.CoreResult
-	12, // 47: catchment.v1.Core.Delete:output_type -> catchment.v1.CoreResult
-	12, // 48: catchment.v1.Core.Rollback:output_type -> catchment.v1.CoreResult
-	12, // 49: catchment.v1.Core.Abort:output_type -> catchment.v1.CoreResult
-	12, // 50: catchment.v1.Core.Finish:output_type -> catchment.v1.CoreResult
-	34, // [34:51] is the sub-list for method output_type
-	17, // [17:34] is the sub-list for method input_type
+	11, // 28: catchment.v1.Core.Forget:input_type -> catchment.v1.CoreChange
+	11, // 29: catchment.v1.Core.Leave:input_type -> catchment.v1.CoreChange
+	11, // 30: catchment.v1.Core.Put:input_type -> catchment.v1.CoreChange
+	11, // 31: catchment.v1.Core.Delete:input_type -> catchment.v1.CoreChange
+	11, // 32: catchment.v1.Core.Rollback:input_type -> catchment.v1.CoreChange
+	11, // 33: catchment.v1.Core.Abort:input_type -> catchment.v1.CoreChange
+	11, // 34: catchment.v1.Core.Finish:input_type -> catchment.v1.CoreChange
+	1,  // 35: catchment.v1.Core.Status:output_type -> catchment.v1.CoreStatus
+	9,  // 36: catchment.v1.Core.Config:output_type -> catchment.v1.CoreConfig
+	7,  // 37: catchment.v1.Core.Show:output_type -> catchment.v1.CoreObject
+	5,  // 38: catchment.v1.Core.Rollout:output_type -> catchment.v1.CoreRollout
+	8,  // 39: catchment.v1.Core.Objects:output_type -> catchment.v1.CoreObjectList
+	8,  // 40: catchment.v1.Core.History:output_type -> catchment.v1.CoreObjectList
+	7,  // 41: catchment.v1.Core.Watch:output_type -> catchment.v1.CoreObject
+	13, // 42: catchment.v1.Core.Backup:output_type -> catchment.v1.CoreChunk
+	12, // 43: catchment.v1.Core.Token:output_type -> catchment.v1.CoreResult
+	12, // 44: catchment.v1.Core.Admit:output_type -> catchment.v1.CoreResult
+	12, // 45: catchment.v1.Core.Remove:output_type -> catchment.v1.CoreResult
+	12, // 46: catchment.v1.Core.Forget:output_type -> catchment.v1.CoreResult
+	12, // 47: catchment.v1.Core.Leave:output_type -> catchment.v1.CoreResult
+	12, // 48: catchment.v1.Core.Put:output_type -> catchment.v1.CoreResult
+	12, // 49: catchment.v1.Core.Delete:output_type -> catchment.v1.CoreResult
+	12, // 50: catchment.v1.Core.Rollback:output_type -> catchment.v1.CoreResult
+	12, // 51: catchment.v1.Core.Abort:output_type -> catchment.v1.CoreResult
+	12, // 52: catchment.v1.Core.Finish:output_type -> catchment.v1.CoreResult
+	35, // [35:53] is the sub-list for method output_type
+	17, // [17:35] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name

@@ -34,6 +34,7 @@ const (
 	Core_Token_FullMethodName    = "/catchment.v1.Core/Token"
 	Core_Admit_FullMethodName    = "/catchment.v1.Core/Admit"
 	Core_Remove_FullMethodName   = "/catchment.v1.Core/Remove"
+	Core_Forget_FullMethodName   = "/catchment.v1.Core/Forget"
 	Core_Leave_FullMethodName    = "/catchment.v1.Core/Leave"
 	Core_Put_FullMethodName      = "/catchment.v1.Core/Put"
 	Core_Delete_FullMethodName   = "/catchment.v1.Core/Delete"
@@ -70,6 +71,9 @@ type CoreClient interface {
 	Admit(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
 	// Takes a member out, also one that is dead.
 	Remove(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
+	// Takes away what a POP that is gone for good left: its place in the queue of
+	// drains, its claims and reservations. Refused where it is heard, unless forced.
+	Forget(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
 	// Takes out the member of this POP.
 	Leave(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
 	// Writes a config object. It is refused where it is wrong for a POP, unless forced.
@@ -221,6 +225,16 @@ func (c *coreClient) Remove(ctx context.Context, in *CoreChange, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *coreClient) Forget(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoreResult)
+	err := c.cc.Invoke(ctx, Core_Forget_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *coreClient) Leave(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CoreResult)
@@ -309,6 +323,9 @@ type CoreServer interface {
 	Admit(context.Context, *CoreChange) (*CoreResult, error)
 	// Takes a member out, also one that is dead.
 	Remove(context.Context, *CoreChange) (*CoreResult, error)
+	// Takes away what a POP that is gone for good left: its place in the queue of
+	// drains, its claims and reservations. Refused where it is heard, unless forced.
+	Forget(context.Context, *CoreChange) (*CoreResult, error)
 	// Takes out the member of this POP.
 	Leave(context.Context, *CoreChange) (*CoreResult, error)
 	// Writes a config object. It is refused where it is wrong for a POP, unless forced.
@@ -364,6 +381,9 @@ func (UnimplementedCoreServer) Admit(context.Context, *CoreChange) (*CoreResult,
 }
 func (UnimplementedCoreServer) Remove(context.Context, *CoreChange) (*CoreResult, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedCoreServer) Forget(context.Context, *CoreChange) (*CoreResult, error) {
+	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
 }
 func (UnimplementedCoreServer) Leave(context.Context, *CoreChange) (*CoreResult, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
@@ -588,6 +608,24 @@ func _Core_Remove_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Core_Forget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CoreChange)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServer).Forget(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Core_Forget_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServer).Forget(ctx, req.(*CoreChange))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Core_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CoreChange)
 	if err := dec(in); err != nil {
@@ -738,6 +776,10 @@ var Core_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Remove",
 			Handler:    _Core_Remove_Handler,
+		},
+		{
+			MethodName: "Forget",
+			Handler:    _Core_Forget_Handler,
 		},
 		{
 			MethodName: "Leave",

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/balance"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/turns"
 )
 
 // Admin is the control core as operators use it through this POP.
@@ -26,6 +28,8 @@ type Admin struct {
 	// nothing that it names is looked at here. Without whole no POP is known
 	// yet, and parts may be missing.
 	Judge func(text string, whole bool) error
+	// Heard, if not nil, reports whether a POP has been heard of lately.
+	Heard func(pop string) bool
 }
 
 var _ api.Core = Admin{}
@@ -83,7 +87,7 @@ func (a Admin) CoreStatus(context.Context) (api.CoreStatus, error) {
 const alone = "http://127.0.0.1:2380"
 
 // open are the kinds whose values hold no secrets.
-var open = []core.Kind{core.KindIntent, core.KindReport, core.KindRollout, core.KindMember, core.KindPresence, core.KindRoom, core.KindReservation, core.KindResponse}
+var open = []core.Kind{core.KindIntent, core.KindReport, core.KindRollout, core.KindMember, core.KindPresence, core.KindRoom, core.KindReservation, core.KindResponse, turns.Kind, balance.KindClaim}
 
 var kinds = append([]core.Kind{core.KindConfig, core.KindManifest, core.KindToken, core.KindTrust}, open...)
 
@@ -255,6 +259,8 @@ func (a Admin) CoreChange(ctx context.Context, verb, by string, c api.CoreChange
 		r, err = a.admit(ctx, w, c)
 	case "remove":
 		r.Text, err = c.Name+" is no member any more", a.Host.core.Remove(ctx, w, c.Name)
+	case "forget":
+		r, err = a.forget(ctx, w, c)
 	case "leave":
 		r.Text, err = a.Host.cfg.Name+" is no member any more; "+a.Host.cfg.Dir+" is of no more use", a.Host.core.Leave(ctx, w)
 	case "put":
