@@ -185,7 +185,7 @@ func (r *run) logStep(p, s int, step shed.Step) {
 func (r *run) claim(p policy.POPID, st shed.Step) {
 	r.claims = slices.DeleteFunc(slices.Clone(r.claims), func(c shed.Claim) bool { return c.POP == p && c.Slice == st.Slice })
 	if st.To > 0 {
-		r.claims = append(r.claims, shed.Claim{POP: p, Slice: st.Slice, Level: st.To})
+		r.claims = append(r.claims, st.Claim(p))
 	}
 }
 

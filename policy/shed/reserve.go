@@ -110,6 +110,16 @@ type Claim struct {
 	POP   policy.POPID   `json:"pop"`
 	Slice policy.SliceID `json:"slice"`
 	Level Level          `json:"level"`
+	Before
+}
+
+// Before is what was carried of a slice when a POP first stepped back on it,
+// in load units: by that POP (Had) and by all (Of). Zero: not known. It is
+// what comes back with the slice, whatever the matrix has learned: an attack
+// does not come from where the users are.
+type Before struct {
+	Had float64 `json:"had,omitempty"`
+	Of  float64 `json:"of,omitempty"`
 }
 
 // Admit says whether a step may be made on top of what stands in the core. It

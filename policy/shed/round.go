@@ -239,7 +239,7 @@ func (f *fleet) step(p *plan.Problem, level [][]Level, s int, to Level) Step {
 	load1, high1 := p.Forecast(after)
 	k := f.at(f.me, max(from, to))
 	st := Step{Slice: f.v.Slices[s], From: from, To: to, Moves: load0[f.me] - load1[f.me],
-		SD: k.Leave.SD() * f.demand[s][f.me], Probe: k.Events == 0}
+		SD: k.Leave.SD() * f.demand[s][f.me], Before: f.before(s), Probe: k.Events == 0}
 	for q := range load1 {
 		mean, high := load1[q]-load0[q], high1[q]-high0[q]
 		if q == f.me || high <= 0 {
@@ -292,6 +292,45 @@ func (f *fleet) takeBack(used float64) Decision {
 	return Decision{Code: Returning, Detail: fmt.Sprintf("%.0f %% of capacity", 100*used), Steps: []Step{best}}
 }
 
+// before is what was carried of a slice when this POP was last normal on it:
+// now, or as its claim says.
+func (f *fleet) before(s int) Before {
+	id := f.v.Slices[s]
+	if f.level[s][f.me] > 0 {
+		for _, c := range f.v.Claims {
+			if c.POP == f.v.Me && c.Slice == id {
+				return c.Before
+			}
+		}
+		return Before{}
+	}
+	b := Before{Had: f.v.POPs[f.me].Load[id]}
+	for i := range f.v.POPs {
+		b.Of += f.v.POPs[i].Load[id]
+	}
+	return b
+}
+
+// remembered is how much comes back with a slice if its demand comes from
+// where it came from when this POP stepped back: the share it had then of what
+// is asked of the slice now, less what it still carries.
+func (f *fleet) remembered(s int, to Level) float64 {
+	b := f.before(s)
+	if b.Of <= 0 {
+		return 0
+	}
+	now := 0.0
+	for i := range f.v.POPs {
+		now += f.v.POPs[i].Load[f.v.Slices[s]]
+	}
+	all := min(1, max(0, b.Had/b.Of))*now - f.v.POPs[f.me].Load[f.v.Slices[s]]
+	gone := f.at(f.me, f.level[s][f.me]).Leave.Mean
+	if to > 0 && gone > 0 {
+		all *= max(0, 1-f.at(f.me, to).Leave.Mean/gone)
+	}
+	return max(0, all)
+}
+
 // back describes taking a slice back to a level: its only arrival is ours.
 func (f *fleet) back(p *plan.Problem, s int, to Level) Step {
 	from := f.level[s][f.me]
@@ -300,8 +339,9 @@ func (f *fleet) back(p *plan.Problem, s int, to Level) Step {
 	load, high := p.Forecast(after)
 	mean := load[f.me] - p.Load[f.me]
 	sd := f.demand[s][f.me] * f.at(f.me, from).Leave.SD()
-	return Step{Slice: f.v.Slices[s], From: from, To: to, Moves: -mean, SD: sd,
-		Arrive: []Arrival{{POP: f.v.Me, Mean: mean, High: max(mean, high[f.me]-p.High[f.me]) + f.cfg.Z*sd}}}
+	most := max(max(mean, high[f.me]-p.High[f.me])+f.cfg.Z*sd, f.remembered(s, to))
+	return Step{Slice: f.v.Slices[s], From: from, To: to, Moves: -mean, SD: sd, Before: f.before(s),
+		Arrive: []Arrival{{POP: f.v.Me, Mean: mean, High: most}}}
 }
 
 // Surprise reports whether a step did something else than was forecast: half

@@ -143,7 +143,7 @@ func (w *world) apply(me int, v *View, st Step) error {
 	}
 	w.claims = slices.DeleteFunc(w.claims, func(c Claim) bool { return c.POP == v.Me && c.Slice == st.Slice })
 	if st.To > 0 {
-		w.claims = append(w.claims, Claim{POP: v.Me, Slice: st.Slice, Level: st.To})
+		w.claims = append(w.claims, st.Claim(v.Me))
 	}
 	p, m := &w.v.POPs[me], &w.memory[me]
 	p.Level[st.Slice], m.Changed = st.To, w.now

@@ -234,9 +234,15 @@ type Step struct {
 	Moves, SD float64
 	Arrive    []Arrival
 	Reserve   []Reservation
+	Before    Before
 	// Probe is true where no event was ever observed for this level: the
 	// first step is made alone.
 	Probe bool
+}
+
+// Claim is what the core is told once a step is made, at the level of To.
+func (st *Step) Claim(me policy.POPID) Claim {
+	return Claim{POP: me, Slice: st.Slice, Level: st.To, Before: st.Before}
 }
 
 // Arrival is load that a step brings to a POP: its mean, and its upper bound

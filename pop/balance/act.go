@@ -132,7 +132,9 @@ func (l *Loop) giveBack(ctx context.Context, st shed.Step, held []core.Held, bef
 		l.log.Warn("balance: a wish that could not be had is not taken back yet", "slice", st.Slice, "err", err)
 		return // the claim stays as long as the wish may come true
 	}
-	if err := l.opt.Core.Release(ctx, l.write("load: %v stays at level %d, a guard refused", st.Slice, st.From), held, claimOp(l.opt.POP, st.Slice, st.From)); err != nil {
+	stays := st.Claim(l.opt.POP)
+	stays.Level = st.From
+	if err := l.opt.Core.Release(ctx, l.write("load: %v stays at level %d, a guard refused", st.Slice, st.From), held, claimOp(stays)); err != nil {
 		l.log.Warn("balance: reservations are not given back yet", "slice", st.Slice, "err", err)
 	}
 }
@@ -157,7 +159,7 @@ func (l *Loop) applied(ctx context.Context, v *shed.View, st shed.Step, held []c
 	if st.To < st.From {
 		ctx, cancel := context.WithTimeout(ctx, coreTime)
 		defer cancel()
-		if _, err := l.opt.Core.Txn(ctx, l.write("load: %v is back at level %d", st.Slice, st.To), nil, []core.Op{claimOp(l.opt.POP, st.Slice, st.To)}); err != nil {
+		if _, err := l.opt.Core.Txn(ctx, l.write("load: %v is back at level %d", st.Slice, st.To), nil, []core.Op{claimOp(st.Claim(l.opt.POP))}); err != nil {
 			l.log.Warn("balance: the claim of what was taken back is removed later", "slice", st.Slice, "err", err)
 		}
 	}
@@ -244,23 +246,23 @@ func inForce(s *Situation, id policy.SliceID) bool {
 
 // claims are the writes that make the claims in the core those of the wishes.
 func (l *Loop) claims(s *Situation) (ops []core.Op) {
-	there := map[policy.SliceID]shed.Level{}
+	there := map[policy.SliceID]shed.Claim{}
 	for _, c := range l.last.Claims {
 		if c.POP == l.opt.POP {
-			there[c.Slice] = c.Level
+			there[c.Slice] = c
 		}
 	}
 	for id := range s.Shed {
 		if l.opt.Config.Mode != Act {
 			break
 		}
-		if want := shed.LevelOf(wanted(*s, id), l.rungs(id)); there[id] != want {
-			ops = append(ops, claimOp(l.opt.POP, id, want))
+		if want := shed.LevelOf(wanted(*s, id), l.rungs(id)); there[id].Level != want {
+			ops = append(ops, claimOp(shed.Claim{POP: l.opt.POP, Slice: id, Level: want, Before: there[id].Before}))
 		}
 		delete(there, id)
 	}
 	for id := range there {
-		ops = append(ops, claimOp(l.opt.POP, id, 0))
+		ops = append(ops, claimOp(shed.Claim{POP: l.opt.POP, Slice: id}))
 	}
 	slices.SortFunc(ops, func(a, b core.Op) int { return strings.Compare(a.Key.Name, b.Key.Name) })
 	return ops

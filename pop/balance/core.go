@@ -56,13 +56,14 @@ func claimKey(pop policy.POPID, id policy.SliceID) core.Key {
 	return core.Key{Kind: KindClaim, Name: string(pop) + "/" + id.String()}
 }
 
-// claimOp writes the claim of a level, or removes it with the normal one.
-func claimOp(pop policy.POPID, id policy.SliceID, l shed.Level) core.Op {
-	if l == 0 {
-		return core.Op{Key: claimKey(pop, id), Delete: true}
+// claimOp writes a claim, or removes it with the normal level.
+func claimOp(c shed.Claim) core.Op {
+	key := claimKey(c.POP, c.Slice)
+	if c.Level == 0 {
+		return core.Op{Key: key, Delete: true}
 	}
-	b, _ := json.Marshal(shed.Claim{POP: pop, Slice: id, Level: l}) // never fails
-	return core.Op{Key: claimKey(pop, id), Value: b}
+	b, _ := json.Marshal(c) // numbers that were measured: never fails
+	return core.Op{Key: key, Value: b}
 }
 
 // amount is a load as the core keeps it, of a unit. It is only a sum for
@@ -209,7 +210,7 @@ func (l *Loop) take(ctx context.Context, unit string, v *shed.View, st shed.Step
 		})
 	}
 	if st.To > st.From { // a return's claim goes after the route is back
-		s.Also = append(s.Also, claimOp(l.opt.POP, st.Slice, st.To))
+		s.Also = append(s.Also, claimOp(st.Claim(l.opt.POP)))
 	}
 	s.Admit = func(ctx context.Context, revision int64) error {
 		p, err := read(ctx, l.opt.Core, &l.ledger, now, core.At(revision))
