@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto sim
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto sim cache-tests h2spec cache-probe cache-faults bench-cache
 
 all: build
 
@@ -84,6 +84,14 @@ lab: deps build
 # line a goal, and CSV and SVG in bin/sim. SIMFLAGS=-quick for a look.
 sim:
 	$(GO) run ./lab/sim/run -out $(BIN)/sim $(SIMFLAGS)
+
+# A cache beside others, in a network namespace of its own. cache-tests takes
+# SUITE, a checkout of http-tests/cache-tests with undici in node_modules.
+CACHETEST = $(GO) run ./lab/cachetest/run -bin $(BIN) $(if $(CACHES),-caches $(CACHES))
+cache-tests: build
+	@lab/deps.sh node nodejs nginx nginx-light
+	@test -n "$(SUITE)" || { echo "make cache-tests SUITE=folder of a checkout of http-tests/cache-tests"; exit 1; }
+	$(CACHETEST) -suite $(SUITE) suite
 
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.

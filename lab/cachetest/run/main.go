@@ -1,0 +1,96 @@
+// Command run puts caches to the test in a network namespace of its own: the
+// public suite, h2spec, the probe of ranges and coalescing, and faults. See
+// package cachetest.
+//
+// It decides nothing; it reads flags and prints what cachetest finds. A missed
+// goal is a line, not a failure; a failure of ours without a known reason is.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/catchment/catchment/lab/cachetest"
+	"github.com/catchment/catchment/lab/sandbox"
+)
+
+type runner func() int
+
+func (r runner) Run() int { return r() }
+
+func main() { sandbox.Main(runner(run)) }
+
+const usage = `usage: run [flags] suite | h2spec | probe | faults | serve
+`
+
+type options struct {
+	bin, suite, caches, one, failures, h2spec string
+	repeat                                    int
+	quick, keep                               bool
+}
+
+func run() int {
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
+	flag.StringVar(&o.suite, "suite", "", "checkout of http-tests/cache-tests")
+	flag.StringVar(&o.caches, "caches", "", "names of caches, with commas; default ours and those it is compared with")
+	flag.StringVar(&o.one, "id", "", "only this test of the suite, or checks of the probe whose name has this in it")
+	flag.StringVar(&o.failures, "failures", "", "write our failures of the suite to this file")
+	flag.StringVar(&o.h2spec, "h2spec", "bin/tools/h2spec", "the program h2spec")
+	flag.IntVar(&o.repeat, "repeat", 2, "runs of the suite; the last counts")
+	flag.BoolVar(&o.quick, "quick", false, "a short look")
+	flag.BoolVar(&o.keep, "keep", false, "keep the folder of the run and say where it is")
+	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := o.do(ctx, flag.Arg(0)); err != nil {
+		fmt.Fprintln(os.Stderr, "cachetest:", err)
+		return 1
+	}
+	return 0
+}
+
+func (o options) do(ctx context.Context, what string) error {
+	work, err := os.MkdirTemp("", "cachetest-")
+	if err != nil {
+		return err
+	}
+	if o.keep {
+		fmt.Println("folder:", work)
+	} else {
+		defer os.RemoveAll(work)
+	}
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return err
+	}
+	switch what {
+	case "suite":
+		subjects, err := o.subjects("nginx")
+		if err != nil {
+			return err
+		}
+		return cachetest.RunSuite(ctx, cachetest.SuiteOptions{Out: os.Stdout, Dir: o.suite, Work: work, Bin: o.bin,
+			Subjects: subjects, Repeat: o.repeat, One: o.one, Failures: o.failures})
+	}
+	return fmt.Errorf("%q is nothing it can do\n%s", what, usage)
+}
+
+// subjects are ours and the peers, or those that were asked for.
+func (o options) subjects(peers ...string) ([]cachetest.Subject, error) {
+	names := append([]string{}, peers...)
+	if o.caches != "" {
+		names = strings.Split(o.caches, ",")
+	}
+	found, missing, err := cachetest.Named(names...)
+	for _, m := range missing {
+		fmt.Println(m, "is not installed: left out")
+	}
+	return found, err
+}
