@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+type counters struct {
+	created, misses, ramHits, diskHits atomic.Uint64
+}
+
+// Stats are figures of the store at one time; counters count from Open on.
+type Stats struct {
+	Objects   int   // in the index
+	RAM       int64 // bytes of bodies and metadata held in RAM
+	RAMQuota  int64
+	Resident  int // objects with their body in RAM
+	OpenFiles int // large objects kept open
+
+	Created, Misses, RAMHits, DiskHits uint64
+	RAMEvicted                         uint64
+}
+
+// Stats returns the figures of now.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		Objects: s.slab.count(), RAMQuota: s.opt.RAM,
+		Created: s.count.created.Load(), Misses: s.count.misses.Load(),
+		RAMHits: s.count.ramHits.Load(), DiskHits: s.count.diskHits.Load(),
+	}
+	st.RAM, st.Resident, st.OpenFiles, st.RAMEvicted = s.res.use()
+	return st
+}
+
+// Tier says where the body of an object is.
+type Tier string
+
+// Tiers.
+const (
+	RAM  Tier = "ram"
+	Disk Tier = "disk"
+)
+
+// Info describes an object in the index.
+type Info struct {
+	Key     Key
+	Variant uint64
+	ID      uint64
+	Size    int64 // -1 unknown
+	Stored  int64 // bytes on disk
+	Stamp   Stamp
+	Whole   bool
+	Open    bool // held open, or by requests
+	Tier    Tier
+}
+
+// Walk calls f for every object in the index until f returns false, in no
+// order, with no lock held and no disk read; objects that come and go while
+// it walks may be missed.
+func (s *Store) Walk(ctx context.Context, f func(Info) bool) error {
+	var list []Info
+	for i := range s.shards {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		list = s.infos(&s.shards[i], list[:0])
+		for _, in := range list {
+			if !f(in) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) infos(h *shard, list []Info) []Info {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.slots {
+		for ; n != 0; n = s.slab.at(n).next {
+			e := s.slab.at(n)
+			in := Info{
+				Key: e.key, Variant: e.variant, ID: e.id, Size: e.size, Stamp: e.stamp,
+				Whole: e.flags&flagWhole != 0, Open: e.open != 0, Tier: RAM,
+			}
+			if e.kind != inMemory {
+				in.Tier, in.Stored = Disk, e.node.size
+			}
+			list = append(list, in)
+		}
+	}
+	return list
+}
