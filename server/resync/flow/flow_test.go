@@ -1,0 +1,283 @@
+package flow
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/lab/sandbox"
+)
+
+func TestMain(m *testing.M) { sandbox.Main(m) }
+
+// vip6 is an address of lo beside ::1, from which clients come.
+const vip6 = "2001:db8::2"
+
+// pair is a connection from a client to a server on an address of lo.
+func pair(t *testing.T, vip string) (client, server *net.TCPConn) {
+	t.Helper()
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	if vip == vip6 {
+		from.IP = net.IPv6loopback
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.AddrReplace(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(vip), Mask: net.CIDRMask(128, 128)}, Flags: unix.IFA_F_NODAD}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort(vip, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := net.Dialer{LocalAddr: from}
+	d.SetMultipathTCP(false)
+	c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+// send writes n bytes, which the client reads.
+func send(t *testing.T, client, server *net.TCPConn, n int) {
+	t.Helper()
+	go server.Write(make([]byte, n))
+	if _, err := io.CopyN(io.Discard, client, int64(n)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until makes passes until ok, or fails with what.
+func until(t *testing.T, tb *Table, what string, ok func([]Flow) bool) []Flow {
+	t.Helper()
+	for stop := time.Now().Add(20 * time.Second); ; {
+		if err := tb.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		flows := tb.Flows()
+		if ok(flows) {
+			return flows
+		}
+		if time.Now().After(stop) {
+			t.Fatalf("%s: %+v", what, flows)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func port(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
+
+// TestFlows: flows of the VIPs above the size are seen in both families with
+// what the kernel knows of them; smaller ones and other addresses are not.
+func TestFlows(t *testing.T) {
+	for _, vip := range []string{"127.0.0.2", vip6} {
+		t.Run(vip, func(t *testing.T) {
+			tb := New(Options{Least: 1000})
+			client, server := pair(t, vip)
+			small, smallServer := pair(t, vip)
+			other, otherServer := pair(t, "127.0.0.9")
+			tb.SetVIPs([]netip.Addr{netip.MustParseAddr(vip)})
+			send(t, client, server, 300_000)
+			send(t, small, smallServer, 10)
+			send(t, other, otherServer, 300_000)
+			f := until(t, tb, "all is acknowledged", func(f []Flow) bool { return len(f) == 1 && f[0].Acked >= 300_000 })[0]
+			if want := (Key{Client: port(client.LocalAddr()), VIP: port(server.LocalAddr())}); f.Key != want {
+				t.Errorf("it is %v, want %v", f.Key, want)
+			}
+			if f.Acked > 300_001 || f.Rate == 0 || f.RTT <= 0 || f.MinRTT <= 0 || f.Cwnd == 0 || f.MSS == 0 || f.Closing || f.First.IsZero() {
+				t.Errorf("%+v", f)
+			}
+			send(t, client, server, 50_000)
+			g := until(t, tb, "more is acknowledged", func(f []Flow) bool { return len(f) == 1 && f[0].Acked >= 350_000 })[0]
+			if g.First != f.First || !g.Moved.After(f.Moved) || g.Speed == 0 {
+				t.Errorf("then %+v, after %+v", g, f)
+			}
+			server.CloseWrite()
+			until(t, tb, "a FIN is seen", func(f []Flow) bool { return len(f) == 0 || f[0].Closing })
+			client.Close()
+			until(t, tb, "it has ended", func(f []Flow) bool { return len(f) == 0 })
+			if s := tb.Stats(); s.Passes < 4 || s.Cost <= 0 || s.Sockets < 2 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestReceiverLimited: a client that does not read is known by its window.
+func TestReceiverLimited(t *testing.T) {
+	tb := New(Options{Least: 1})
+	tb.SetVIPs([]netip.Addr{netip.MustParseAddr("127.0.0.3")})
+	slow, slowServer := pair(t, "127.0.0.3")
+	defer slow.Close()
+	go slowServer.Write(make([]byte, 64<<20))
+	f := until(t, tb, "it waits for its client", func(f []Flow) bool { return len(f) == 1 && f[0].Limited() > 0.5 })[0]
+	if f.Busy < f.Receiver || f.Limited() > 1 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestBound: of more flows than there is room for the largest stay.
+func TestBound(t *testing.T) {
+	tb := New(Options{Least: 1, Max: 4})
+	tb.SetVIPs([]netip.Addr{netip.MustParseAddr("127.0.0.4")})
+	big, bigServer := pair(t, "127.0.0.4")
+	send(t, big, bigServer, 200_000)
+	for range 5 {
+		c, s := pair(t, "127.0.0.4")
+		send(t, c, s, 100)
+	}
+	until(t, tb, "one too many", func(f []Flow) bool { return len(f) == 4 && tb.Stats().Left >= 2 })
+	kept := false
+	for _, f := range tb.Flows() {
+		kept = kept || f.Client == port(big.LocalAddr())
+	}
+	if !kept {
+		t.Errorf("the largest was pushed out: %+v", tb.Flows())
+	}
+}
+
+// TestDestroy: the client of a destroyed flow hears of it at once, others do
+// not, and what is not ours is left alone.
+func TestDestroy(t *testing.T) {
+	for _, vip := range []string{"127.0.0.5", vip6} {
+		t.Run(vip, func(t *testing.T) {
+			tb := New(Options{Least: 100})
+			tb.SetVIPs([]netip.Addr{netip.MustParseAddr(vip)})
+			client, server := pair(t, vip)
+			bystander, bystanderServer := pair(t, vip)
+			send(t, client, server, 1000)
+			flows := until(t, tb, "it is seen", func(f []Flow) bool { return len(f) == 1 })
+			tb.SetVIPs(nil)
+			if n, err := tb.Destroy(flows); err == nil || n != 0 {
+				t.Errorf("of another address: %d, %v", n, err)
+			}
+			tb.SetVIPs([]netip.Addr{netip.MustParseAddr(vip)})
+			stale := flows[0]
+			stale.uid++
+			if n, err := tb.Destroy([]Flow{stale}); n != 0 || err != nil {
+				t.Errorf("an earlier flow of the same addresses: %d, %v", n, err)
+			}
+			if n, err := tb.Destroy(flows); n != 1 || err != nil {
+				t.Fatalf("%d, %v", n, err)
+			}
+			client.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the client hears %v", err)
+			}
+			if n, err := tb.Destroy(flows); n != 0 || err != nil {
+				t.Errorf("again: %d, %v", n, err)
+			}
+			send(t, bystander, bystanderServer, 10)
+		})
+	}
+}
+
+// TestRun: passes are made until the end, less often where they cost too much.
+func TestRun(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	passes := 0
+	tb := New(Options{Every: time.Millisecond, Share: 1e-3, OnPass: func(s Stats) {
+		if want := time.Duration(float64(s.Cost) / 1e-3); s.Err != nil || s.Wait < want {
+			t.Errorf("a pass of %v is followed by a wait of %v, want %v: %v", s.Cost, s.Wait, want, s.Err)
+		}
+		if passes++; passes == 3 {
+			cancel()
+		}
+	}})
+	tb.SetVIPs([]netip.Addr{netip.MustParseAddr("127.0.0.2")})
+	if err := tb.Run(ctx); err != nil || passes != 3 {
+		t.Errorf("%d passes, %v", passes, err)
+	}
+}
+
+// message makes what the kernel sends of one socket.
+func message(family uint8, attr []byte) []byte {
+	b := make([]byte, headerLen+messageLen, headerLen+messageLen+len(attr))
+	b[headerLen], b[headerLen+1] = family, established
+	b = append(b, attr...)
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint16(b[4:], diagByFamily)
+	return b
+}
+
+func attribute(kind uint16, n int) []byte {
+	b := make([]byte, attrLen+n)
+	binary.NativeEndian.PutUint16(b, uint16(len(b)))
+	binary.NativeEndian.PutUint16(b[2:], kind)
+	return b
+}
+
+// FuzzMessages: whatever the bytes are, nothing is read past their end, and
+// addresses of a flow are valid.
+func FuzzMessages(f *testing.F) {
+	f.Add(message(unix.AF_INET, attribute(diagInfo, 248)))
+	f.Add(message(unix.AF_INET6, append(attribute(1, 16), attribute(diagInfo, 104)...)))
+	f.Add(message(99, nil))
+	f.Add(append(message(unix.AF_INET, attribute(diagInfo, 248)), 0xff, 0xff, 0, 0))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var flow Flow
+		_, _ = messages(b, &flow, func(f *Flow) {
+			if !f.VIP.Addr().IsValid() || !f.Client.Addr().IsValid() || f.RTT < 0 || f.Busy < 0 || f.Limited() < 0 || f.Limited() > 1 {
+				t.Errorf("%+v", f)
+			}
+		})
+	})
+}
+
+// TestMessages: what the kernel may answer.
+func TestMessages(t *testing.T) {
+	fail := make([]byte, headerLen+4)
+	binary.NativeEndian.PutUint32(fail, uint32(len(fail)))
+	binary.NativeEndian.PutUint16(fail[4:], unix.NLMSG_ERROR)
+	binary.NativeEndian.PutUint32(fail[headerLen:], ^uint32(syscall.EPERM)+1)
+	whole := message(unix.AF_INET, attribute(diagInfo, 248))
+	for _, c := range []struct {
+		name  string
+		b     []byte
+		flows int
+		err   error
+	}{
+		{"two flows", append(append([]byte{}, whole...), whole...), 2, nil},
+		{"no info", message(unix.AF_INET, attribute(1, 16)), 0, nil},
+		{"an old kernel's info", message(unix.AF_INET, attribute(diagInfo, 100)), 0, nil},
+		{"another family", message(17, attribute(diagInfo, 248)), 0, nil},
+		{"refused", fail, 0, syscall.EPERM},
+	} {
+		var flow Flow
+		n := 0
+		_, err := messages(c.b, &flow, func(*Flow) { n++ })
+		if n != c.flows || !errors.Is(err, c.err) {
+			t.Errorf("%s: %d flows, %v", c.name, n, err)
+		}
+	}
+	if _, err := messages(whole[:len(whole)-1], new(Flow), func(*Flow) {}); err == nil {
+		t.Error("a message that is cut off is no error")
+	}
+}
+
+func ExampleFlow_Limited() {
+	f := Flow{Busy: 4 * time.Second, Receiver: 3 * time.Second}
+	fmt.Println(f.Limited())
+	// Output: 0.75
+}
