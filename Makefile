@@ -93,6 +93,12 @@ cache-tests: build
 	@test -n "$(SUITE)" || { echo "make cache-tests SUITE=folder of a checkout of http-tests/cache-tests"; exit 1; }
 	$(CACHETEST) -suite $(SUITE) suite
 
+# HTTP/2 by the public suite h2spec, ours beside nginx.
+h2spec: build
+	@lab/deps.sh nginx nginx-light
+	GOBIN=$(BIN)/tools $(GO) install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+	$(CACHETEST) -h2spec $(BIN)/tools/h2spec h2spec
+
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.
 lab-fleet: deps build

@@ -161,6 +161,7 @@ func Subjects() []Subject {
 	return []Subject{
 		nginx("nginx", ""),
 		nginx("nginx-slice", sliceOptions),
+		nginx("nginx-h2c", ""),
 		varnish(),
 		goProxy(),
 	}
@@ -192,4 +193,4 @@ func Named(names ...string) (found []Subject, missing []string, err error) {
 }
 
 // needs is the program of each subject that is not ours.
-var needs = map[string]string{"nginx": "nginx", "nginx-slice": "nginx", "varnish": "varnishd"}
+var needs = map[string]string{"nginx": "nginx", "nginx-slice": "nginx", "nginx-h2c": "nginx", "varnish": "varnishd"}

@@ -78,6 +78,12 @@ func (o options) do(ctx context.Context, what string) error {
 		}
 		return cachetest.RunSuite(ctx, cachetest.SuiteOptions{Out: os.Stdout, Dir: o.suite, Work: work, Bin: o.bin,
 			Subjects: subjects, Repeat: o.repeat, One: o.one, Failures: o.failures})
+	case "h2spec":
+		subjects, err := o.subjects("nginx", "nginx-h2c")
+		if err != nil {
+			return err
+		}
+		return cachetest.H2Spec(ctx, cachetest.H2SpecOptions{Out: os.Stdout, Work: work, Bin: o.bin, Program: o.h2spec, Subjects: subjects})
 	}
 	return fmt.Errorf("%q is nothing it can do\n%s", what, usage)
 }
