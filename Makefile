@@ -99,6 +99,12 @@ h2spec: build
 	GOBIN=$(BIN)/tools $(GO) install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 	$(CACHETEST) -h2spec $(BIN)/tools/h2spec h2spec
 
+# Own checks of ranges, partial objects, coalescing and stale answers, ours
+# beside nginx and Varnish.
+cache-probe: build
+	@lab/deps.sh nginx nginx-light varnishd varnish
+	$(CACHETEST) probe
+
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.
 lab-fleet: deps build

@@ -84,6 +84,12 @@ func (o options) do(ctx context.Context, what string) error {
 			return err
 		}
 		return cachetest.H2Spec(ctx, cachetest.H2SpecOptions{Out: os.Stdout, Work: work, Bin: o.bin, Program: o.h2spec, Subjects: subjects})
+	case "probe":
+		subjects, err := o.subjects("nginx", "nginx-slice", "varnish")
+		if err != nil {
+			return err
+		}
+		return cachetest.Probe(ctx, cachetest.ProbeOptions{Out: os.Stdout, Work: work, Bin: o.bin, Subjects: subjects, Only: o.one})
 	}
 	return fmt.Errorf("%q is nothing it can do\n%s", what, usage)
 }
