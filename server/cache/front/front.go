@@ -1,0 +1,202 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Front is the client side of a cache server.
+type Front struct {
+	opts     Options
+	handler  http.Handler
+	hitter   Hitter
+	log      *slog.Logger
+	rules    rules
+	roomMax  int           // largest read buffer
+	lazyIdle time.Duration // how far an idle deadline may be off
+
+	certs   Certs
+	tlsConf *tls.Config
+
+	stats    counters
+	reg      *registry
+	draining atomic.Bool
+	now      atomic.Pointer[dateLine]
+
+	mu     sync.Mutex
+	ports  []*port
+	served bool
+	plain  *handoff // HTTP/1.1 connections on their way to net/http
+	multi  *handoff // HTTP/2 ones
+	srv    [2]*http.Server
+	h3     *h3Server
+	wg     sync.WaitGroup // accept loops and connections
+	stop   chan struct{}
+	once   sync.Once
+}
+
+// New makes a Front from its options; h serves what the fast path does not, hit answers the fast path and may be nil. It
+// opens nothing and starts nothing.
+func New(opts Options, h http.Handler, hit Hitter, log *slog.Logger) (*Front, error) {
+	opts = opts.filled()
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	if h == nil || log == nil {
+		return nil, errors.New("front: handler and logger are needed")
+	}
+	f := &Front{opts: opts, handler: h, hitter: hit, log: log, reg: newRegistry(), stop: make(chan struct{})}
+	f.rules.Limits = opts.Limits
+	f.roomMax = max(room, opts.Limits.HeadBytes)
+	f.lazyIdle = opts.Limits.IdleTime / 4
+	for _, n := range opts.SlowNames {
+		if !isToken(n) {
+			return nil, errors.New("front: header name " + n)
+		}
+		f.rules.slow = append(f.rules.slow, strings.ToLower(n))
+	}
+	f.tlsConf = f.newTLS()
+	f.plain = newHandoff(&net.TCPAddr{})
+	f.multi = newHandoff(&net.TCPAddr{})
+	f.srv = [2]*http.Server{f.newServer(false), f.newServer(true)}
+	return f, nil
+}
+
+// Serve accepts and serves until ctx ends, or Drain or Close was called; then it waits for all it started. A listener that
+// breaks ends it with an error.
+func (f *Front) Serve(ctx context.Context) error {
+	f.mu.Lock()
+	if f.served || len(f.ports) == 0 {
+		f.mu.Unlock()
+		return errors.New("front: Serve needs Listen before, and is for once")
+	}
+	f.served = true
+	ports := f.ports
+	f.mu.Unlock()
+	var servers sync.WaitGroup
+	servers.Go(func() { f.srv[0].Serve(f.plain) })
+	servers.Go(func() { f.srv[1].Serve(f.multi) })
+	errs := make(chan error, 2*len(ports))
+	for _, p := range ports {
+		f.wg.Go(func() {
+			if err := f.accept(p); err != nil {
+				errs <- err
+			}
+		})
+		if p.packet != nil {
+			servers.Go(func() {
+				if err := f.h3.serve(p.packet); err != nil {
+					errs <- err
+				}
+			})
+		}
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-errs:
+	case <-f.stop:
+	}
+	f.Close()
+	f.wg.Wait()
+	servers.Wait()
+	<-f.reg.none()
+	return err
+}
+
+// Drain ends the service in good order: no new connections, idle ones are closed, the others get Connection: close or GOAWAY
+// (RFC 9112 §9.6, RFC 9113 §6.8, RFC 9114 §5.2) and end with what they have at work. When ctx ends first, the rest is closed;
+// cut is how many connections that hit in the middle of a request. Serve returns afterwards.
+func (f *Front) Drain(ctx context.Context) (cut int, err error) {
+	f.draining.Store(true)
+	open := f.reg.len()
+	f.closeListeners()
+	for c := range f.Conns() {
+		c.interrupt()
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { f.srv[1].Shutdown(ctx) })
+	if f.h3 != nil {
+		wg.Go(func() { f.h3.shutdown(ctx) })
+	}
+	select {
+	case <-f.reg.none():
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	left := f.reg.len()
+	if left < open {
+		f.stats.drained.Add(uint64(open - left))
+	}
+	cut = f.close()
+	wg.Wait()
+	return cut, err
+}
+
+// Close ends everything at once.
+func (f *Front) Close() error {
+	f.close()
+	return nil
+}
+
+// close ends everything and says how many connections had a request at work.
+func (f *Front) close() (cut int) {
+	f.once.Do(func() {
+		f.draining.Store(true)
+		close(f.stop)
+		f.closeListeners()
+		f.plain.Close()
+		f.multi.Close()
+		for c := range f.Conns() {
+			if c.Busy() {
+				cut++
+			}
+			c.finish()
+		}
+		f.stats.cut.Add(uint64(cut))
+		f.srv[0].Close()
+		f.srv[1].Close()
+		if f.h3 != nil {
+			f.h3.close()
+		}
+		// A connection that was accepted or handed over meanwhile.
+		for c := range f.Conns() {
+			c.finish()
+		}
+	})
+	return cut
+}
+
+// closeListeners stops accepting; the UDP sockets stay, their connections live on them.
+func (f *Front) closeListeners() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.ports {
+		p.tcp.Close()
+	}
+}
+
+// dateLine is the Date field of one second.
+type dateLine struct {
+	second int64
+	line   []byte
+}
+
+// date gives the Date line of this second; it must not be changed.
+func (f *Front) date() []byte {
+	now := time.Now()
+	if d := f.now.Load(); d != nil && d.second == now.Unix() {
+		return d.line
+	}
+	d := &dateLine{second: now.Unix(), line: appendDate(nil, now)}
+	f.now.Store(d)
+	return d.line
+}

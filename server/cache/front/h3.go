@@ -1,0 +1,129 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// h3Server is HTTP/3 on all UDP sockets of a Front.
+type h3Server struct {
+	front *Front
+	conf  *tls.Config
+	srv   *http3.Server
+}
+
+// prepareH3 makes the HTTP/3 server when a port wants one, and what Alt-Svc says (RFC 7838 §3).
+func (f *Front) prepareH3() error {
+	for _, p := range f.ports {
+		if p.packet == nil {
+			continue
+		}
+		u, ok := p.packet.LocalAddr().(*net.UDPAddr)
+		if !ok {
+			return fmt.Errorf("front: HTTP/3 on %s: not UDP", p.packet.LocalAddr())
+		}
+		p.altSvc = `h3=":` + strconv.Itoa(u.Port) + `"; ma=86400`
+		p.altSvcLine = "Alt-Svc: " + p.altSvc + "\r\n"
+		if f.h3 == nil {
+			f.h3 = f.newH3()
+		}
+	}
+	return nil
+}
+
+func (f *Front) newH3() *h3Server {
+	l := &f.opts.Limits
+	h := &h3Server{front: f, conf: http3.ConfigureTLSConfig(f.tlsConf)}
+	h.srv = &http3.Server{
+		Handler:        http.HandlerFunc(f.serveHTTP),
+		TLSConfig:      h.conf,
+		MaxHeaderBytes: l.HeadBytes,
+		IdleTimeout:    max(l.IdleTime, 0),
+		ConnContext:    h.register,
+	}
+	return h
+}
+
+// quicConfig are the limits as quic-go has them. There is no 0-RTT: its requests can be replayed.
+func (h *h3Server) quicConfig() *quic.Config {
+	l := &h.front.opts.Limits
+	return &quic.Config{
+		HandshakeIdleTimeout: max(l.HandshakeTime, 0),
+		MaxIdleTimeout:       max(l.IdleTime, 0),
+		MaxIncomingStreams:   int64(l.Streams),
+	}
+}
+
+// serve accepts QUIC connections on one socket until the server is closed.
+func (h *h3Server) serve(pc net.PacketConn) error {
+	tr := &quic.Transport{Conn: pc}
+	defer pc.Close()
+	defer tr.Close()
+	ln, err := tr.Listen(h.conf, h.quicConfig())
+	if err != nil {
+		return fmt.Errorf("front: HTTP/3 at %s: %w", pc.LocalAddr(), err)
+	}
+	defer ln.Close()
+	err = h.srv.ServeListener(&quicDoor{ln, h.front})
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	// Connections live on this socket: it stays until they are gone.
+	<-h.front.stop
+	return err
+}
+
+// quicDoor lets in what the limits allow.
+type quicDoor struct {
+	*quic.Listener
+	front *Front
+}
+
+// Accept gives the next admitted connection.
+func (d *quicDoor) Accept(ctx context.Context) (*quic.Conn, error) {
+	for {
+		qc, err := d.Listener.Accept(ctx)
+		if err != nil {
+			return nil, err
+		}
+		f := d.front
+		f.stats.accepted.Add(1)
+		o := f.reg.admit(addrPort(qc.RemoteAddr()).Addr(), &f.opts.Limits)
+		if o == overNone {
+			return qc, nil
+		}
+		if o == overAll {
+			f.stats.refusedAll.Add(1)
+		} else {
+			f.stats.refusedClient.Add(1)
+		}
+		qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
+	}
+}
+
+// register makes the Conn of an admitted QUIC connection.
+func (h *h3Server) register(ctx context.Context, qc *quic.Conn) context.Context {
+	f := h.front
+	c := &Conn{
+		front: f, remote: addrPort(qc.RemoteAddr()), local: addrPort(qc.LocalAddr()), began: time.Now(), secure: true,
+		closer: func() { qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") },
+	}
+	c.proto.Store(&protoH3)
+	f.stats.handshakes.Add(1)
+	f.reg.add(c)
+	context.AfterFunc(qc.Context(), c.finish)
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+func (h *h3Server) shutdown(ctx context.Context) error { return h.srv.Shutdown(ctx) }
+
+func (h *h3Server) close() { h.srv.Close() }
