@@ -105,6 +105,11 @@ cache-probe: build
 	@lab/deps.sh nginx nginx-light varnishd varnish
 	$(CACHETEST) probe
 
+# CPU a request of hits beside nginx and Varnish, in one run; two cores.
+bench-cache: build
+	@lab/deps.sh nginx nginx-light varnishd varnish wrk wrk h2load nghttp2-client taskset util-linux
+	$(GO) build -o $(BIN)/bench-cache ./lab/bench/cache && $(BIN)/bench-cache -bin $(BIN) $(BENCHFLAGS)
+
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.
 lab-fleet: deps build

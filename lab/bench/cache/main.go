@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/catchment/catchment/lab/sandbox"
+)
+
+type runner func() int
+
+func (r runner) Run() int { return r() }
+
+type options struct {
+	bin, caches, only string
+	rounds            int
+	each              time.Duration
+	server, client    int // cores
+}
+
+func main() { sandbox.Main(runner(run)) }
+
+func run() int {
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
+	flag.StringVar(&o.caches, "caches", "catchment,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
+	flag.StringVar(&o.only, "only", "", "loads whose name has one of these in it, with commas")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
+	flag.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache")
+	flag.IntVar(&o.server, "server", 0, "core of the caches")
+	flag.IntVar(&o.client, "client", 1, "core of the client")
+	flag.Parse()
+	if runtime.NumCPU() < 2 {
+		fmt.Fprintln(os.Stderr, "bench cache: one core for the server and one for the client are needed")
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := o.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench cache:", err)
+		return 1
+	}
+	return 0
+}
+
+func (o options) wants(name string) bool {
+	for part := range strings.SplitSeq(o.only, ",") {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o options) run(ctx context.Context) (err error) {
+	work, err := os.MkdirTemp("", "bench-cache-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return err
+	}
+	w, err := newWorld(ctx, o, work)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	t := table{}
+	for round := range o.rounds {
+		for _, l := range loads() {
+			if !o.wants(l.name) {
+				continue
+			}
+			for _, c := range w.caches {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if l.addr(c) == "" {
+					continue
+				}
+				s, err := w.measure(ctx, c, l)
+				if err != nil {
+					return fmt.Errorf("%s on %s: %w", l.name, c.Name, err)
+				}
+				t.add(l.name, w.label(c), s)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "bench cache: round %d of %d\n", round+1, o.rounds)
+	}
+	t.write(os.Stdout, w)
+	return nil
+}
