@@ -1,0 +1,207 @@
+// Package jump lets a TCP flow begin where another one ended: at a window and
+// a pacing rate that were given to it, instead of slow start.
+//
+// It is the mechanism only, and decides nothing: how far a flow may jump, and
+// what is learned of it, is said in package resync, after Careful Resume
+// (RFC 9959) but stricter. A privileged process loads a congestion control of
+// about 35 lines into the kernel (bpf/jump.c; CAP_BPF, CAP_PERFMON and
+// CAP_NET_ADMIN, once) and pins it; the server needs no privilege but the
+// right to open the pin. Its congestion control, cubic or bbr, goes on from
+// the new window. It works at any time before or between bytes, also on a
+// connection that has sent some.
+package jump
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Name is that of the congestion control which a socket has for an instant.
+const Name = "catchment_jump"
+
+//go:embed jump.o
+var object []byte
+
+// Jumper gives hints to sockets.
+type Jumper struct {
+	hints *ebpf.Map
+	link  link.Link // nil: somebody else keeps the congestion control there
+}
+
+// Load brings the congestion control into the kernel. It is there until Close,
+// or as long as a pin of it is. Where one of that name is there already it
+// fails with EEXIST: open its pin.
+func Load() (*Jumper, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err != nil {
+		return nil, fmt.Errorf("jump: the program: %w", err)
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, fmt.Errorf("jump: the kernel does not take the program: %w", err)
+	}
+	defer c.Close()
+	l, err := link.AttachStructOps(link.StructOpsOptions{Map: c.Maps["jump"]})
+	if err != nil {
+		return nil, fmt.Errorf("jump: congestion control %s: %w", Name, err)
+	}
+	return &Jumper{hints: c.DetachMap("hints"), link: l}, nil
+}
+
+// The files of a pin, in a directory of a BPF file system.
+const (
+	pinHints = "jump_hints"
+	pinLink  = "jump_link"
+)
+
+// Pin makes the congestion control stay after this process, and lets group gid
+// give hints to its own sockets; -1 leaves the group as it is. dir is in a BPF
+// file system and is made if it is not there.
+func (j *Jumper) Pin(dir string, gid int) error {
+	if j.link == nil {
+		return errors.New("jump: it is pinned already")
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("jump: pin: %w", err)
+	}
+	hints := filepath.Join(dir, pinHints)
+	if err := j.link.Pin(filepath.Join(dir, pinLink)); err != nil {
+		return fmt.Errorf("jump: pin: %w", err)
+	}
+	err := j.hints.Pin(hints)
+	if err == nil {
+		err = errors.Join(os.Chown(dir, -1, gid), os.Chown(hints, -1, gid), os.Chmod(hints, 0o660))
+	}
+	if err != nil {
+		return fmt.Errorf("jump: pin: %w", errors.Join(err, Unpin(dir)))
+	}
+	return nil
+}
+
+// Unpin takes pins away; it is no error where there are none.
+func Unpin(dir string) error {
+	var err error
+	for _, name := range []string{pinHints, pinLink} {
+		if e := os.Remove(filepath.Join(dir, name)); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// Open opens what another process has pinned. It needs no capability.
+func Open(dir string) (*Jumper, error) {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(dir, pinHints), nil)
+	if err != nil {
+		return nil, fmt.Errorf("jump: %w", err)
+	}
+	return &Jumper{hints: m}, nil
+}
+
+// Close ends what Load brought, unless it is pinned.
+func (j *Jumper) Close() error {
+	err := j.hints.Close()
+	if j.link != nil {
+		err = errors.Join(err, j.link.Close())
+	}
+	return err
+}
+
+// Hint is what a socket gets.
+type Hint struct {
+	Window    uint64 // congestion window, bytes; 0: as it is
+	Threshold uint64 // of slow start, bytes; 0: as it is
+	Rate      uint64 // bytes a second that it is paced at, also as SO_MAX_PACING_RATE; 0: as it is
+}
+
+// wire is struct hint of bpf/jump.c.
+type wire struct {
+	Cwnd, Ssthresh uint32
+	Rate           uint64
+}
+
+// ErrRestricted: the socket's congestion control is one that this process may
+// not select again (net.ipv4.tcp_allowed_congestion_control); nothing was
+// changed.
+var ErrRestricted = errors.New("its congestion control may not be selected again")
+
+// Apply gives a connected TCP socket a hint, and room in its send buffer for
+// what the window takes. The congestion control that it had goes on with the
+// hint. On an error the socket is as it was but for its buffer.
+func (j *Jumper) Apply(fd int, h Hint) error {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return fmt.Errorf("jump: %w", err)
+	}
+	name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+	if err != nil {
+		return fmt.Errorf("jump: %w", err)
+	}
+	if !selectable(name) {
+		return fmt.Errorf("jump: %s: %w", name, ErrRestricted)
+	}
+	mss := uint64(max(info.Snd_mss, 1))
+	segments := func(n uint64) uint32 { return uint32(min((n+mss-1)/mss, math.MaxInt32)) }
+	if err := room(fd, h.Window); err != nil {
+		return fmt.Errorf("jump: send buffer: %w", err)
+	}
+	if err := j.hints.Put(int32(fd), wire{segments(h.Window), segments(h.Threshold), h.Rate}); err != nil {
+		return fmt.Errorf("jump: %w", err)
+	}
+	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, Name); err != nil {
+		return fmt.Errorf("jump: congestion control %s: %w", Name, errors.Join(err, j.hints.Delete(int32(fd))))
+	}
+	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err != nil {
+		return fmt.Errorf("jump: back to congestion control %s: %w", name, err)
+	}
+	if h.Rate > 0 {
+		return Pace(fd, h.Rate)
+	}
+	return nil
+}
+
+// Pace bounds the rate of a socket, in bytes a second; 0 lifts the bound.
+func Pace(fd int, rate uint64) error {
+	if rate == 0 {
+		rate = math.MaxUint64
+	}
+	if err := unix.SetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, rate); err != nil {
+		return fmt.Errorf("jump: pacing rate: %w", err)
+	}
+	return nil
+}
+
+// room makes the send buffer hold twice the window; the kernel counts its own
+// overhead into it, and says twice what it was told.
+func room(fd int, window uint64) error {
+	want := int(min(2*window, 64<<20))
+	have, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil || have >= 2*want {
+		return err
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, want)
+}
+
+// selectable reports whether this process may select a congestion control.
+func selectable(name string) bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+	return err != nil || slices.Contains(strings.Fields(string(b)), name) || capable()
+}
+
+// capable reports whether this thread has CAP_NET_ADMIN.
+func capable() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&hdr, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
+}
