@@ -1,0 +1,192 @@
+// Package careful says how far a flow that comes from another POP may jump
+// over slow start, whether the jump was right, and what is learned of it.
+//
+// It is Careful Resume (RFC 9959) made stricter, because that RFC advises
+// against a reuse of saved parameters where an anycast address may have
+// reached another site: not a window is carried over but a rate, so that the
+// round trip of the new path counts; only a part of it is used, which is
+// earned by each pair of POPs and client network and halved when it was too
+// much; a ticket is good once and for seconds; there is a ceiling; and nothing
+// happens at all unless the service says so.
+//
+// It is pure: no clock, no socket, no goroutine. Package jump does what it
+// says to sockets.
+package careful
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// Ticket is what the former POP has measured of the flow.
+type Ticket struct {
+	Rate uint64        // bytes a second that were delivered
+	RTT  time.Duration // smoothed, on the path to that POP
+	At   time.Time     // when, by our clock and no later than it was
+	// ClientLimited: the client's window was the limit and not the path. What
+	// the path could take is then not known, but that much it took.
+	ClientLimited bool
+}
+
+// Path is what is known of the new flow before its first byte: of the
+// handshake, and of what it has sent before on the same connection.
+type Path struct {
+	RTT     time.Duration // smoothed
+	Window  uint64        // congestion window, bytes
+	MSS     uint64
+	Retrans uint32 // segments sent again so far
+	Peer    uint64 // the client's receive window, bytes; 0: not known
+}
+
+// Limits bound all jumps. The zero value means the defaults.
+type Limits struct {
+	Lifetime time.Duration // of a ticket; 30 s
+	Window   uint64        // largest window to jump to, bytes; 8 MiB
+	Rate     uint64        // largest rate, bytes a second; 1.25e9
+	// Stretch: with a round trip longer than so many times the former one the
+	// path is another (RFC 9959 §4.2); 10.
+	Stretch float64
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{cmp.Or(l.Lifetime, 30*time.Second), cmp.Or(l.Window, 8<<20), cmp.Or(l.Rate, 1_250_000_000), cmp.Or(l.Stretch, 10)}
+}
+
+// Reason says why a flow does not jump, or how a jump ended: stable words for
+// metrics and journal.
+type Reason string
+
+// Reasons not to jump.
+const (
+	Allowed   Reason = ""
+	NoTicket  Reason = "no-ticket"  // nothing is known of the flow
+	Expired   Reason = "expired"    // the ticket is too old
+	Lossy     Reason = "lossy"      // the new path has lost segments already
+	FarAway   Reason = "far-away"   // the new path is so much longer that it is another
+	NoGain    Reason = "no-gain"    // slow start begins where the jump would end
+	NotEarned Reason = "not-earned" // jumps between these POPs for this network were wrong too often
+)
+
+// Jump is where a flow begins.
+type Jump struct {
+	Window uint64 // bytes
+	Rate   uint64 // bytes a second, the pace of the first round trips
+}
+
+// Plan says how far a flow may jump with a part of what it had, in 0 to 1.
+func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reason) {
+	l = l.withDefaults()
+	switch age := now.Sub(t.At); {
+	case t.Rate == 0 || t.RTT <= 0 || p.RTT <= 0 || p.MSS == 0:
+		return Jump{}, NoTicket
+	case age > l.Lifetime || age < -time.Second:
+		return Jump{}, Expired
+	case p.Retrans > 0:
+		return Jump{}, Lossy
+	case float64(p.RTT) > l.Stretch*float64(t.RTT) && p.RTT > 50*time.Millisecond:
+		return Jump{}, FarAway
+	case !(part > 0):
+		return Jump{}, NotEarned
+	}
+	rate := min(part, 1) * float64(min(t.Rate, l.Rate))
+	j := Jump{Window: uint64(rate * p.RTT.Seconds()), Rate: uint64(rate)}
+	j.Window = min(j.Window, l.Window)
+	if p.Peer > 0 {
+		j.Window = min(j.Window, p.Peer)
+	}
+	if j.Window <= p.Window+p.MSS {
+		return Jump{}, NoGain
+	}
+	return j, Allowed
+}
+
+// Info is a look at the flow after its jump (tcp_info).
+type Info struct {
+	Acked   uint64 // bytes, since the connection began
+	Out     uint64 // bytes sent and not acknowledged
+	Retrans uint32 // segments sent again, in all
+	Lost    uint32 // segments that count as lost now
+	RTT     time.Duration
+}
+
+// Phase of a jump, after RFC 9959 §4.
+type Phase uint8
+
+// Phases.
+const (
+	// Unvalidated: some of what was sent beyond slow start is not acknowledged.
+	Unvalidated Phase = iota
+	// Validated: all of it arrived, and nothing was lost.
+	Validated
+	// Retreated: something was lost.
+	Retreated
+	// Ended: there was not enough to send to know.
+	Ended
+)
+
+func (p Phase) String() string {
+	return [...]string{"unvalidated", "validated", "retreated", "ended"}[min(int(p), 3)]
+}
+
+// Action is what is to be done after a look.
+type Action struct {
+	// Window, if not 0, is what the window must come down to now (the safe
+	// retreat of RFC 9959 §4.5), and the threshold of slow start with it.
+	Window uint64
+	// Lift: the pace need not be bounded any more.
+	Lift bool
+}
+
+// Watch follows a jump to its end.
+type Watch struct {
+	jump  Jump
+	start Info
+	began time.Time
+	phase Phase
+	ended time.Time // of the phase Unvalidated
+	lift  bool      // the pace was lifted
+}
+
+// NewWatch begins with the look just before the jump.
+func NewWatch(j Jump, before Info, now time.Time) *Watch {
+	return &Watch{jump: j, start: before, began: now}
+}
+
+// Phase is where the jump is.
+func (w *Watch) Phase() Phase { return w.phase }
+
+// paceFor is for how many round trips the pace stays bounded once all is
+// validated: until the congestion control has measured the path itself.
+const paceFor = 3
+
+// patience is after how many round trips without an end the flow had nothing
+// more to send.
+const patience = 10
+
+// Look takes a look at the flow. done: nothing more is to be looked at.
+func (w *Watch) Look(i Info, now time.Time) (a Action, done bool) {
+	rtt := max(i.RTT, time.Millisecond)
+	acked := i.Acked - min(i.Acked, w.start.Acked)
+	if w.phase == Unvalidated {
+		switch {
+		case i.Retrans > w.start.Retrans || i.Lost > 0:
+			w.phase, w.ended = Retreated, now
+			// What arrived of the first flight is what the path took in a
+			// round trip: half of it is safe.
+			a.Window = max(min(acked, w.jump.Window)/2, 1)
+		case acked >= w.jump.Window:
+			w.phase, w.ended = Validated, now
+		case now.Sub(w.began) > patience*rtt && i.Out == 0:
+			w.phase, w.ended = Ended, now
+		}
+	}
+	if w.phase != Unvalidated && !w.lift && (w.phase != Validated || now.Sub(w.ended) >= paceFor*rtt) {
+		w.lift, a.Lift = true, true
+	}
+	return a, w.lift
+}
+
+func (j Jump) String() string {
+	return fmt.Sprintf("window %d bytes, %d bytes/s", j.Window, j.Rate)
+}

@@ -1,0 +1,211 @@
+package careful
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+var t0 = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+
+const ms = time.Millisecond
+
+// TestPlan: how far a flow jumps, and why it does not.
+func TestPlan(t *testing.T) {
+	ticket := Ticket{Rate: 10e6, RTT: 20 * ms, At: t0}
+	path := Path{RTT: 40 * ms, Window: 14600, MSS: 1460}
+	for _, c := range []struct {
+		name string
+		edit func(*Ticket, *Path, *Limits)
+		part float64
+		at   time.Duration
+		want Jump
+		why  Reason
+	}{
+		{"a rate makes another window on another path", nil, 1, 0, Jump{400_000, 10e6}, Allowed},
+		{"half of it", nil, 0.5, 0, Jump{200_000, 5e6}, Allowed},
+		{"never more than all", nil, 7, 0, Jump{400_000, 10e6}, Allowed},
+		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{50_000, 10e6}, Allowed},
+		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{100_000, 10e6}, Allowed},
+		{"the ceiling of the rate", func(_ *Ticket, _ *Path, l *Limits) { l.Rate = 1e6 }, 1, 0, Jump{40_000, 1e6}, Allowed},
+		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{65_000, 10e6}, Allowed},
+		{"no ticket", func(k *Ticket, _ *Path, _ *Limits) { *k = Ticket{} }, 1, 0, Jump{}, NoTicket},
+		{"no round trip yet", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 0 }, 1, 0, Jump{}, NoTicket},
+		{"half a minute old", nil, 1, 30 * time.Second, Jump{400_000, 10e6}, Allowed},
+		{"older", nil, 1, 30*time.Second + 1, Jump{}, Expired},
+		{"of the future", nil, 1, -2 * time.Second, Jump{}, Expired},
+		{"losses in the handshake", func(_ *Ticket, p *Path, _ *Limits) { p.Retrans = 1 }, 1, 0, Jump{}, Lossy},
+		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6}, Allowed},
+		{"another path", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 201 * ms }, 1, 0, Jump{}, FarAway},
+		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6}, Allowed},
+		{"not earned", nil, 0, 0, Jump{}, NotEarned},
+		{"the window is as large already", func(_ *Ticket, p *Path, _ *Limits) { p.Window = 400_000 - 1460 }, 1, 0, Jump{}, NoGain},
+		{"a slow flow", func(k *Ticket, _ *Path, _ *Limits) { k.Rate = 400_000 }, 1, 0, Jump{}, NoGain},
+	} {
+		k, p, l := ticket, path, Limits{}
+		if c.edit != nil {
+			c.edit(&k, &p, &l)
+		}
+		got, why := l.Plan(k, p, c.part, t0.Add(c.at))
+		if got != c.want || why != c.why {
+			t.Errorf("%s: %v %q, want %v %q", c.name, got, why, c.want, c.why)
+		}
+	}
+}
+
+// TestWatch: how jumps end.
+func TestWatch(t *testing.T) {
+	type look struct {
+		at     time.Duration
+		info   Info
+		phase  Phase
+		action Action
+		done   bool
+	}
+	j := Jump{Window: 100_000, Rate: 1e6}
+	for _, c := range []struct {
+		name  string
+		looks []look
+	}{
+		{"all arrives", []look{
+			{40 * ms, Info{Acked: 1000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{80 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{}, false},
+			{200 * ms, Info{Acked: 400_000, Retrans: 9, Lost: 4, RTT: 40 * ms}, Validated, Action{}, false},
+			{205 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Lift: true}, true},
+			{300 * ms, Info{Acked: 500_000, RTT: 40 * ms}, Validated, Action{}, true},
+		}},
+		{"something is lost", []look{
+			{60 * ms, Info{Acked: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 20_000, Lift: true}, true},
+		}},
+		{"something was sent again", []look{
+			{60 * ms, Info{Acked: 1000, Retrans: 3, RTT: 40 * ms}, Retreated, Action{Window: 1, Lift: true}, true},
+		}},
+		{"what was lost before the jump is not of it", []look{
+			{60 * ms, Info{Acked: 2000, Retrans: 2, Out: 5, RTT: 40 * ms}, Unvalidated, Action{}, false},
+		}},
+		{"there was not so much to send", []look{
+			{400 * ms, Info{Acked: 50_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{401 * ms, Info{Acked: 50_000, Out: 1, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{402 * ms, Info{Acked: 50_001, RTT: 40 * ms}, Ended, Action{Lift: true}, true},
+		}},
+	} {
+		w := NewWatch(j, Info{Acked: 1000, Retrans: 2}, t0)
+		for _, l := range c.looks {
+			if l.info.Retrans == 0 {
+				l.info.Retrans = 2
+			}
+			a, done := w.Look(l.info, t0.Add(l.at))
+			if a != l.action || done != l.done || w.Phase() != l.phase {
+				t.Errorf("%s, after %v: %+v %v %v, want %+v %v %v", c.name, l.at, a, done, w.Phase(), l.action, l.done, l.phase)
+			}
+		}
+	}
+}
+
+// TestInvariants: whatever the numbers are, no jump is more than its part of
+// the former rate, its ceilings or the client's window; a retreat at least
+// halves; the pace is lifted once; and no part ever exceeds what was earned.
+func TestInvariants(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	e := NewEarned(8)
+	model := map[Between]float64{}
+	var order []Between
+	now := t0
+	for range 200_000 {
+		now = now.Add(time.Duration(r.IntN(2000)) * ms)
+		b := Between{"LON", "FRA", netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(r.IntN(8)), 0}), 24)}
+		part := e.Part(b, now)
+		if _, known := model[b]; !known {
+			model[b] = first
+			order = append(order, b)
+		}
+		if part > model[b] || part < 0 {
+			t.Fatalf("%v may use %g, has earned %g", b, part, model[b])
+		}
+		k := Ticket{Rate: r.Uint64N(2e9), RTT: time.Duration(r.IntN(300)) * ms, At: now.Add(-time.Duration(r.IntN(40_000)) * ms)}
+		p := Path{RTT: time.Duration(r.IntN(300)) * ms, Window: 14600, MSS: 1460, Retrans: uint32(r.IntN(8) / 7), Peer: r.Uint64N(4 << 20)}
+		j, why := Limits{}.Plan(k, p, part, now)
+		if why != Allowed {
+			if j != (Jump{}) {
+				t.Fatalf("refused (%s), and yet %v", why, j)
+			}
+			continue
+		}
+		most := part * float64(k.Rate) * p.RTT.Seconds()
+		if float64(j.Window) > most || j.Window > 8<<20 || j.Rate > 1_250_000_000 || p.Peer > 0 && j.Window > p.Peer || now.Sub(k.At) > 30*time.Second || p.Retrans > 0 {
+			t.Fatalf("%v of %+v on %+v with %g", j, k, p, part)
+		}
+		e.Begin(b, now)
+		if again := e.Part(b, now); again > part*0.75 {
+			t.Fatalf("a second jump may use %g beside one of %g", again, part)
+		}
+		w := NewWatch(j, Info{}, now)
+		lifts := 0
+		for at, done := now, false; !done; {
+			at = at.Add(time.Duration(r.IntN(100)) * ms)
+			var a Action
+			a, done = w.Look(Info{Acked: r.Uint64N(2 * j.Window), Lost: uint32(r.IntN(10) / 9), RTT: p.RTT}, at)
+			if a.Window > j.Window/2 && a.Window != 1 {
+				t.Fatalf("a retreat from %d to %d", j.Window, a.Window)
+			}
+			if (a.Window != 0) != (a.Window != 0 && w.Phase() == Retreated) {
+				t.Fatalf("a retreat in phase %v", w.Phase())
+			}
+			if a.Lift {
+				lifts++
+			}
+		}
+		if lifts != 1 || w.Phase() == Unvalidated {
+			t.Fatalf("%d lifts, ended %v", lifts, w.Phase())
+		}
+		e.End(b, w.Phase(), now)
+		switch w.Phase() {
+		case Validated:
+			model[b] = min(1, model[b]*raise)
+		case Retreated:
+			if model[b] /= 2; model[b] < least {
+				model[b] = again // after a rest, of which the test of it tells
+			}
+		}
+	}
+	if len(order) != 8 || e.Len() != 8 {
+		t.Errorf("%d networks, %d kept", len(order), e.Len())
+	}
+}
+
+// TestRest: after too many retreats nothing jumps for an hour, and then as at
+// first.
+func TestRest(t *testing.T) {
+	e := NewEarned(1)
+	b := Between{"LON", "FRA", NetOf(netip.MustParseAddr("192.0.2.7"))}
+	var parts []float64
+	for range 3 {
+		parts = append(parts, e.Part(b, t0))
+		e.Begin(b, t0)
+		e.End(b, Retreated, t0)
+	}
+	if parts[0] != 0.5 || parts[1] != 0.25 || parts[2] != 0.125 || e.Part(b, t0.Add(Rest-1)) != 0 || e.Part(b, t0.Add(Rest)) != first {
+		t.Errorf("%v, then %g and %g", parts, e.Part(b, t0.Add(Rest-1)), e.Part(b, t0.Add(Rest)))
+	}
+	e.Begin(b, t0.Add(Rest))
+	if p := e.Part(b, t0.Add(Rest+stuck+1)); p != first {
+		t.Errorf("a jump that never ended leaves %g", p)
+	}
+	e.Part(Between{}, t0)
+	if e.Len() != 1 {
+		t.Errorf("%d kept", e.Len())
+	}
+}
+
+func TestNetOf(t *testing.T) {
+	for addr, want := range map[string]string{"192.0.2.7": "192.0.2.0/24", "::ffff:192.0.2.7": "192.0.2.0/24", "2001:db8:1:2::3": "2001:db8:1::/48", "fe80::1%eth0": "fe80::/48"} {
+		if got := NetOf(netip.MustParseAddr(addr)); got.String() != want {
+			t.Errorf("%s: %v, want %s", addr, got, want)
+		}
+	}
+	if NetOf(netip.Addr{}).IsValid() {
+		t.Error("no address has a network")
+	}
+}

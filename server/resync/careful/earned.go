@@ -1,0 +1,121 @@
+package careful
+
+import (
+	"container/list"
+	"net/netip"
+	"time"
+)
+
+// Between names what jumps are earned by: the POP that the flow comes from, to
+// the one that it comes to, for the clients of a network.
+type Between struct {
+	From, To string
+	Net      netip.Prefix
+}
+
+// NetOf is the network that a client belongs to: its /24 or /48.
+func NetOf(client netip.Addr) netip.Prefix {
+	client = client.Unmap()
+	bits := 48
+	if client.Is4() {
+		bits = 24
+	}
+	p, err := client.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// The parts of a former rate that may be used.
+const (
+	first = 0.5   // at first: RFC 9959 §4.3 uses half of the window
+	raise = 1.25  // after a jump that was right
+	least = 0.1   // with less there is nothing to gain
+	again = first // after Rest
+)
+
+// Rest is how long nothing jumps once the part was halved below the least.
+const Rest = time.Hour
+
+// Earned keeps what is learned; its size is bounded, those not asked for the
+// longest are forgotten, which only makes the next jump of them a first one.
+// It is not safe for concurrent use.
+type Earned struct {
+	max int
+	of  map[Between]*list.Element // of *earned
+	old *list.List                // the newest in front
+}
+
+type earned struct {
+	between Between
+	part    float64
+	rest    time.Time // until then nothing jumps; zero: it may
+	// flights are jumps that have not ended: a second one must not use the
+	// same room before the first has shown that it is there (RFC 9959 §4.2).
+	flights int
+	since   time.Time // of the last jump
+}
+
+// NewEarned keeps at most max.
+func NewEarned(max int) *Earned {
+	return &Earned{max: max, of: map[Between]*list.Element{}, old: list.New()}
+}
+
+func (e *Earned) get(b Between) *earned {
+	if at := e.of[b]; at != nil {
+		e.old.MoveToFront(at)
+		return at.Value.(*earned)
+	}
+	if e.old.Len() >= e.max {
+		last := e.old.Back()
+		delete(e.of, last.Value.(*earned).between)
+		e.old.Remove(last)
+	}
+	v := &earned{between: b, part: first}
+	e.of[b] = e.old.PushFront(v)
+	return v
+}
+
+// stuck is after how long a jump whose end was never told counts as ended.
+const stuck = time.Minute
+
+// Part is how much of the former rate may be used now, 0: nothing. Jumps that
+// are under way share it.
+func (e *Earned) Part(b Between, now time.Time) float64 {
+	v := e.get(b)
+	if v.flights > 0 && now.Sub(v.since) > stuck {
+		v.flights = 0
+	}
+	if !v.rest.IsZero() {
+		if now.Before(v.rest) {
+			return 0
+		}
+		v.rest, v.part = time.Time{}, again
+	}
+	return v.part / float64(1+v.flights)
+}
+
+// Begin notes a jump.
+func (e *Earned) Begin(b Between, now time.Time) {
+	v := e.get(b)
+	v.flights++
+	v.since = now
+}
+
+// End notes how a jump ended.
+func (e *Earned) End(b Between, p Phase, now time.Time) {
+	v := e.get(b)
+	v.flights = max(0, v.flights-1)
+	switch p {
+	case Validated:
+		v.part = min(1, v.part*raise)
+	case Retreated:
+		if v.part /= 2; v.part < least {
+			v.rest = now.Add(Rest)
+		}
+	}
+}
+
+// Len is how many are kept.
+func (e *Earned) Len() int { return e.old.Len() }
