@@ -35,58 +35,67 @@ type Config struct {
 	Purge           Access      `mapstructure:"purge"` // who may use the PURGE method
 }
 
-// Upstream is where a site's content comes from. The parts are what package
-// origin wants, as plain values.
+// Upstream is where a site's content comes from; Site.Upstream makes package
+// origin's configuration of it. Times of zero are the defaults there.
 type Upstream struct {
-	// Origins are asked in turn by weight; those with backup only when no other
-	// is healthy.
+	// Origins are asked by turns and weight; those with backup only when no
+	// other is healthy.
 	Origins []Origin `mapstructure:"origins"`
-	// Parents are caches of other POPs, lowest rank first. With parents, origins
-	// are asked directly only with bypass-parents.
+	// Balance is round-robin (default), key or least-busy.
+	Balance string `mapstructure:"balance"`
+	// Parents are caches of other POPs; those of the lowest rank with one that
+	// works are asked. With parents, origins are asked only if bypass-parents.
 	Parents       []Parent `mapstructure:"parents"`
 	BypassParents bool     `mapstructure:"bypass-parents"`
-	// Peers are the caches of this POP, this one among them: each object has
-	// one that asks upstream for all.
-	Peers []Peer `mapstructure:"peers"`
-	// Self is this cache's own name among the peers.
-	Self string `mapstructure:"self"`
-	// Host is the Host header sent to origins; empty: the client's, or with
-	// key.host that one.
+	// Host is the Host field sent to origins; empty: the client's, or key.host
+	// where that is set.
 	Host string `mapstructure:"host"`
-	// HTTP2 lets origins with https be asked by HTTP/2.
-	HTTP2 *bool `mapstructure:"http2"`
+	// Protocol is auto (default: by TLS), http1 or http2.
+	Protocol string `mapstructure:"protocol"`
+	// ServerName is the TLS name of origins; empty: Host, else the URL's.
+	ServerName string `mapstructure:"server-name"`
 	// CA is a file of certificates that origins may be signed by; empty: the
 	// system's. Insecure takes any certificate.
 	CA       string `mapstructure:"ca"`
 	Insecure bool   `mapstructure:"insecure"`
 
-	ConnectTimeout   time.Duration `mapstructure:"connect-timeout"`    // 0: the default
-	FirstByteTimeout time.Duration `mapstructure:"first-byte-timeout"` // 0: the default
-	IdleTimeout      time.Duration `mapstructure:"idle-timeout"`       // between two reads of a body; 0: the default
-	Retries          *int          `mapstructure:"retries"`            // of requests that may be repeated; nil: the default
-	MaxConnections   int           `mapstructure:"max-connections"`    // to each origin; 0: no limit
+	ConnectTimeout   time.Duration `mapstructure:"connect-timeout"`
+	FirstByteTimeout time.Duration `mapstructure:"first-byte-timeout"`
+	IdleTimeout      time.Duration `mapstructure:"idle-timeout"` // between two reads of a body
+	MinRate          Size          `mapstructure:"min-rate"`     // bytes a second; 0: none
+	// Attempts is how often a request that may be repeated is sent in all.
+	Attempts       int `mapstructure:"attempts"`
+	MaxConnections int `mapstructure:"max-connections"` // to each server; 0: no limit
+	// Check asks each origin by itself; without a path only requests tell.
+	Check OriginCheck `mapstructure:"check"`
+	// Forwarded adds RFC 7239 Forwarded, XForwardedFor the older fields.
+	Forwarded     bool `mapstructure:"forwarded"`
+	XForwardedFor bool `mapstructure:"x-forwarded-for"`
 }
 
 // Origin is one server that has the content.
 type Origin struct {
-	Name   string `mapstructure:"name"` // empty: its URL
-	URL    string `mapstructure:"url"`  // http://host:port or https://host:port, without a path
+	Name   string `mapstructure:"name"` // empty: the URL's host
+	URL    string `mapstructure:"url"`  // http://host:port or https://host:port; a path is put before each request's
 	Weight int    `mapstructure:"weight"`
 	Backup bool   `mapstructure:"backup"`
 }
 
-// Parent is the cache of another POP.
+// Parent is a cache of another POP.
 type Parent struct {
-	Name string `mapstructure:"name"`
-	URL  string `mapstructure:"url"`
-	Rank int    `mapstructure:"rank"`
-}
-
-// Peer is a cache of this POP.
-type Peer struct {
 	Name   string `mapstructure:"name"`
 	URL    string `mapstructure:"url"`
+	Rank   int    `mapstructure:"rank"`
 	Weight int    `mapstructure:"weight"`
+}
+
+// OriginCheck is a probe of origins by GET.
+type OriginCheck struct {
+	Path     string        `mapstructure:"path"`
+	Host     string        `mapstructure:"host"`
+	Interval time.Duration `mapstructure:"interval"`
+	Timeout  time.Duration `mapstructure:"timeout"`
+	Status   []int         `mapstructure:"status"` // what is healthy; empty: 200 to 399
 }
 
 // KeyRules say which parts of a request tell objects apart. What they leave out
@@ -121,41 +130,64 @@ type QueryRules struct {
 	Sort bool `mapstructure:"sort"`
 }
 
-// Caching says what is stored and how long, beside or above what origins say.
+// Caching says what is stored and how long, beside or above what origins say;
+// Site.Policy makes package rule's policy of it.
 type Caching struct {
 	// Off passes every request through.
 	Off bool `mapstructure:"off"`
-	// TTL holds for responses that say nothing; Override for all that may be
-	// stored, whatever they say. Min and Max bound what they say. Zero: none.
-	TTL      time.Duration `mapstructure:"ttl"`
-	Override time.Duration `mapstructure:"override-ttl"`
-	Min      time.Duration `mapstructure:"min-ttl"`
-	Max      time.Duration `mapstructure:"max-ttl"`
-	// Status are TTLs by status that hold where the response says nothing.
-	Status []StatusTTL `mapstructure:"status"`
+	// TTL holds for responses that say nothing; Min and Max bound what they say.
+	TTL time.Duration `mapstructure:"ttl"`
+	Min time.Duration `mapstructure:"min-ttl"`
+	Max time.Duration `mapstructure:"max-ttl"`
+	// Override are TTLs by status that replace what the response says (never
+	// no-store, no-cache and private); Status those where it says nothing.
+	Override []StatusTTL `mapstructure:"override"`
+	Status   []StatusTTL `mapstructure:"status"`
+	// Heuristic is the share in percent of the time since Last-Modified that a
+	// response without a TTL is fresh for (RFC 9111 section 4.2.2); default 10, 0
+	// none. HeuristicMax bounds it; default 24h.
+	Heuristic    *int          `mapstructure:"heuristic"`
+	HeuristicMax time.Duration `mapstructure:"heuristic-max"`
 	// StaleWhileRevalidate and StaleIfError hold where the response does not
-	// say its own (RFC 5861). NoStale forbids both.
+	// say its own (RFC 5861); StaleDisconnected while upstream is out of reach
+	// (default 24h). NoStale forbids to set any of them and serves stale only
+	// where the response itself says so.
 	StaleWhileRevalidate time.Duration `mapstructure:"stale-while-revalidate"`
 	StaleIfError         time.Duration `mapstructure:"stale-if-error"`
+	StaleDisconnected    time.Duration `mapstructure:"stale-disconnected"`
 	NoStale              bool          `mapstructure:"no-stale"`
-	// HitForMiss is how long an answer that may not be stored lets the next
-	// requests pass side by side. Zero: the default.
-	HitForMiss time.Duration `mapstructure:"hit-for-miss"`
+	// Targeted are fields that come before Cache-Control (RFC 9213); default
+	// CDN-Cache-Control. StripTargeted keeps them from clients.
+	Targeted      []string `mapstructure:"targeted"`
+	StripTargeted bool     `mapstructure:"strip-targeted"`
 	// IgnoreClient takes no Cache-Control and Pragma of clients.
 	IgnoreClient bool `mapstructure:"ignore-client-cache-control"`
-	// StoreCookies stores responses with Set-Cookie, without that header.
-	StoreCookies bool `mapstructure:"store-cookies"`
+	// Cookies is what becomes of responses with Set-Cookie: private (default:
+	// stored only if they say they may be shared), store, strip (stored without
+	// it) or never.
+	Cookies string `mapstructure:"set-cookie"`
+	// Vary says how fields that responses vary on are compared; others, and
+	// without it all, as package rule has them by default.
+	Vary []Vary `mapstructure:"vary"`
 	// ETag is origin (default), or content: a strong tag from the content's
 	// digest, the same in all POPs.
 	ETag string `mapstructure:"etag"`
 	// TagHeaders are response headers that hold tags for purges, beside
 	// Cache-Groups (RFC 9875): Surrogate-Key, Cache-Tag, X-Key.
 	TagHeaders []string `mapstructure:"tag-headers"`
-	// MaxObject is the longest body that is stored; 0: the store's.
-	MaxObject Size `mapstructure:"max-object"`
 }
 
-// StatusTTL is how long responses of these status codes are fresh.
+// Vary is how values of one field are compared.
+type Vary struct {
+	Field string `mapstructure:"field"`
+	// Mode is exact, list, accept (a list with weights), choose (which of Allow
+	// are acceptable) or ignore.
+	Mode  string   `mapstructure:"mode"`
+	Allow []string `mapstructure:"allow"`
+}
+
+// StatusTTL is how long responses of these status codes are fresh; without
+// codes, of all.
 type StatusTTL struct {
 	Status []int         `mapstructure:"status"`
 	TTL    time.Duration `mapstructure:"ttl"`
