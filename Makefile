@@ -105,6 +105,12 @@ cache-probe: build
 	@lab/deps.sh nginx nginx-light varnishd varnish
 	$(CACHETEST) probe
 
+# Harm done to the whole server, ours beside nginx: broken origins, full and
+# failing disks, kills, slow clients, bombs; some minutes.
+cache-faults: build
+	@lab/deps.sh nginx nginx-light
+	$(CACHETEST) faults
+
 # CPU a request of hits beside nginx and Varnish, in one run; two cores.
 bench-cache: build
 	@lab/deps.sh nginx nginx-light varnishd varnish wrk wrk h2load nghttp2-client taskset util-linux

@@ -90,6 +90,12 @@ func (o options) do(ctx context.Context, what string) error {
 			return err
 		}
 		return cachetest.Probe(ctx, cachetest.ProbeOptions{Out: os.Stdout, Work: work, Bin: o.bin, Subjects: subjects, Only: o.one})
+	case "faults":
+		subjects, err := o.subjects("nginx")
+		if err != nil {
+			return err
+		}
+		return cachetest.Faults(ctx, cachetest.FaultOptions{Out: os.Stdout, Work: work, Bin: o.bin, Subjects: subjects, Only: o.one, Quick: o.quick})
 	}
 	return fmt.Errorf("%q is nothing it can do\n%s", what, usage)
 }
