@@ -1,0 +1,241 @@
+package checkpoint
+
+import (
+	"cmp"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Options bound a Book. Zero fields mean the defaults.
+type Options struct {
+	// VIP reports whether an address is one of ours; flows of others are not
+	// kept. It must be fast and may be called at any time.
+	VIP func(netip.Addr) bool
+	// Flows is how many flows are kept of one POP; 50,000.
+	Flows int
+	// Keep is for how long what a POP said is good after its last word; 60 s.
+	Keep time.Duration
+}
+
+// Book keeps what other POPs have said. Its methods may be called from any
+// goroutine.
+type Book struct {
+	opt Options
+
+	mu      sync.Mutex
+	pops    map[string]*page
+	clients map[netip.Addr]map[*entry]struct{}
+}
+
+// page is what one POP has said.
+type page struct {
+	pop     string
+	flows   map[ID]*entry
+	heard   time.Time
+	life    uint64 // of the connection that writes here
+	talking bool
+	drain   time.Time
+	counts  Counts
+}
+
+type entry struct {
+	Flow
+	page  *page
+	moved time.Time // when Offset and Rate were said
+	used  bool      // Take has given it away
+}
+
+// Counts tell what became of what a POP said.
+type Counts struct {
+	Frames  uint64
+	Foreign uint64 // flows of addresses that are not ours
+	Full    uint64 // flows beyond the bound
+	Broken  uint64 // connections that ended for what was said on them
+}
+
+// NewBook makes an empty book.
+func NewBook(o Options) *Book {
+	o.Flows, o.Keep = cmp.Or(o.Flows, 50_000), cmp.Or(o.Keep, time.Minute)
+	return &Book{opt: o, pops: map[string]*page{}, clients: map[netip.Addr]map[*entry]struct{}{}}
+}
+
+// Known is a flow of another POP.
+type Known struct {
+	Flow
+	POP string
+	// At is when the POP said what Offset and Rate are.
+	At time.Time
+}
+
+// begin starts a connection of a POP: what it said before is forgotten with
+// its first word, for the new one says all that is still true.
+func (b *Book) begin(pop string, now time.Time) (p *page, life uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p = b.pops[pop]; p == nil {
+		p = &page{pop: pop, flows: map[ID]*entry{}}
+		b.pops[pop] = p
+	}
+	p.life++
+	p.heard, p.talking, p.drain = now, true, time.Time{}
+	b.clear(p)
+	return p, p.life
+}
+
+// end notes that a connection has ended; what was said stays until it expires.
+func (b *Book) end(p *page, life uint64, broken bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if broken {
+		p.counts.Broken++
+	}
+	if p.life == life {
+		p.talking = false
+	}
+}
+
+func (b *Book) clear(p *page) {
+	for id, e := range p.flows {
+		b.drop(p, id, e)
+	}
+}
+
+func (b *Book) drop(p *page, id ID, e *entry) {
+	delete(p.flows, id)
+	of := b.clients[e.Client.Addr()]
+	if delete(of, e); len(of) == 0 {
+		delete(b.clients, e.Client.Addr())
+	}
+}
+
+// set writes a flow of a POP.
+func (b *Book) set(p *page, id ID, f Flow, now time.Time) {
+	if !b.opt.VIP(f.VIP.Addr()) {
+		p.counts.Foreign++
+		return
+	}
+	if old := p.flows[id]; old != nil {
+		b.drop(p, id, old)
+	} else if len(p.flows) >= b.opt.Flows {
+		p.counts.Full++
+		return
+	}
+	e := &entry{Flow: f, page: p, moved: now}
+	p.flows[id] = e
+	of := b.clients[f.Client.Addr()]
+	if of == nil {
+		of = map[*entry]struct{}{}
+		b.clients[f.Client.Addr()] = of
+	}
+	of[e] = struct{}{}
+}
+
+// fresh reports whether what a POP said is still good.
+func (b *Book) fresh(p *page, now time.Time) bool { return now.Sub(p.heard) <= b.opt.Keep }
+
+// Flows are those of a POP that are still good.
+func (b *Book) Flows(pop string, now time.Time) []Known {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.pops[pop]
+	if p == nil || !b.fresh(p, now) {
+		return nil
+	}
+	out := make([]Known, 0, len(p.flows))
+	for _, e := range p.flows {
+		out = append(out, Known{e.Flow, pop, e.moved})
+	}
+	return out
+}
+
+// Expire forgets what is no longer good. Whoever owns the book calls it now
+// and then.
+func (b *Book) Expire(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, p := range b.pops {
+		if !p.talking && !b.fresh(p, now) {
+			b.clear(p)
+			delete(b.pops, name)
+		}
+	}
+}
+
+// Ask is a request of a client that goes on with something.
+type Ask struct {
+	Client netip.Addr
+	VIP    netip.Addr
+	Object Object // its Size may be 0; without URL: the server is not ours
+	Offset uint64 // where it goes on
+}
+
+// slack is how much more than its rate says a client may have got since its
+// last checkpoint.
+const slack = 4 << 20
+
+// Take gives the flow that a client goes on with here, and gives it only once:
+// of one checkpoint there is one jump. Of the same object it is the flow whose
+// offset is nearest below the asked one; where a POP does not know objects it
+// is the fastest of the client to that VIP.
+func (b *Book) Take(a Ask, now time.Time) (Known, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var best *entry
+	for e := range b.clients[a.Client.Unmap()] {
+		if !e.used && b.fresh(e.page, now) && a.fits(e, now) && (best == nil || better(e, best)) {
+			best = e
+		}
+	}
+	if best == nil {
+		return Known{}, false
+	}
+	best.used = true
+	return Known{best.Flow, best.page.pop, best.moved}, true
+}
+
+// fits reports whether a request may be what a flow goes on with.
+func (a Ask) fits(e *entry, now time.Time) bool {
+	if e.VIP.Addr() != a.VIP.Unmap() {
+		return false
+	}
+	if e.Object == (Object{}) {
+		return true
+	}
+	most := e.Offset + slack + uint64(2*float64(e.Rate)*max(0, now.Sub(e.moved).Seconds()))
+	return e.Object.URL == a.Object.URL && e.Object.ETag == a.Object.ETag && a.Offset >= e.Offset && a.Offset <= most
+}
+
+// better says which of two flows that fit is meant.
+func better(e, than *entry) bool {
+	if known, other := e.Object != (Object{}), than.Object != (Object{}); known != other {
+		return known
+	} else if known && e.Offset != than.Offset {
+		return e.Offset > than.Offset
+	}
+	if e.Rate != than.Rate {
+		return e.Rate > than.Rate
+	}
+	return e.Client.Compare(than.Client) < 0
+}
+
+// Report is what is known of a POP, for people and metrics.
+type Report struct {
+	POP     string
+	Flows   int
+	Heard   time.Time // its last word
+	Talking bool      // its connection is there
+	Drain   time.Time // when it said that its flows are about to move; zero: it has not
+	Counts  Counts
+}
+
+// POPs reports on all.
+func (b *Book) POPs() []Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []Report
+	for name, p := range b.pops {
+		out = append(out, Report{name, len(p.flows), p.heard, p.talking, p.drain, p.counts})
+	}
+	return out
+}
