@@ -1,0 +1,119 @@
+package cache
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/catchment/catchment/server/cache/fill"
+	"github.com/catchment/catchment/server/cache/front"
+	"github.com/catchment/catchment/server/cache/origin"
+	"github.com/catchment/catchment/server/cache/site"
+	"github.com/catchment/catchment/server/cache/store"
+)
+
+// Options are what a Server is made of.
+type Options struct {
+	// Log takes what an operator should know; nil: nothing is logged.
+	Log    *slog.Logger
+	Config Config
+	// Env gives upstream connections other means to look up and dial, in tests.
+	Env origin.Env
+}
+
+// Config says what the server serves. Reload takes a new one; Name, Front.Listen, Store, StateDir and Identity stay as they
+// were given to New.
+type Config struct {
+	// Name is this cache in Cache-Status (RFC 9211 §2) and Via; empty: "catchment".
+	Name string
+	// Front has the listeners and the limits of connections.
+	Front front.Options
+	// Certificates are for listeners with TLS; loaded again at each Reload.
+	Certificates []front.CertFile
+	// TicketKeys seal TLS session tickets, newest first, equal in all POPs; empty: made at random.
+	TicketKeys [][32]byte
+	Store      store.Options
+	// Fill bounds what is fetched at once.
+	Fill  fill.Options
+	Sites []site.Config
+	// Identity says who we are to other caches; its Node is Name if empty.
+	Identity origin.Identity
+	// Peers are the caches of this POP, this one (Name) among them: each object has one that asks upstream for all. Empty:
+	// none.
+	Peers []origin.Server
+	// StateDir holds the journal of purges; empty: purges are forgotten at the end.
+	StateDir string
+	Limits   Limits
+}
+
+// Limits shed load before it hurts: what is above them is answered 503 with Retry-After at once. Zero values take the
+// defaults.
+type Limits struct {
+	// Requests is how many are served at the same time, the fast path not counted; 20000.
+	Requests int
+	// RetryAfter is told to those turned away; 1 s.
+	RetryAfter time.Duration
+	// HitForMiss is how long an answer that may not be stored lets those for the same URL go side by side; 2 min.
+	HitForMiss time.Duration
+	// Refreshes is how many refreshes run in the background at once; 256.
+	Refreshes int
+	// SizeWait is how long a request for a range waits for the length of an object that upstream sends without one; 5 s.
+	// After it the whole object is sent.
+	SizeWait time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	def(&l.Requests, 20000)
+	def(&l.RetryAfter, time.Second)
+	def(&l.HitForMiss, 2*time.Minute)
+	def(&l.Refreshes, 256)
+	def(&l.SizeWait, 5*time.Second)
+	return l
+}
+
+func def[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = "catchment"
+	}
+	if c.Identity.Node == "" {
+		c.Identity.Node = c.Name
+	}
+	c.Limits = c.Limits.withDefaults()
+	return c
+}
+
+// fixed names what of a new configuration cannot be changed by Reload.
+func (c *Config) fixed(next *Config) error {
+	var errs []error
+	if c.Name != next.Name {
+		errs = append(errs, errors.New("name: cannot change while running"))
+	}
+	if c.StateDir != next.StateDir {
+		errs = append(errs, errors.New("state-dir: cannot change while running"))
+	}
+	if c.Store.Dir != next.Store.Dir || c.Store.RAM != next.Store.RAM || c.Store.Disk != next.Store.Disk {
+		errs = append(errs, errors.New("store: cannot change while running"))
+	}
+	if !sameListen(c.Front.Listen, next.Front.Listen) {
+		errs = append(errs, errors.New("listen: cannot change while running"))
+	}
+	return errors.Join(errs...)
+}
+
+func sameListen(a, b []front.Listen) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Address != b[i].Address || a[i].TLS != b[i].TLS || a[i].H3 != b[i].H3 {
+			return false
+		}
+	}
+	return true
+}
