@@ -94,32 +94,33 @@ func readAge(h Fields) Seconds {
 	return n
 }
 
-// lifetime decides how long a response is fresh from its Date on, and by what (RFC 9111 §4.2.1, then the policy). The
-// reason is None if nothing gives it a lifetime.
-func lifetime(status int, c *Control, t *times, p *Policy) (Seconds, Reason) {
+// freshUntil decides until when a response is fresh and by what (RFC 9111 §4.2.1, then the policy); the reason is None if
+// nothing gives it a lifetime. What the origin says and the heuristic count from the moment the origin made the response;
+// what the policy says counts from its receipt, so that an origin with a wrong clock or a tier before us cannot undo it.
+func freshUntil(status int, c *Control, t *times, p *Policy) (Millis, Reason) {
 	if ttl, ok := byStatus(p.Override, status); ok {
-		return secondsOf(ttl), Override
+		return t.received + secondsOf(ttl).millis(), Override
 	}
 	if s, ok := explicit(c, t); ok {
-		return bound(s, p), Explicit
+		return bound(t.born+s.millis(), t, p), Explicit
 	}
 	if ttl, ok := byStatus(p.Negative, status); ok {
-		return secondsOf(ttl), Negative
+		return t.received + secondsOf(ttl).millis(), Negative
 	}
 	if !heuristicStatus(status) && !c.Public {
-		return 0, None
+		return t.born, None
 	}
 	if t.hasMod && p.Heuristic > 0 && t.date > t.modified {
 		s := Seconds(t.date-t.modified) / 1000 * Seconds(p.Heuristic) / 100
 		if p.HeuristicCap > 0 {
 			s = min(s, secondsOf(p.HeuristicCap))
 		}
-		return bound(min(s, maxSeconds), p), Heuristic
+		return bound(t.born+min(s, maxSeconds).millis(), t, p), Heuristic
 	}
 	if p.DefaultTTL > 0 {
-		return bound(secondsOf(p.DefaultTTL), p), Default
+		return t.received + secondsOf(p.DefaultTTL).millis(), Default
 	}
-	return 0, None
+	return t.born, None
 }
 
 // explicit is the lifetime the origin gives; ok is false if it gives none.
@@ -137,15 +138,15 @@ func explicit(c *Control, t *times) (Seconds, bool) {
 	return 0, false
 }
 
-// bound applies MinTTL and MaxTTL.
-func bound(s Seconds, p *Policy) Seconds {
+// bound applies MinTTL and MaxTTL, counted from receipt.
+func bound(fresh Millis, t *times, p *Policy) Millis {
 	if p.MinTTL > 0 {
-		s = max(s, secondsOf(p.MinTTL))
+		fresh = max(fresh, t.received+secondsOf(p.MinTTL).millis())
 	}
 	if p.MaxTTL > 0 {
-		s = min(s, secondsOf(p.MaxTTL))
+		fresh = min(fresh, t.received+secondsOf(p.MaxTTL).millis())
 	}
-	return s
+	return fresh
 }
 
 // window is one stale window after the end of freshness: what the origin says, else the policy; nothing where the response
@@ -164,9 +165,11 @@ func window(said Seconds, def time.Duration, c *Control, fresh Millis) Millis {
 }
 
 // makeLife puts the times together.
-func makeLife(status int, h Fields, c *Control, t *times, ttl Seconds, p *Policy, by Reason) Life {
-	l := Life{Received: t.received, Born: t.born, Date: t.date, Status: uint16(status)}
-	l.Fresh = t.born + ttl.millis()
+func makeLife(status int, h Fields, c *Control, t *times, fresh Millis, p *Policy, by Reason) Life {
+	l := Life{Received: t.received, Born: t.born, Date: t.date, Fresh: fresh, Status: uint16(status)}
+	if status == http.StatusPartialContent {
+		l.Status = http.StatusOK // a stored part answers as the whole once it is, and as 206 by its ranges
+	}
 	l.Revalidate = window(c.Revalidate, p.StaleWhileRevalidate, c, l.Fresh)
 	l.Error = window(c.Error, p.StaleIfError, c, l.Fresh)
 	l.Disconnected = max(l.Error, window(none, p.StaleDisconnected, c, l.Fresh))

@@ -3,6 +3,7 @@ package rule
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/catchment/catchment/server/cache/ranges"
 )
@@ -20,11 +21,11 @@ type Verdict struct {
 }
 
 // Remember reports whether a verdict against storing will probably hold for the next response too, so that requests for
-// the key should not wait for one another for a while (hit-for-miss).
+// the key should not wait for one another for a while (hit-for-miss). Server errors are not remembered.
 func (v *Verdict) Remember() bool {
 	switch v.Reason {
-	case ResponseNoStore, ResponsePrivate, SetsCookie, VaryStar, NoLifetime, NotCacheableByStatus:
-		return !v.Store
+	case ResponseNoStore, ResponsePrivate, SetsCookie, VaryStar, NoLifetime, NotCacheableByStatus, PolicyBypass:
+		return !v.Store && v.Life.Status < 500
 	}
 	return false
 }
@@ -34,23 +35,23 @@ func (v *Verdict) Remember() bool {
 func Judge(x *Exchange, p *Policy) Verdict {
 	c := ReadControl(x.Response, p)
 	if r := refuse(x, &c, p); r != None {
-		return Verdict{Reason: r}
+		return refused(r, x)
 	}
 	vary, star := readVary(x.Response)
 	if star {
-		return Verdict{Reason: VaryStar}
+		return refused(VaryStar, x)
 	}
 	t := readTimes(x)
-	ttl, by := lifetime(x.Status, &c, &t, p)
+	fresh, by := freshUntil(x.Status, &c, &t, p)
 	if by == None && !heuristicStatus(x.Status) && !c.Public {
-		return Verdict{Reason: NotCacheableByStatus}
+		return refused(NotCacheableByStatus, x)
 	}
-	l := makeLife(x.Status, x.Response, &c, &t, ttl, p, by)
+	l := makeLife(x.Status, x.Response, &c, &t, fresh, p, by)
 	if by == None {
 		by = Validate
 	}
 	if useless(&l, &c) {
-		return Verdict{Reason: NoLifetime}
+		return refused(NoLifetime, x)
 	}
 	return Verdict{
 		Store: true, Reason: by, Life: l,
@@ -58,6 +59,11 @@ func Judge(x *Exchange, p *Policy) Verdict {
 		Header: storedHeader(x, &c, p),
 		Groups: CacheGroups(x.Response),
 	}
+}
+
+// refused is a verdict against storing.
+func refused(r Reason, x *Exchange) Verdict {
+	return Verdict{Reason: r, Life: Life{Status: uint16(x.Status)}}
 }
 
 // useless: it will never be fresh, cannot be validated, and the origin gives it no stale window.
@@ -80,6 +86,8 @@ func refuse(x *Exchange, c *Control, p *Policy) Reason {
 		return StatusNotModified
 	case x.Method != "GET" && !postForGet(x, c):
 		return MethodNotCacheable
+	case p.never(x.Status):
+		return PolicyBypass
 	case c.MustUnderstand && !understood(x.Status):
 		return StatusNotUnderstood
 	case c.NoStore && !c.MustUnderstand:
@@ -114,6 +122,11 @@ func cookieAllowed(c *Control, p *Policy) bool {
 		return true
 	case CookieNever:
 		return false
+	}
+	for _, name := range c.Omit {
+		if strings.EqualFold(name, "Set-Cookie") {
+			return true
+		}
 	}
 	return c.Public || c.SharedMaxAge != none || c.Targeted && c.MaxAge != none
 }

@@ -53,7 +53,15 @@ func (l *Life) IsFresh(now Millis) bool { return now < l.Fresh && l.Flags&FlagNo
 // Dead is the time after which it cannot answer anything without being validated first.
 func (l *Life) Dead() Millis { return max(l.Fresh, l.Revalidate, l.Error, l.Disconnected) }
 
-// Expire makes it stale from now on; stale windows count from there (soft purge, RFC 9111 §4.4 invalidation).
+// Invalidate demands a validation before any further use (RFC 9111 §4.4, and §4.3.5 after a HEAD that differs): it is stale
+// from now on, and nothing allows serving it stale.
+func (l *Life) Invalidate(now Millis) {
+	l.Fresh = min(l.Fresh, now)
+	l.Revalidate, l.Error, l.Disconnected = l.Fresh, l.Fresh, l.Fresh
+	l.Flags |= FlagMustRevalidate
+}
+
+// Expire makes it stale from now on; its stale windows count from there (soft purge).
 func (l *Life) Expire(now Millis) {
 	if l.Fresh <= now {
 		return

@@ -38,6 +38,21 @@ func appendVaryKey(b []byte, fields []string, req Fields, p *Policy) []byte {
 	return b
 }
 
+// appendRaw appends the values of the fields as they came.
+func appendRaw(b []byte, fields []string, req Fields) []byte {
+	for _, name := range fields {
+		lines := req.Values(name)
+		if len(lines) == 0 {
+			b = append(b, 0)
+		}
+		for _, line := range lines {
+			b = append(append(b, line...), '\r')
+		}
+		b = append(b, '\n')
+	}
+	return b
+}
+
 // appendList joins the lines; unless exact it drops blanks around commas and empty members.
 func appendList(b []byte, lines []string, exact bool) []byte {
 	start := len(b)

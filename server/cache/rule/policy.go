@@ -29,9 +29,11 @@ type Policy struct {
 
 	// DefaultTTL is for responses with a status cacheable by default that say nothing and have no heuristic; 0: not stored.
 	DefaultTTL time.Duration
-	// MinTTL and MaxTTL bound what the origin says (0: no bound). MinTTL never overrules no-store, no-cache or private.
+	// MinTTL and MaxTTL bound what the origin or the heuristic says, from receipt on (0: no bound). MinTTL never overrules
+	// no-store, no-cache or private.
 	MinTTL, MaxTTL time.Duration
-	// Override replaces the origin's lifetime by status; it never overrules no-store, no-cache or private.
+	// Override replaces the origin's lifetime by status; it never overrules no-store, no-cache or private. A TTL below zero:
+	// never stored.
 	Override []StatusTTL
 	// Negative gives a lifetime by status where the origin gives none.
 	Negative []StatusTTL
@@ -73,4 +75,10 @@ func byStatus(list []StatusTTL, status int) (time.Duration, bool) {
 		}
 	}
 	return 0, false
+}
+
+// never: the policy keeps this status out of the store.
+func (p *Policy) never(status int) bool {
+	ttl, ok := byStatus(p.Override, status)
+	return ok && ttl < 0
 }

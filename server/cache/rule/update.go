@@ -61,7 +61,7 @@ func Freshen(stored http.Header, status int, x *Exchange, p *Policy) Verdict {
 }
 
 // MatchHead says whether the 200 to a HEAD request confirms a stored response to GET (RFC 9111 §4.3.5): no validator and
-// no Content-Length may differ. After Mismatch the stored response counts as stale (Life.Expire). size is the stored
+// no Content-Length may differ. After Mismatch the stored response must be validated before use (Life.Invalidate). size is the stored
 // length, -1 if not known.
 func MatchHead(stored http.Header, size int64, x *Exchange) Match {
 	if x.Method != http.MethodHead || x.Status != http.StatusOK {

@@ -45,6 +45,7 @@ func DefaultVary() []VaryRule {
 type Vary struct {
 	Fields   []string // canonical, sorted, each once
 	Key      string   // the normalized values
+	Raw      string   // the values as they came, for a quick comparison
 	Language string   // Content-Language in lower case, if it was a single tag and Vary names Accept-Language
 }
 
@@ -70,7 +71,7 @@ func newVary(fields []string, req Fields, resp Fields, p *Policy) Vary {
 	if len(fields) == 0 {
 		return Vary{}
 	}
-	v := Vary{Fields: fields, Key: string(appendVaryKey(nil, fields, req, p))}
+	v := Vary{Fields: fields, Key: string(appendVaryKey(nil, fields, req, p)), Raw: string(appendRaw(nil, fields, req))}
 	if slices.Contains(fields, "Accept-Language") {
 		if lang := resp.Values("Content-Language"); len(lang) == 1 && !strings.ContainsAny(lang[0], ", \t") {
 			v.Language = strings.ToLower(lang[0])
@@ -86,6 +87,9 @@ func (v *Vary) Matches(req Fields, p *Policy) bool {
 		return true
 	}
 	var buf [512]byte
+	if string(appendRaw(buf[:0], v.Fields, req)) == v.Raw {
+		return true // most clients of one kind send the same bytes
+	}
 	if string(appendVaryKey(buf[:0], v.Fields, req, p)) == v.Key {
 		return true
 	}
@@ -132,7 +136,7 @@ func newer(a, b *Life) bool {
 // AppendBinary appends the binary form.
 func (v Vary) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(len(v.Fields)))
-	for _, s := range append(slices.Clone(v.Fields), v.Key, v.Language) {
+	for _, s := range append(slices.Clone(v.Fields), v.Key, v.Raw, v.Language) {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
@@ -150,7 +154,7 @@ func DecodeVary(b []byte) (Vary, []byte, error) {
 	}
 	rest := b[used:]
 	var all []string
-	for range n + 2 {
+	for range n + 3 {
 		size, used := binary.Uvarint(rest)
 		if used <= 0 || size > uint64(len(rest)-used) {
 			return Vary{}, b, errVary
@@ -158,7 +162,7 @@ func DecodeVary(b []byte) (Vary, []byte, error) {
 		all = append(all, string(rest[used:used+int(size)]))
 		rest = rest[used+int(size):]
 	}
-	v := Vary{Key: all[n], Language: all[n+1]}
+	v := Vary{Key: all[n], Raw: all[n+1], Language: all[n+2]}
 	if n > 0 {
 		v.Fields = all[:n:n]
 	}
