@@ -3,8 +3,10 @@ package site
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -209,4 +211,25 @@ func (t *Table) sort() {
 	slices.Sort(t.lengths)
 	t.lengths = slices.Compact(t.lengths)
 	slices.Reverse(t.lengths)
+}
+
+// Resolve finds the site of a whole URL, and what a client would send for it.
+func (t *Table) Resolve(rawURL string) (*Site, *Request, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	tls := strings.EqualFold(scheme, "https")
+	if !ok || !tls && !strings.EqualFold(scheme, "http") {
+		return nil, nil, fmt.Errorf("site: %q: want a URL such as https://www.example.com/path", rawURL)
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	end := strings.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	path, query, _ := strings.Cut(rest[end:], "?")
+	r := &Request{TLS: tls, Host: []byte(rest[:end]), Path: []byte(path), Query: []byte(query)}
+	s, err := t.Match(tls, r.Host, r.Path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", rawURL, err)
+	}
+	return s, r, nil
 }
