@@ -6,12 +6,16 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const marker = "CATCHMENT_SANDBOX"
@@ -71,4 +75,34 @@ func loopbackUp() error {
 		return fmt.Errorf("find lo: %w", err)
 	}
 	return netlink.LinkSetUp(lo)
+}
+
+// Address puts an address on the loopback device, of either family, and
+// returns once a connection to it works from the loopback address: in a
+// namespace that is a moment old the first ones over IPv6 may be refused.
+func Address(addr netip.Addr) error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())}, Flags: unix.IFA_F_NODAD}
+	if err := netlink.AddrReplace(lo, a); err != nil {
+		return fmt.Errorf("address %v: %w", addr, err)
+	}
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+	if err != nil {
+		return fmt.Errorf("address %v: %w", addr, err)
+	}
+	defer l.Close()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Timeout: 5 * time.Second}
+	if addr.Is6() {
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv6loopback}
+	}
+	for range 10 {
+		var c net.Conn
+		if c, err = d.Dial("tcp", l.Addr().String()); err == nil {
+			return c.Close()
+		}
+	}
+	return fmt.Errorf("address %v: %w", addr, err)
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/catchment/catchment/lab/sandbox"
@@ -29,13 +28,9 @@ func pair(t *testing.T, vip string) (client, server *net.TCPConn) {
 	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 	if vip == vip6 {
 		from.IP = net.IPv6loopback
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := netlink.AddrReplace(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(vip), Mask: net.CIDRMask(128, 128)}, Flags: unix.IFA_F_NODAD}); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if err := sandbox.Address(netip.MustParseAddr(vip)); err != nil {
+		t.Fatal(err)
 	}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)

@@ -1,0 +1,242 @@
+package probe
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/lab/sandbox"
+)
+
+func TestMain(m *testing.M) { sandbox.Main(m) }
+
+func anywhere(netip.Addr) bool { return true }
+
+// serve gives a client a connection of which it has got a byte, and returns
+// the server's side.
+func serve(t *testing.T, vip string) (client, server *net.TCPConn) {
+	t.Helper()
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	if netip.MustParseAddr(vip).Is6() {
+		from.IP = net.IPv6loopback
+	}
+	if err := sandbox.Address(netip.MustParseAddr(vip)); err != nil {
+		t.Fatal(err)
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort(vip, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := net.Dialer{LocalAddr: from}
+	d.SetMultipathTCP(false)
+	c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	s.Write([]byte("x"))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+// die closes a socket so that nothing of it goes out, as if its host had gone.
+func die(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+func of(c *net.TCPConn) Flow {
+	return Flow{Client: c.LocalAddr().(*net.TCPAddr).AddrPort(), VIP: c.RemoteAddr().(*net.TCPAddr).AddrPort(), At: time.Now()}
+}
+
+func run(t *testing.T, o Options) *Prober {
+	t.Helper()
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		p.Close()
+	})
+	return p
+}
+
+// TestWakes: a client whose server has gone without a word hears of it by a
+// probe; one whose server lives notices nothing.
+func TestWakes(t *testing.T) {
+	for _, vip := range []string{"127.0.0.7", "2001:db8::7"} {
+		t.Run(vip, func(t *testing.T) {
+			p := run(t, Options{VIP: anywhere})
+			dead, server := serve(t, vip)
+			alive, lively := serve(t, vip)
+			die(t, server)
+			if n := p.Wake([]Flow{of(dead), of(alive)}, time.Now()); n != 2 {
+				t.Fatalf("%d flows, %+v", n, p.Counts())
+			}
+			dead.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := dead.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+				t.Errorf("the client of a dead server: %v, %+v", err, p.Counts())
+			}
+			for p.Waiting() > 0 { // each gets all of its segments
+				time.Sleep(10 * time.Millisecond)
+			}
+			lively.Write([]byte("y"))
+			alive.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.ReadFull(alive, make([]byte, 1)); err != nil {
+				t.Errorf("the client of one that lives: %v", err)
+			}
+			if c := p.Counts(); c.Sent != 6 || c.Failed != 0 {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+// quiet is a Prober whose segments go nowhere.
+func quiet(o Options) *Prober {
+	p, err := New(o)
+	if err != nil {
+		panic(err)
+	}
+	p.Close()
+	return p
+}
+
+// TestRefuses: what is not ours, not announced, old, known already or too much
+// is counted and not sent.
+func TestRefuses(t *testing.T) {
+	ours := netip.MustParseAddr("192.0.2.1")
+	p := quiet(Options{VIP: func(a netip.Addr) bool { return a == ours }, Queue: 3})
+	now := time.Now()
+	flow := func(client string, vip netip.Addr, age time.Duration) Flow {
+		return Flow{netip.MustParseAddrPort(client), netip.AddrPortFrom(vip, 443), now.Add(-age)}
+	}
+	flows := []Flow{
+		flow("203.0.113.1:1", ours, 0),
+		flow("203.0.113.1:1", ours, 0),
+		flow("203.0.113.1:2", netip.MustParseAddr("192.0.2.2"), 0),
+		flow("203.0.113.1:3", ours, time.Minute+1),
+		flow("203.0.113.1:4", ours, -2*time.Second),
+		flow("203.0.113.1:0", ours, 0),
+		flow("[2001:db8::9]:5", ours, 0),
+		{},
+		flow("203.0.113.1:6", ours, time.Minute),
+		flow("203.0.113.1:7", ours, 0),
+		flow("203.0.113.1:8", ours, 0),
+	}
+	want := Counts{Asked: 11, Foreign: 4, Stale: 2, Full: 1, Repeat: 1}
+	if n := p.Wake(flows, now); n != 3 || p.Waiting() != 3 || p.Counts() != want {
+		t.Errorf("took %d, %d wait, %+v, want %+v", n, p.Waiting(), p.Counts(), want)
+	}
+}
+
+// TestWithdrawn: from when a prefix is withdrawn here nothing of it is sent.
+func TestWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var announced atomic.Bool
+		announced.Store(true)
+		p := quiet(Options{VIP: func(netip.Addr) bool { return announced.Load() }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		p.Wake([]Flow{{netip.MustParseAddrPort("203.0.113.1:1"), netip.MustParseAddrPort("192.0.2.1:443"), time.Now()}}, time.Now())
+		synctest.Wait()
+		announced.Store(false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if c := p.Counts(); c.Sent+c.Failed != 1 || c.Foreign != 1 || p.Waiting() != 0 {
+			t.Errorf("%+v, %d wait", c, p.Waiting())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPace: no second has more segments than the ceiling, those of flows that
+// have had none come first, and each flow gets its number.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ceiling, flows = 100, 450
+		p := quiet(Options{VIP: anywhere, Rate: ceiling})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		var list []Flow
+		for i := range flows {
+			list = append(list, Flow{netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(i+1)), netip.MustParseAddrPort("192.0.2.1:443"), time.Now()})
+		}
+		p.Wake(list, time.Now())
+		sent, passed := uint64(0), 0
+		for p.Waiting() > 0 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			passed++
+			c := p.Counts()
+			if n := c.Sent + c.Failed - sent; n > ceiling+ceiling/20 {
+				t.Errorf("%d segments in a second", n)
+			}
+			sent = c.Sent + c.Failed
+			p.mu.Lock()
+			fresh := len(p.fresh)
+			p.mu.Unlock()
+			if want := max(0, flows-int(sent)); fresh != want && fresh != want-1 { // one is in hand
+				t.Errorf("after %d s %d flows have had nothing, want %d", passed, fresh, want)
+			}
+		}
+		if sent != 3*flows {
+			t.Errorf("%d segments for %d flows", sent, flows)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestSegment: the checksum is right in both families, by the rule that a
+// receiver's sum with it is zero.
+func TestSegment(t *testing.T) {
+	for _, c := range [][2]string{{"192.0.2.1:443", "203.0.113.9:50000"}, {"[2001:db8::1]:443", "[2001:db8:ffff::9]:65535"}} {
+		from, to := netip.MustParseAddrPort(c[0]), netip.MustParseAddrPort(c[1])
+		b := segment(nil, from, to, 0xdeadbeef, 0xffffffff)
+		if len(b) != 20 || b[13] != 0x10 || binary.BigEndian.Uint16(b) != from.Port() || binary.BigEndian.Uint16(b[2:]) != to.Port() {
+			t.Errorf("% x", b)
+		}
+		if s := sum(b, from.Addr(), to.Addr()); s != 0 {
+			t.Errorf("the sum of %v is %#x", c, s)
+		}
+	}
+}
