@@ -157,14 +157,14 @@ func reopen(t *testing.T, p *Purges, dir string, o Options) *Purges {
 }
 
 func TestOracle(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(8) {
 		run(t, seed, Options{}, true, 600)
 	}
 }
 
 // Folding and a rewritten journal purge more, never less.
 func TestFoldedOracle(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(8) {
 		run(t, seed, Options{Max: 8, Recent: 3}, false, 600)
 	}
 }
@@ -241,7 +241,7 @@ func TestManyAtATime(t *testing.T) {
 func TestTornJournal(t *testing.T) {
 	dir := t.TempDir()
 	p, _ := Open(dir, Options{})
-	for i := range 3 {
+	for i := range 2 {
 		if _, err := p.Purge(Request{Kind: Tag, Tag: fmt.Sprint(i), Who: "me", Why: "\"why\"\n"}); err != nil {
 			t.Fatal(err)
 		}
@@ -252,6 +252,9 @@ func TestTornJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for cut := range len(whole) {
+		if cut%4 != 0 && cut < len(whole)-20 {
+			continue // every byte near the end, and some others
+		}
 		torn := t.TempDir()
 		if err := os.WriteFile(filepath.Join(torn, journalName), whole[:cut], 0o600); err != nil {
 			t.Fatal(err)

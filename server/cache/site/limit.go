@@ -188,7 +188,8 @@ func (l *limiter) charge(client netip.Addr, bytes int64, t time.Time) {
 func (l *limiter) since(t time.Time) int64 {
 	base := l.base.Load()
 	if base == nil {
-		l.base.CompareAndSwap(nil, &t)
+		first := t
+		l.base.CompareAndSwap(nil, &first)
 		base = l.base.Load()
 	}
 	return max(1, int64(t.Sub(*base))+1)

@@ -20,7 +20,8 @@ func plainPath(path []byte, merge bool) bool {
 // normalPath appends the path in its normal form (RFC 3986 section 6.2.2):
 // percent-encodings in capitals, those of unreserved characters decoded, dot
 // segments resolved. It never leaves the root, and an encoded slash stays
-// encoded. With merge, several slashes are one.
+// encoded. A percent sign that encodes nothing is encoded itself, so that what
+// is decoded after it makes no new encoding. With merge, several slashes are one.
 func normalPath(dst, path []byte, merge bool) []byte {
 	if plainPath(path, merge) {
 		return append(dst, path...)
@@ -63,13 +64,16 @@ func normalPath(dst, path []byte, merge bool) []byte {
 func decodeUnreserved(dst, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
 		c := text[i]
-		if c != '%' || i+2 >= len(text) {
+		if c != '%' {
 			dst = append(dst, c)
 			continue
 		}
-		hi, lo := unhex(text[i+1]), unhex(text[i+2])
+		hi, lo := byte(255), byte(255)
+		if i+2 < len(text) {
+			hi, lo = unhex(text[i+1]), unhex(text[i+2])
+		}
 		if hi > 15 || lo > 15 {
-			dst = append(dst, c)
+			dst = append(dst, "%25"...)
 			continue
 		}
 		if b := hi<<4 | lo; unreserved(b) {
