@@ -238,7 +238,7 @@ func (s *server) Do(ctx context.Context, r *origin.Request) (*origin.Response, e
 	}
 	return &origin.Response{
 		Status: status, Header: h, Length: length, Framed: true, From: origin.From{Name: "o", Attempts: 1},
-		Body: &stream{s: s, ctx: ctx, rest: part, broken: broken},
+		Body: &stream{s: s, ctx: ctx, rest: part, broken: broken, body: body},
 	}, nil
 }
 
@@ -264,6 +264,7 @@ type stream struct {
 	s      *server
 	ctx    context.Context
 	rest   []byte
+	body   []byte // the version
 	broken int64
 	read   int64
 }
@@ -297,7 +298,16 @@ func (b *stream) Read(p []byte) (int, error) {
 	b.s.mu.Lock()
 	b.s.sent += int64(n)
 	b.s.mu.Unlock()
+	if len(b.rest) == 0 {
+		return n, io.EOF // as the library does
+	}
 	return n, nil
+}
+
+func (s *server) total() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
 }
 
 func (b *stream) Close() error { return nil }
