@@ -319,11 +319,10 @@ func (s *server) requests() []string {
 }
 
 func bytesOf(seed uint64, n int) []byte {
-	r := rand.New(rand.NewPCG(seed, 1))
+	var key [32]byte
+	key[0], key[1], key[2], key[3] = byte(seed), byte(seed>>8), byte(seed>>16), byte(seed>>24)
 	out := make([]byte, n)
-	for i := range out {
-		out[i] = byte(r.Uint32())
-	}
+	rand.NewChaCha8(key).Read(out)
 	return out
 }
 
