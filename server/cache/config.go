@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/catchment/catchment/server/cache/accesslog"
 	"github.com/catchment/catchment/server/cache/fill"
 	"github.com/catchment/catchment/server/cache/front"
 	"github.com/catchment/catchment/server/cache/origin"
@@ -37,7 +38,8 @@ type Config struct {
 	Fill  fill.Options
 	Sites []site.Config
 	// Identity says who we are to other caches; its Node is Name if empty.
-	Identity origin.Identity
+	Identity  origin.Identity
+	AccessLog accesslog.Options
 	// Peers are the caches of this POP, this one (Name) among them: each object has one that asks upstream for all. Empty:
 	// none.
 	Peers []origin.Server

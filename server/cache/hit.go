@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"sync"
+	"unsafe"
 
 	"github.com/catchment/catchment/server/cache/front"
 	"github.com/catchment/catchment/server/cache/ranges"
@@ -23,6 +24,7 @@ type shortHit struct {
 	s      *Server
 	site   *site.Site
 	key    site.Key
+	id     store.Key
 	sr     site.Request
 	found  [8]*store.Object
 	live   [8]entry
@@ -101,7 +103,8 @@ func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
 
 // lookup finds the variant that fits. The entry's handle is the caller's.
 func (h *shortHit) lookup(r *front.Request) (entry, bool) {
-	objects := h.s.store.Lookup(sha256.Sum256(h.key.Bytes), h.found[:0])
+	h.id = sha256.Sum256(h.key.Bytes)
+	objects := h.s.store.Lookup(h.id, h.found[:0])
 	if len(objects) == 1 {
 		e, ok := open(objects[0])
 		if ok && !h.s.purged(&e) && (len(e.vary.Fields) == 0 || e.vary.Matches(fastFields{r}, h.site.Policy())) {
@@ -221,6 +224,9 @@ func (f fastFields) Values(name string) []string {
 	return out
 }
 
+// text is b as a string without a copy: only for what is read before b changes.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 func equalName(b []byte, s string) bool {
 	for i := range b {
 		x, y := b[i], s[i]
@@ -234,6 +240,6 @@ func equalName(b []byte, s string) bool {
 // Finish counts and logs the hit when its last byte is sent.
 func (h *shortHit) Finish(r *front.Request, a *front.Answer, sent *front.Sent) {
 	h.stats.count(h.result, rule.IsFresh, sent.BodyBytes)
-	h.s.logHit(h, r, sent)
+	h.log(r, sent)
 	h.free()
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/catchment/catchment/server/cache/accesslog"
 	"github.com/catchment/catchment/server/cache/fill"
 	"github.com/catchment/catchment/server/cache/front"
 	"github.com/catchment/catchment/server/cache/origin"
@@ -36,6 +37,7 @@ type Server struct {
 	fills    *fill.Group
 	purges   *purge.Purges
 	peers    *origin.Peers // nil: none
+	accesses *accesslog.Log
 	state    atomic.Pointer[state]
 
 	// passes are keys whose answers may not be stored, wholes those that have to be fetched in one piece, invalid those
@@ -124,6 +126,11 @@ func (s *Server) open() (err error) {
 	so.Log = s.log
 	if s.store, err = store.Open(so); err != nil {
 		return err
+	}
+	lo := s.cfg.AccessLog
+	lo.Logger = s.log
+	if s.accesses, err = accesslog.New(lo); err != nil {
+		return fmt.Errorf("access-log: %w", err)
 	}
 	fo := s.cfg.Fill
 	fo.Log = s.log
