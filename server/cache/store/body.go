@@ -220,6 +220,9 @@ func (o *Object) put(i int, at int64, p []byte) error {
 // is one or should be, RAM otherwise.
 func (o *Object) place1(i int, a *active, p []byte) error {
 	end := int64(i)*chunkSize + a.n + int64(len(p))
+	if o.size.Load() < 0 && end > o.s.sizeLimit() {
+		return ErrTooLarge
+	}
 	if o.wantsFile(end) {
 		if err := o.toFile(i, a, p); err == nil {
 			return nil
@@ -299,7 +302,9 @@ func (o *Object) Complete(size int64) error {
 			return ErrShort
 		}
 	}
-	o.bytes = o.inOnePiece(size)
+	if b := o.inOnePiece(size); b != nil {
+		o.bytes = b
+	}
 	o.whole.Store(true)
 	o.wholeStored()
 	o.charge()
@@ -344,7 +349,7 @@ func (o *Object) inOnePiece(size int64) []byte {
 	if size == 0 {
 		return []byte{}
 	}
-	if size <= chunkSize {
+	if size <= chunkSize && o.b.file == nil {
 		return o.b.mem[0]
 	}
 	return nil

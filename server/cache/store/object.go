@@ -72,6 +72,9 @@ type Object struct {
 
 	entry  uint32 // in the index, 0: not; guarded by the shard, as closed
 	closed bool
+	keep   bool  // the files stay when the object is closed
+	inFile bool  // it left the index while it had files there,
+	dying  int64 // which are charged this much until it is closed
 
 	place   uint32 // guarded by residents.mu, as inFiles
 	inFiles bool

@@ -77,7 +77,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.fs = osFS{}
 	}
 	if o.segment == 0 {
-		o.segment = min(max(o.Disk/512, 4<<20), 1<<30)
+		o.segment = min(max(o.Disk/256, min(o.Disk/8, 1<<20)), 1<<30)
 	}
 	return o, nil
 }

@@ -12,6 +12,7 @@ type residents struct {
 	slots []resident
 	spare []uint32
 	left  uint64 // evicted for want of room
+	most  int    // objects in RAM
 }
 
 type resident struct {
@@ -19,7 +20,8 @@ type resident struct {
 	node node
 }
 
-func (r *residents) init(ram, files int64) {
+func (r *residents) init(ram, files int64, objects int) {
+	r.most = objects
 	at := func(n uint32) *node { return &r.slots[n-1].node }
 	r.ram = fifo{at: at, cap: ram}
 	r.files = fifo{at: at, cap: files}
@@ -107,7 +109,7 @@ func (r *residents) evict() *Object {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range []*fifo{&r.ram, &r.files} {
-		for f.bytes() > f.cap {
+		for f.bytes() > f.cap || f.count() > r.most {
 			n := f.victim()
 			o := r.slots[n-1].o
 			stays, left := f.judge(n, o.hash(), uint8(min(o.freq.Load(), 3)))

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 type counters struct {
 	created, misses, ramHits, diskHits atomic.Uint64
+	start                              time.Duration
 }
 
 // Stats are figures of the store at one time; counters count from Open on.
@@ -19,6 +21,22 @@ type Stats struct {
 
 	Created, Misses, RAMHits, DiskHits uint64
 	RAMEvicted                         uint64
+
+	Disk       int64 // bytes of all files
+	DiskQuota  int64
+	DiskLimit  int64 // the quota, or less after the disk was full
+	Live       int64 // bytes of small objects in segments that are in the index
+	Segments   int
+	Large      int64 // bytes of bodies of large objects
+	DiskErrors uint64
+
+	DiskEvicted, Reclaimed, Copied uint64 // objects; bytes of segments removed; bytes copied for that
+
+	Start       time.Duration // how long Open took
+	ScrubPasses uint64
+	ScrubDone   float64 // share of the pass that runs
+	ScrubBytes  uint64
+	Corrupt     uint64 // records and chunks found bad, and dropped
 }
 
 // Stats returns the figures of now.
@@ -29,6 +47,15 @@ func (s *Store) Stats() Stats {
 		RAMHits: s.count.ramHits.Load(), DiskHits: s.count.diskHits.Load(),
 	}
 	st.RAM, st.Resident, st.OpenFiles, st.RAMEvicted = s.res.use()
+	st.Start = s.count.start
+	if d := s.disk; d != nil {
+		st.Disk, st.DiskQuota, st.DiskLimit = d.total(), d.quota, d.health.limit.Load()
+		_, st.Live, st.Segments = d.segs.use()
+		st.Large, st.DiskErrors = d.large.Load(), d.health.errs.Load()
+		st.DiskEvicted, st.Reclaimed, st.Copied = d.evicted.Load(), d.reclaimed.Load(), d.copied.Load()
+		st.ScrubPasses, st.ScrubBytes, st.Corrupt = d.scrub.passes.Load(), d.scrub.bytes.Load(), d.scrub.bad.Load()
+		st.ScrubDone = float64(d.scrub.at.Load()) / shardCount
+	}
 	return st
 }
 
@@ -76,6 +103,10 @@ func (s *Store) Walk(ctx context.Context, f func(Info) bool) error {
 func (s *Store) infos(h *shard, list []Info) []Info {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s.disk != nil {
+		s.disk.mu.Lock()
+		defer s.disk.mu.Unlock()
+	}
 	for _, n := range h.slots {
 		for ; n != 0; n = s.slab.at(n).next {
 			e := s.slab.at(n)

@@ -2,9 +2,9 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Store is the objects of one cache. Open makes one, Run works in its
@@ -12,10 +12,10 @@ import (
 // Close by any number of goroutines.
 type Store struct {
 	opt    Options
-	log    *slog.Logger
 	shards [shardCount]shard
 	slab   slab
 	res    residents
+	disk   *disk // nil: RAM only
 	nextID atomic.Uint64
 	closed atomic.Bool
 	count  counters
@@ -27,25 +27,49 @@ func Open(opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
+	s := &Store{opt: opt}
+	s.res.init(opt.RAM, int64(opt.OpenFiles), opt.Objects)
 	if opt.Dir != "" {
-		return nil, fmt.Errorf("store %s: disk tier not there yet", opt.Dir)
+		if s.disk, err = openDisk(s); err != nil {
+			return nil, err
+		}
 	}
-	s := &Store{opt: opt, log: opt.Log}
-	s.res.init(opt.RAM, int64(opt.OpenFiles))
+	s.count.start = time.Since(began)
 	return s, nil
 }
 
 // Run does the work in the background until ctx is done.
 func (s *Store) Run(ctx context.Context) error {
-	<-ctx.Done()
+	if s.disk == nil {
+		<-ctx.Done()
+		return nil
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.disk.run(ctx) })
+	wg.Go(func() { s.disk.runScrub(ctx) })
+	wg.Wait()
 	return nil
 }
 
 // Close ends the store, after Run returned. Handles that are still held stay
 // readable as far as they are in RAM.
 func (s *Store) Close() error {
-	s.closed.Store(true)
-	return nil
+	if s.closed.Swap(true) || s.disk == nil {
+		return nil
+	}
+	return s.disk.close()
+}
+
+// memoryLimit is what one object may hold in RAM.
+func (s *Store) memoryLimit() int64 { return s.opt.RAM / 4 }
+
+// sizeLimit is how large an object may be.
+func (s *Store) sizeLimit() int64 {
+	if s.disk != nil && s.disk.health.writable() {
+		return max(s.opt.Disk, s.opt.RAM) / 4
+	}
+	return s.memoryLimit()
 }
 
 // New describes an object to be created.
@@ -183,7 +207,7 @@ func (o *Object) Publish() error {
 	h.addOpen(e, o)
 	o.private = false
 	h.mu.Unlock()
-	s.discard(out)
+	s.forgotten(out)
 	o.published()
 	o.charge()
 	return nil
@@ -224,7 +248,7 @@ func (s *Store) Delete(k Key) int {
 		n = next
 	}
 	h.mu.Unlock()
-	s.discard(out)
+	s.forgotten(out)
 	return len(out)
 }
 
@@ -238,7 +262,7 @@ func (s *Store) remove(o *Object) {
 	}
 	out := s.take(h, o.entry)
 	h.mu.Unlock()
-	s.discard([]removed{out})
+	s.forgotten([]removed{out})
 }
 
 // closeObject ends an object that nobody holds any more.
@@ -256,6 +280,9 @@ func (s *Store) closeObject(o *Object) {
 		if e.kind == inMemory {
 			out = append(out, s.take(h, o.entry))
 		} else {
+			if o.keep = e.kind == inFile; o.keep && o.b.file != nil {
+				s.disk.resize(o.entry, o.b.file.bytes)
+			}
 			h.dropOpen(e)
 			o.entry = 0
 		}
