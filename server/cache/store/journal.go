@@ -111,6 +111,7 @@ type journal struct {
 	written  int64 // since the last snapshot
 	buf      []byte
 	broken   bool // frames were lost: only a snapshot helps
+	dels     bool // a delete frame is in buf
 }
 
 func journalName(dir string, gen uint64) string {
@@ -126,6 +127,7 @@ func (j *journal) put(e *entry) {
 func (j *journal) del(key *Key, id uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.dels = true
 	j.frame(frameDel, func(b []byte) []byte {
 		return binary.LittleEndian.AppendUint64(append(b, key[:]...), id)
 	})
@@ -165,7 +167,7 @@ func (j *journal) write() error {
 	}
 	j.size += n
 	j.written += n
-	j.buf = j.buf[:0]
+	j.buf, j.dels = j.buf[:0], false
 	if j.size+ahead/2 > j.reserved { // best effort: deletes must find room on a full disk
 		if err := j.f.Allocate(j.size, ahead); err == nil {
 			j.reserved = j.size + ahead
@@ -179,6 +181,17 @@ func (j *journal) tryFlush() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.write()
+}
+
+// settle flushes if something was deleted: what the caller does next must not
+// be undone by a crash.
+func (j *journal) settle() {
+	j.mu.Lock()
+	dels := j.dels
+	j.mu.Unlock()
+	if dels {
+		j.flush()
+	}
 }
 
 // flush is tryFlush that tells of a failure.

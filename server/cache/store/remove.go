@@ -6,7 +6,6 @@ type removed struct {
 	o       *Object // was open
 	file    uint64  // id of a large object that was not open
 	charged int64
-	stored  bool // the disk knew it
 }
 
 // take removes entry n from the index, with the shard locked.
@@ -23,7 +22,6 @@ func (s *Store) take(h *shard, n uint32) removed {
 		d := s.disk
 		d.journal.del(&e.key, e.id)
 		charged := d.dequeue(n, e)
-		out.stored = true
 		switch {
 		case e.kind == inSegment:
 			d.segs.drop(e.seg, e.length)
@@ -54,10 +52,7 @@ func (s *Store) discard(list []removed) {
 // forgotten is discard for what must not come back after a crash.
 func (s *Store) forgotten(list []removed) {
 	s.discard(list)
-	for _, r := range list {
-		if r.stored {
-			s.disk.journal.flush()
-			return
-		}
+	if s.disk != nil {
+		s.disk.journal.settle()
 	}
 }

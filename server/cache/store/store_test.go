@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"testing"
@@ -16,15 +17,15 @@ func key(n int) (k Key) {
 }
 
 func pattern(seed, size int) []byte {
-	b := make([]byte, size)
+	b := make([]byte, 0, size+8)
 	x := uint64(seed)*0x9e3779b97f4a7c15 + 1
-	for i := range b {
+	for len(b) < size {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
-		b[i] = byte(x)
+		b = binary.LittleEndian.AppendUint64(b, x)
 	}
-	return b
+	return b[:size]
 }
 
 func TestFollow(t *testing.T) {
