@@ -10,7 +10,10 @@ import (
 	"github.com/catchment/catchment/lab/sandbox"
 )
 
-func TestMain(m *testing.M) { sandbox.Main(m) }
+func TestMain(m *testing.M) {
+	ServeIfAsked()
+	sandbox.Main(m)
+}
 
 // TestChecksSee holds the checks against a proxy that stores nothing, in front
 // of the probe's origin: what is about single ranges passes, for the origin

@@ -53,6 +53,7 @@ type Running struct {
 	HTTPS  string // host:port; "" without TLS
 	Socket string // the control socket, where there is one
 
+	env  []string // of its process, beside ours
 	proc *process
 	end  func()
 }
@@ -77,7 +78,7 @@ const startup = 20 * time.Second
 // run starts the subject's program and waits for its listeners.
 func (r *Running) run(ctx context.Context, set Setup, args ...string) error {
 	var err error
-	if r.proc, err = start(set.CPU, set.Dir, nil, args...); err != nil {
+	if r.proc, err = start(set.CPU, set.Dir, r.env, args...); err != nil {
 		return err
 	}
 	for _, addr := range []string{r.HTTP, r.HTTPS} {
@@ -159,6 +160,8 @@ func (r *Running) Usage() Usage {
 // Subjects are all that are known here, ours first.
 func Subjects() []Subject {
 	return []Subject{
+		catchment(),
+		catchmentLib(),
 		nginx("nginx", ""),
 		nginx("nginx-slice", sliceOptions),
 		nginx("nginx-h2c", ""),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/catchment/catchment/lab/cachetest"
 	"github.com/catchment/catchment/lab/sandbox"
 )
 
@@ -26,12 +28,15 @@ type options struct {
 	server, client    int // cores
 }
 
-func main() { sandbox.Main(runner(run)) }
+func main() {
+	cachetest.ServeIfAsked()
+	sandbox.Main(runner(run))
+}
 
 func run() int {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
-	flag.StringVar(&o.caches, "caches", "catchment,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
+	flag.StringVar(&o.caches, "caches", "catchment-lib,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
 	flag.StringVar(&o.only, "only", "", "loads whose name has one of these in it, with commas")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
 	flag.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache")
@@ -75,6 +80,7 @@ func (o options) run(ctx context.Context) (err error) {
 	}
 	defer w.close()
 	t := table{}
+	var errs []error
 	for round := range o.rounds {
 		for _, l := range loads() {
 			if !o.wants(l.name) {
@@ -89,7 +95,8 @@ func (o options) run(ctx context.Context) (err error) {
 				}
 				s, err := w.measure(ctx, c, l)
 				if err != nil {
-					return fmt.Errorf("%s on %s: %w", l.name, c.Name, err)
+					errs = append(errs, fmt.Errorf("%s on %s: %w", l.name, c.Name, err))
+					continue
 				}
 				t.add(l.name, w.label(c), s)
 			}
@@ -97,5 +104,5 @@ func (o options) run(ctx context.Context) (err error) {
 		fmt.Fprintf(os.Stderr, "bench cache: round %d of %d\n", round+1, o.rounds)
 	}
 	t.write(os.Stdout, w)
-	return nil
+	return errors.Join(errs...)
 }
