@@ -62,3 +62,16 @@ func catchment() Subject {
 		return r.run(ctx, set, program, "--config", conf)
 	}}
 }
+
+// InMemory is the subject with a store in memory alone, if it is ours.
+func (s Subject) InMemory() Subject {
+	if !s.Ours {
+		return s
+	}
+	begin := s.start
+	s.start = func(ctx context.Context, set Setup, r *Running) error {
+		set.StoreDir = ""
+		return begin(ctx, set, r)
+	}
+	return s
+}

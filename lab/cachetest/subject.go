@@ -2,7 +2,6 @@ package cachetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -18,7 +17,8 @@ type Setup struct {
 	TLS    *KeyPair       // for an HTTPS listener beside the plain one; nil for none
 	Bin    string         // folder with catchmentd
 
-	// Memory and Disk bound the store, in bytes; 0 takes 256 MiB and 2 GiB.
+	// Memory and Disk bound the store, in bytes; 0 takes 256 MiB and 2 GiB. A
+	// negative Disk asks for a store in memory alone, where there is the choice.
 	Memory, Disk int64
 	// StoreDir is where the store on disk lives; "" takes a folder in Dir.
 	StoreDir string
@@ -31,7 +31,7 @@ func (s Setup) withDefaults() Setup {
 	if s.Disk == 0 {
 		s.Disk = 2 << 30
 	}
-	if s.StoreDir == "" {
+	if s.StoreDir == "" && s.Disk > 0 {
 		s.StoreDir = filepath.Join(s.Dir, "store")
 	}
 	return s
@@ -61,8 +61,12 @@ type Running struct {
 // Start starts the subject and waits until it listens.
 func (s Subject) Start(ctx context.Context, set Setup) (*Running, error) {
 	set = set.withDefaults()
-	if err := errors.Join(os.MkdirAll(set.Dir, 0o755), os.MkdirAll(set.StoreDir, 0o755)); err != nil {
-		return nil, err
+	for _, dir := range []string{set.Dir, set.StoreDir} {
+		if dir != "" {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return nil, err
+			}
+		}
 	}
 	r := &Running{Subject: s}
 	if err := s.start(ctx, set, r); err != nil {

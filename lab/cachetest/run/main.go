@@ -35,7 +35,7 @@ const usage = `usage: run [flags] suite | h2spec | probe | faults | serve
 type options struct {
 	bin, suite, caches, one, failures, h2spec string
 	repeat                                    int
-	quick, keep                               bool
+	quick, keep, memory                       bool
 }
 
 func run() int {
@@ -48,6 +48,7 @@ func run() int {
 	flag.StringVar(&o.h2spec, "h2spec", "bin/tools/h2spec", "the program h2spec")
 	flag.IntVar(&o.repeat, "repeat", 2, "runs of the suite; the last counts")
 	flag.BoolVar(&o.quick, "quick", false, "a short look")
+	flag.BoolVar(&o.memory, "memory", false, "ours without a disk")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder of the run and say where it is")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()
@@ -112,6 +113,11 @@ func (o options) subjects(peers ...string) ([]cachetest.Subject, error) {
 	found, missing, err := cachetest.Named(names...)
 	for _, m := range missing {
 		fmt.Println(m, "is not installed: left out")
+	}
+	if o.memory {
+		for i := range found {
+			found[i] = found[i].InMemory()
+		}
 	}
 	return found, err
 }
