@@ -258,9 +258,10 @@ func (g *gate) more() error {
 }
 
 // listen waits for the end of the connection or for net/http to take its read back. What a pipelining client sends meanwhile
-// is kept for the fast loop; when the buffer is full it only waits to be called back.
+// is kept for the fast loop, and from then on it only waits to be called back: as in net/http, a client that pipelines and
+// then ends its side is served to the end.
 func (g *gate) listen() error {
-	for len(g.loop.held()) < room {
+	if len(g.loop.held()) == 0 {
 		if err := g.loop.fill(true); err != nil {
 			return err
 		}
