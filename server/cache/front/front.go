@@ -28,7 +28,9 @@ type Front struct {
 
 	stats    counters
 	reg      *registry
+	handlers tally
 	draining atomic.Bool
+	closed   atomic.Bool
 	now      atomic.Pointer[dateLine]
 
 	mu     sync.Mutex
@@ -109,6 +111,7 @@ func (f *Front) Serve(ctx context.Context) error {
 	f.wg.Wait()
 	servers.Wait()
 	<-f.reg.none()
+	<-f.handlers.none()
 	return err
 }
 
@@ -122,10 +125,12 @@ func (f *Front) Drain(ctx context.Context) (cut int, err error) {
 	for c := range f.Conns() {
 		c.interrupt()
 	}
+	// The servers must not cut by themselves when ctx ends: it would not be counted.
+	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Go(func() { f.srv[1].Shutdown(ctx) })
+	wg.Go(func() { f.srv[1].Shutdown(sctx) })
 	if f.h3 != nil {
-		wg.Go(func() { f.h3.shutdown(ctx) })
+		wg.Go(func() { f.h3.shutdown(sctx) })
 	}
 	select {
 	case <-f.reg.none():
@@ -137,6 +142,7 @@ func (f *Front) Drain(ctx context.Context) (cut int, err error) {
 		f.stats.drained.Add(uint64(open - left))
 	}
 	cut = f.close()
+	cancel()
 	wg.Wait()
 	return cut, err
 }
@@ -151,7 +157,7 @@ func (f *Front) Close() error {
 func (f *Front) close() (cut int) {
 	f.once.Do(func() {
 		f.draining.Store(true)
-		close(f.stop)
+		f.closed.Store(true) // take and register look after they have added a connection
 		f.closeListeners()
 		f.plain.Close()
 		f.multi.Close()
@@ -162,14 +168,18 @@ func (f *Front) close() (cut int) {
 			c.finish()
 		}
 		f.stats.cut.Add(uint64(cut))
+		close(f.stop) // not before: the UDP sockets go with it
 		f.srv[0].Close()
 		f.srv[1].Close()
 		if f.h3 != nil {
 			f.h3.close()
 		}
-		// A connection that was accepted or handed over meanwhile.
-		for c := range f.Conns() {
-			c.finish()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, p := range f.ports {
+			if !f.served && p.packet != nil {
+				p.packet.Close()
+			}
 		}
 	})
 	return cut

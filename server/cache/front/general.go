@@ -82,6 +82,8 @@ func (f *Front) newServer(two bool) *http.Server {
 func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c := ConnOf(r.Context())
 	f.stats.general.Add(1)
+	f.handlers.enter()
+	defer f.handlers.leave()
 	if r.ProtoMajor > 1 {
 		if ref := f.checkRequest(r); ref != nil {
 			f.stats.bad.Add(1)

@@ -77,7 +77,8 @@ func (h *h3Server) serve(pc net.PacketConn) error {
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
-	// Connections live on this socket: it stays until they are gone.
+	// Nobody new, but the connections live on this socket: it stays until they are gone.
+	ln.Close()
 	<-h.front.stop
 	return err
 }
@@ -121,6 +122,9 @@ func (h *h3Server) register(ctx context.Context, qc *quic.Conn) context.Context 
 	f.stats.handshakes.Add(1)
 	f.reg.add(c)
 	context.AfterFunc(qc.Context(), c.finish)
+	if f.closed.Load() {
+		c.finish()
+	}
 	return context.WithValue(ctx, connKey{}, c)
 }
 

@@ -183,6 +183,9 @@ func (f *Front) take(nc *net.TCPConn, p *port) {
 	}
 	c.sock, c.stream = s, s
 	f.reg.add(c)
+	if f.closed.Load() {
+		c.finish()
+	}
 	f.wg.Go(c.serve)
 }
 

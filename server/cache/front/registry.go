@@ -15,8 +15,7 @@ type registry struct {
 	last    atomic.Uint64
 	conns   [shards]connShard
 	clients [shards]clientShard
-	mu      sync.Mutex
-	empty   chan struct{} // closed when the last one goes; nil while nobody waits
+	here    tally
 }
 
 type connShard struct {
@@ -64,6 +63,7 @@ const (
 )
 
 func (r *registry) admit(a netip.Addr, l *Limits) over {
+	r.here.enter()
 	if n := r.all.Add(1); l.Conns > 0 && n > int64(l.Conns) {
 		r.leave()
 		return overAll
@@ -114,30 +114,12 @@ func (r *registry) release(a netip.Addr) {
 }
 
 func (r *registry) leave() {
-	if r.all.Add(-1) == 0 {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.empty != nil && r.all.Load() == 0 {
-			close(r.empty)
-			r.empty = nil
-		}
-	}
+	r.all.Add(-1)
+	r.here.leave()
 }
 
 // none gives a channel that is closed when no connection is left.
-func (r *registry) none() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all.Load() == 0 {
-		done := make(chan struct{})
-		close(done)
-		return done
-	}
-	if r.empty == nil {
-		r.empty = make(chan struct{})
-	}
-	return r.empty
-}
+func (r *registry) none() <-chan struct{} { return r.here.none() }
 
 // each walks all connections; those that come or go meanwhile may be seen or not.
 func (r *registry) each() iter.Seq[*Conn] {
@@ -161,3 +143,40 @@ func (r *registry) each() iter.Seq[*Conn] {
 
 // Conns walks the live connections.
 func (f *Front) Conns() iter.Seq[*Conn] { return f.reg.each() }
+
+// tally counts what runs and tells when nothing does.
+type tally struct {
+	mu    sync.Mutex
+	n     int
+	empty chan struct{}
+}
+
+func (t *tally) enter() {
+	t.mu.Lock()
+	t.n++
+	t.mu.Unlock()
+}
+
+func (t *tally) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n--; t.n == 0 && t.empty != nil {
+		close(t.empty)
+		t.empty = nil
+	}
+}
+
+// none gives a channel that is closed when nothing runs.
+func (t *tally) none() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.empty == nil {
+		t.empty = make(chan struct{})
+	}
+	done := t.empty
+	if t.n == 0 {
+		close(t.empty)
+		t.empty = nil
+	}
+	return done
+}

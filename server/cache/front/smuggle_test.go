@@ -120,7 +120,9 @@ const canary = "GET /canary HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 // get makes a request of the general path with further lines.
 func get(lines string) string { return "GET /g HTTP/1.1\r\nHost: x\r\n" + lines + "\r\n" }
 
-func post(lines, body string) string { return "POST /p HTTP/1.1\r\nHost: x\r\n" + lines + "\r\n" + body }
+func post(lines, body string) string {
+	return "POST /p HTTP/1.1\r\nHost: x\r\n" + lines + "\r\n" + body
+}
 
 func refusedCases() []rawCase {
 	var list []rawCase

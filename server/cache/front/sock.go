@@ -32,6 +32,8 @@ type sock struct {
 	waited time.Duration // since the last need bytes
 	taken  int64         // since waited was zero
 
+	tooSlow bool // was cut: no more is sent, not even a TLS alert
+
 	op  writeOp
 	wfn func(fd uintptr) bool
 	rop readOp
@@ -96,6 +98,9 @@ func (s *sock) tryWrite(fd uintptr) bool {
 
 // step does one write operation, waiting when it must. n may be less than asked.
 func (s *sock) step() (int, error) {
+	if s.tooSlow {
+		return 0, errSlow
+	}
 	s.op.wait = false
 	if err := s.raw.Write(s.wfn); err != nil {
 		return 0, err
@@ -132,6 +137,7 @@ func (s *sock) waitWrite() error {
 	s.restoreWrite()
 	if ours && errors.Is(err, os.ErrDeadlineExceeded) && !now.Before(end) {
 		s.stats.slow.Add(1)
+		s.tooSlow = true
 		return errSlow
 	}
 	return err
