@@ -133,6 +133,7 @@ func TestRangeApplies(t *testing.T) {
 		{`Last-Modified: @-60 | Date: @0`, `@-59`, false},
 		{`Last-Modified: @-60 | Date: @0`, `@-61`, false},
 		{`Last-Modified: @0 | Date: @0`, `@0`, false},
+		{`Last-Modified: @-1 | Date: @0`, `@-1`, true},
 		{`Last-Modified: @-60`, `@-60`, true},
 		{`Date: @-60`, `@-60`, false},
 		{`ETag: "a"`, ``, false},
@@ -224,6 +225,11 @@ func TestParseDate(t *testing.T) {
 		"Sun, 06 Nov 1994 08:00:61 GMT", "Sun, 31 Nov 1994 08:49:37 GMT", "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 29 Feb 2023 08:49:37 GMT",
 		"Xyz, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Xyz 1994 08:49:37 GMT", "Sun, -6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov +994 08:49:37 GMT",
 		"Sun, 06 Nov 1994 08:49:37 GMT x", "Sunday, 06-Nov-1994 08:49:37 GMT", "Sunny, 06-Nov-94 08:49:37 GMT", "Sunday, 06 Nov 94 08:49:37 GMT",
+		"Someday, 06-Nov-94 08:49:37 GMT", "Sunday, 06.Nov-94 08:49:37 GMT", "Sunday, 06-Nov.94 08:49:37 GMT", "Sunday, 06-Nov-94T08:49:37 GMT",
+		"Sunday,-06-Nov-94 08:49:37 GMT", "Sunday, 06-Nov-x4 08:49:37 GMT", "Sun,-06 Nov 1994 08:49:37 GMT", "Sun, 06-Nov 1994 08:49:37 GMT",
+		"Sun, 06 Nov-1994 08:49:37 GMT", "Sun, 06 Nov 1994-08:49:37 GMT", "Sun, x6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 x8:49:37 GMT",
+		"Sun, 06 Nov 1994 08:x9:37 GMT", "Sun, 06 Nov 1994 08:49:x7 GMT", "Sun-Nov  6 08:49:37 1994", "Sun Nov- 6 08:49:37 1994",
+		"Sun Nov  6-08:49:37 1994", "Sun Nov  6 08:49:37-1994", "Sun Nov  6 08:49:37 x994", ",Sun Nov  6 08:49:37 199",
 		"Sun Nov 06 08:49:37 94", "Sun Nov  6 08:49:37 GMT 1994", "Sun Nov 6 08:49:37 1994", "Sun, 06 Nov 1994\t08:49:37 GMT",
 	} {
 		if got, ok := ParseDate(in, now); ok {

@@ -107,6 +107,7 @@ func TestResolve(t *testing.T) {
 		{"bytes=99999999999999999999999-", 10000, "416"},
 		{"bytes=0-", 0, "416"},
 		{"bytes=0-0", 0, "416"},
+		{"bytes=0-5", 0, "416"},
 		{"bytes=-0", 0, "416"},
 		{"bytes=-5", 0, "200"},
 		{"bytes=9223372036854775806-", math.MaxInt64, "[{9223372036854775806 9223372036854775807}]"},
@@ -373,6 +374,9 @@ func TestChunks(t *testing.T) {
 		if a, b := Chunk(first, 320, chunk), Chunk(last, -1, chunk); a.Start > c.s.Start || b.End < c.s.End {
 			t.Errorf("%v is not within %v to %v", c.s, a, b)
 		}
+	}
+	if got := Chunk(0, 0, chunk); got.Len() != 0 {
+		t.Errorf("the first chunk of nothing is %v", got)
 	}
 	if got := Chunk(3, 320, chunk); got != (Span{300, 320}) {
 		t.Errorf("the last chunk is %v", got)
