@@ -314,6 +314,7 @@ func TestContentRange(t *testing.T) {
 		"bytes 5-4/10":    {},
 		"bytes 0-10/10":   {},
 		"bytes */*":       {},
+		"bytes 0-0/0":     {},
 		"bytes 0-4":       {},
 		"bytes 0-4/":      {},
 		"bytes -4/10":     {},
