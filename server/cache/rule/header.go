@@ -36,21 +36,16 @@ func EndToEnd(h http.Header) http.Header {
 	return out
 }
 
-// storedHeader is what is kept of a response (RFC 9111 §3.1).
-func storedHeader(x *Exchange, c *Control, p *Policy) http.Header {
-	h := EndToEnd(x.Response)
+// storedHeader is what is kept of a response (RFC 9111 §3.1); once has those of its fields that only the request at hand
+// may get: named by no-cache="..." or private="...", or cookies that the policy strips. It is nil if there are none.
+func storedHeader(x *Exchange, c *Control, p *Policy) (h, once http.Header) {
+	h = EndToEnd(x.Response)
 	h.Del("Age")
 	for _, name := range c.Omit {
-		h.Del(name)
+		once = take(h, once, http.CanonicalHeaderKey(name))
 	}
 	if p.Cookies == CookieStrip {
-		h.Del("Set-Cookie")
-		h.Del("Set-Cookie2")
-	}
-	if p.StripTargeted {
-		for _, name := range p.Targeted {
-			h.Del(name)
-		}
+		once = take(h, take(h, once, "Set-Cookie"), "Set-Cookie2")
 	}
 	if x.Status == http.StatusPartialContent {
 		h.Del("Content-Range")
@@ -59,7 +54,31 @@ func storedHeader(x *Exchange, c *Control, p *Policy) http.Header {
 	if len(h["Date"]) == 0 {
 		h.Set("Date", formatDate(x.ResponseTime))
 	}
-	return h
+	return h, once
+}
+
+// take moves a field from h to the other header, which it makes at need.
+func take(h, to http.Header, name string) http.Header {
+	lines, ok := h[name]
+	if !ok {
+		return to
+	}
+	if to == nil {
+		to = http.Header{}
+	}
+	to[name] = lines
+	delete(h, name)
+	return to
+}
+
+// Strip takes out of an answer to a client what the policy keeps from clients. Stored headers keep it, since a 304 may
+// leave it out.
+func (p *Policy) Strip(h http.Header) {
+	if p.StripTargeted {
+		for _, name := range p.Targeted {
+			h.Del(name)
+		}
+	}
 }
 
 func formatDate(t time.Time) string { return string(ranges.AppendDate(nil, t)) }

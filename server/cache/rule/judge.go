@@ -16,6 +16,9 @@ type Verdict struct {
 	Vary   Vary
 	// Header is what is stored and served later: end-to-end fields only, no Age, Date added if missing. Nil if not stored.
 	Header http.Header
+	// Once has fields that belong into the answer to this request but not into the store: named by no-cache="..." or
+	// private="...", cookies that the policy strips. Nil if there are none.
+	Once http.Header
 	// Groups are the names of Cache-Groups (RFC 9875), for invalidation within the same origin.
 	Groups []string
 }
@@ -53,12 +56,9 @@ func Judge(x *Exchange, p *Policy) Verdict {
 	if useless(&l, &c) {
 		return refused(NoLifetime, x)
 	}
-	return Verdict{
-		Store: true, Reason: by, Life: l,
-		Vary:   newVary(vary, x.Request, x.Response, p),
-		Header: storedHeader(x, &c, p),
-		Groups: CacheGroups(x.Response),
-	}
+	v := Verdict{Store: true, Reason: by, Life: l, Vary: newVary(vary, x.Request, x.Response, p), Groups: CacheGroups(x.Response)}
+	v.Header, v.Once = storedHeader(x, &c, p)
+	return v
 }
 
 // refused is a verdict against storing.

@@ -24,7 +24,7 @@ type StatusTTL struct {
 type Policy struct {
 	// Targeted fields (RFC 9213) in order of precedence; the first valid one replaces Cache-Control and Expires.
 	Targeted []string
-	// StripTargeted removes the targeted fields from what is stored and served.
+	// StripTargeted keeps the targeted fields from clients: see Strip.
 	StripTargeted bool
 
 	// DefaultTTL is for responses with a status cacheable by default that say nothing and have no heuristic; 0: not stored.

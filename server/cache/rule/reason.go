@@ -1,7 +1,7 @@
 package rule
 
 // Reason says why a decision or a verdict is what it is. Its text goes unchanged into Cache-Status (detail), the access log
-// and metrics; texts are kept from version to version.
+// and metrics; texts are kept from version to version. Numbers are kept with stored objects: new ones go to the end.
 type Reason uint8
 
 const (

@@ -55,7 +55,11 @@ func Freshen(stored http.Header, status int, x *Exchange, p *Policy) Verdict {
 	v := Judge(&y, p)
 	if !v.Store {
 		c := ReadControl(merged, p)
-		v.Header = storedHeader(&y, &c, p)
+		v.Header, v.Once = storedHeader(&y, &c, p)
+	}
+	if drop {
+		rest := EndToEnd(newer)
+		v.Once = take(rest, v.Once, "Set-Cookie")
 	}
 	return v
 }

@@ -147,3 +147,49 @@ func TestCacheGroups(t *testing.T) {
 		}
 	}
 }
+
+// TestOnce: what may not be stored still reaches the request that caused it.
+func TestOnce(t *testing.T) {
+	g := &stage{clock: noon}
+	strip := rule.DefaultPolicy()
+	strip.Cookies = rule.CookieStrip
+	plain := rule.DefaultPolicy()
+	for _, c := range []struct {
+		policy *rule.Policy
+		resp   string
+		once   string
+	}{
+		{&plain, "Cache-Control: max-age=9 | A: 1", ""},
+		{&plain, `Cache-Control: max-age=9, no-cache="set-cookie, a, none" | A: 1 | Set-Cookie: a=b`, "A: 1 | Set-Cookie: a=b"},
+		{&plain, `Cache-Control: max-age=9, private=A | A: 1`, "A: 1"},
+		{&strip, "Cache-Control: max-age=9 | A: 1 | Set-Cookie: a=b | Set-Cookie: c=d", "Set-Cookie: a=b | Set-Cookie: c=d"},
+	} {
+		v := rule.Judge(&rule.Exchange{Method: "GET", Status: 200, Request: http.Header{}, Response: g.fields(c.resp)}, c.policy)
+		want := g.fields(c.once)
+		if !v.Store || len(v.Once) != len(want) {
+			t.Errorf("%s: %+v", c.resp, v)
+		}
+		for name := range want {
+			if !slices.Equal(v.Once[name], want[name]) || v.Header[name] != nil {
+				t.Errorf("%s: %s once %q, stored %q", c.resp, name, v.Once[name], v.Header[name])
+			}
+		}
+	}
+	x := &rule.Exchange{Method: "GET", Status: 304, Request: http.Header{}, Response: g.fields(`ETag: "a" | Set-Cookie: u=1`), RequestTime: noon, ResponseTime: noon}
+	v := rule.Freshen(g.fields(`Cache-Control: max-age=9 | ETag: "a" | Set-Cookie: old=1`), 200, x, &strip)
+	if v.Once.Get("Set-Cookie") != "u=1" || v.Header["Set-Cookie"] != nil {
+		t.Errorf("304: once %v, stored %v", v.Once, v.Header)
+	}
+}
+
+func TestStrip(t *testing.T) {
+	p := rule.DefaultPolicy()
+	h := http.Header{"Cdn-Cache-Control": {"max-age=1"}, "Cache-Control": {"no-store"}}
+	if p.Strip(h); len(h) != 2 {
+		t.Errorf("stripped without being asked: %v", h)
+	}
+	p.StripTargeted = true
+	if p.Strip(h); len(h) != 1 || h.Get("Cache-Control") == "" {
+		t.Errorf("%v", h)
+	}
+}

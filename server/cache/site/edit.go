@@ -45,12 +45,16 @@ func (e *edits) apply(h http.Header) {
 // It is done after the key was made.
 func (s *Site) EditRequest(h http.Header) { s.request.apply(h) }
 
-// EditResponse changes the header of a response to the client. What is stored
-// is not changed by it.
-func (s *Site) EditResponse(h http.Header) { s.answer.apply(h) }
+// EditResponse changes the header of a response to the client: targeted fields
+// go first where the policy keeps them from clients. What is stored is not
+// changed by it.
+func (s *Site) EditResponse(h http.Header) {
+	s.policy.Strip(h)
+	s.answer.apply(h)
+}
 
 // EditsResponse reports whether EditResponse does anything.
-func (s *Site) EditsResponse() bool { return s.answer.any() }
+func (s *Site) EditsResponse() bool { return s.policy.StripTargeted || s.answer.any() }
 
 // access is Access with its token read.
 type access struct {
