@@ -28,7 +28,7 @@ type harm struct {
 	dir    string
 	bin    string
 	origin *wares
-	addr   Setup // Origin only
+	addr   Setup // Origin and HTTP only
 	quick  bool
 	notes  []string
 	wrong  []string
@@ -49,8 +49,16 @@ func (h *harm) pick(full, short int) int {
 	return full
 }
 
-// start starts the cache; change, if any, edits the setup.
+// start starts the cache, each time at the same address; change, if any, edits
+// the setup.
 func (h *harm) start(change func(*Setup)) (*Running, error) {
+	if h.addr.HTTP == "" {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		h.addr.HTTP = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	set := h.addr
 	set.Dir, set.CPU, set.Bin = h.dir, -1, h.bin
 	if change != nil {

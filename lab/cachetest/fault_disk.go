@@ -108,9 +108,10 @@ func bitRot(h *harm) error {
 		if err != nil {
 			return err
 		}
+		before := h.origin.asked.Load()
 		t := each(h.ctx, r.HTTP, paths)
+		h.note("start %d: %s, %d requests at the origin", round+1, t, h.origin.asked.Load()-before)
 		again := each(h.ctx, r.HTTP, paths)
-		h.note("round %d: %s", round+1, t)
 		t.into(h)
 		again.into(h)
 		if n := t.count(refused) + again.count(refused); n > 0 {
@@ -130,14 +131,15 @@ func bitRot(h *harm) error {
 	return nil
 }
 
-// settle waits until the files of a folder have stopped growing, 2 s at most.
+// settle waits until the files of a folder have not grown for a second, 10 s
+// at most.
 func settle(dir string) {
-	for last, same := int64(-1), 0; same < 4; {
-		now := diskUse(dir)
-		if same++; now != last {
-			same = min(same, 1)
+	last, calm := int64(-1), 0
+	for i := 0; i < 100 && calm < 10; i++ {
+		if now := diskUse(dir); now != last {
+			last, calm = now, 0
 		}
-		last = now
+		calm++
 		time.Sleep(100 * time.Millisecond)
 	}
 }
@@ -226,19 +228,42 @@ func killNine(h *harm) error {
 	}
 	stop()
 	slices.Sort(starts)
-	r, err := h.start(nil)
+	h.note("%d kills: %s; start %v median, %v longest", kills, &t, starts[len(starts)/2].Round(time.Millisecond), starts[len(starts)-1].Round(time.Millisecond))
+	last, err := h.afterCalm(paths)
 	if err != nil {
 		return err
 	}
-	defer r.Stop()
-	before := h.origin.asked.Load()
-	last := each(h.ctx, r.HTTP, paths)
-	h.note("%d kills: %s; start %v median, %v longest; then all: %s, %d of %d from the store", kills, &t,
-		starts[len(starts)/2].Round(time.Millisecond), starts[len(starts)-1].Round(time.Millisecond), last, int64(len(paths))-(h.origin.asked.Load()-before), len(paths))
 	t.into(h)
 	last.into(h)
 	if n := last.count(refused); n > 0 {
 		h.bad("%d requests refused after the last start", n)
 	}
-	return r.Alive()
+	return nil
+}
+
+// afterCalm starts the cache, asks for all, gives the disk a moment, kills it
+// and asks for all again: most of it must have stayed.
+func (h *harm) afterCalm(paths []string) (*tally, error) {
+	r, err := h.start(nil)
+	if err != nil {
+		return nil, err
+	}
+	each(h.ctx, r.HTTP, paths).into(h)
+	settle(filepath.Join(h.dir, "store"))
+	if err := r.Alive(); err != nil {
+		return nil, err
+	}
+	r.Kill()
+	if r, err = h.start(nil); err != nil {
+		return nil, err
+	}
+	defer r.Stop()
+	before := h.origin.asked.Load()
+	t := each(h.ctx, r.HTTP, paths)
+	asked := int(h.origin.asked.Load() - before)
+	h.note("killed after a calm moment: %s, %d requests at the origin", t, asked)
+	if asked > len(paths)/2 {
+		h.bad("%d of %d objects did not outlive a kill", asked, len(paths))
+	}
+	return t, r.Alive()
 }

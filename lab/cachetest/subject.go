@@ -16,6 +16,7 @@ type Setup struct {
 	CPU    int            // the core it is pinned to; -1 for none
 	TLS    *KeyPair       // for an HTTPS listener beside the plain one; nil for none
 	Bin    string         // folder with catchmentd
+	HTTP   string         // where it shall listen; "" for a free port. The port is part of the names of what ours stores
 
 	// Memory and Disk bound the store, in bytes; 0 takes 256 MiB and 2 GiB. A
 	// negative Disk asks for a store in memory alone, where there is the choice.
@@ -97,15 +98,18 @@ func (r *Running) run(ctx context.Context, set Setup, args ...string) error {
 
 // listeners chooses the addresses.
 func (r *Running) listeners(set Setup) error {
-	port, err := freePort()
-	if err != nil {
-		return err
+	if r.HTTP = set.HTTP; r.HTTP == "" {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		r.HTTP = fmt.Sprintf("127.0.0.1:%d", port)
 	}
-	r.HTTP = fmt.Sprintf("127.0.0.1:%d", port)
 	if set.TLS == nil || !r.TLS {
 		return nil
 	}
-	if port, err = freePort(); err != nil {
+	port, err := freePort()
+	if err != nil {
 		return err
 	}
 	r.HTTPS = fmt.Sprintf("127.0.0.1:%d", port)
