@@ -273,7 +273,8 @@ func (f *Flight) copy(x *fetch, head *Head) error {
 			p = p[min(skip, int64(n)):]
 		}
 		if len(p) > 0 {
-			if err := f.write(x, p); err != nil {
+			leapt, err := f.write(x, p)
+			if err != nil || leapt {
 				return err
 			}
 		}
@@ -282,9 +283,6 @@ func (f *Flight) copy(x *fetch, head *Head) error {
 		}
 		if err != nil {
 			return err
-		}
-		if f.leap(x) {
-			return nil
 		}
 	}
 }
@@ -318,8 +316,9 @@ func (f *Flight) bodyEnded(x *fetch, head *Head, part *digester, at, end int64) 
 }
 
 // write puts the next bytes of x into the object. The last bytes of a body whose
-// digest is known are written only if it is right.
-func (f *Flight) write(x *fetch, p []byte) error {
+// digest is known are written only if it is right. leapt tells that x goes on
+// elsewhere.
+func (f *Flight) write(x *fetch, p []byte) (leapt bool, err error) {
 	f.hash(p, x.pos)
 	next := x.pos + int64(len(p))
 	f.mu.Lock()
@@ -327,19 +326,20 @@ func (f *Flight) write(x *fetch, p []byte) error {
 	f.mu.Unlock()
 	if last {
 		if err := f.lastLook(next); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if _, err := f.obj.WriteAt(p, x.pos); err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
+		return false, fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	f.g.stats.bytes.Add(uint64(len(p)))
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	was := x.pos
 	x.pos = next
+	leapt = f.leap(x)
 	f.wake(was, next, nil)
-	f.mu.Unlock()
-	return nil
+	return leapt, nil
 }
 
 // hash hashes bytes if it is their turn.
@@ -361,21 +361,21 @@ func (f *Flight) lastLook(size int64) error {
 	return f.dig.check()
 }
 
-// leap leaves out chunks that are there already, if they are many: true if the
-// rest has to be asked for anew.
+// leap leaves out chunks that are there already or that another brings, if they
+// are many: true if the rest has to be asked for anew. f.mu is held.
 func (f *Flight) leap(x *fetch) bool {
-	if f.g.opt.Jump <= 0 || x.pos%f.chunk != 0 {
+	if f.g.opt.Jump <= 0 || f.total < 0 || !f.extendable() {
 		return false
 	}
-	n := f.obj.Available(x.pos)
-	if n < int64(f.g.opt.Jump)*f.chunk {
+	to := x.pos + f.obj.Available(x.pos)
+	for _, y := range f.fetches {
+		if y != x && y.end >= 0 && y.pos <= to && to < y.end {
+			to = y.end
+		}
+	}
+	if to-x.pos < int64(f.g.opt.Jump)*f.chunk {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.extendable() || f.total < 0 {
-		return false
-	}
-	x.pos += n
+	x.pos = to
 	return true
 }

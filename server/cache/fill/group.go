@@ -125,6 +125,10 @@ type Fetch struct {
 	// nil asks for all. ChunkSize is the store's; 0 means 1 MiB.
 	Range     *Span
 	ChunkSize int64
+	// Found, if not nil, is asked by the leader before the upstream is: between the
+	// caller's look into the store and its becoming the leader, another fill of the
+	// key may have put the object there. If it tells true, all who wait get Found.
+	Found func() bool
 	// Judge decides what the response is, once, on the fill's own goroutine: the
 	// leader may be gone by then. It must not touch the body.
 	Judge func(*Head) Verdict
@@ -144,10 +148,12 @@ const (
 	Passed
 	// Released: the response was for another only; ask by yourself.
 	Released
+	// Found: the object is there by now; look into the store again.
+	Found
 )
 
 func (k Kind) String() string {
-	return [...]string{"failed", "stored", "shared", "passed", "released"}[k]
+	return [...]string{"failed", "stored", "shared", "passed", "released", "found"}[k]
 }
 
 // Verdict is what Judge says; Store, Share and Pass make one.
@@ -318,6 +324,12 @@ func (g *Group) lead(key Key, l *lead, f Fetch) {
 	}()
 	deadline := time.AfterFunc(g.opt.Deadline, func() { cancel(context.DeadlineExceeded) })
 	def(&f.ChunkSize, 1<<20)
+	if f.Found != nil && f.Found() {
+		deadline.Stop()
+		cancel(nil)
+		g.publish(key, l, Outcome{Kind: Found})
+		return
+	}
 	req := f.Source.Request
 	if f.Range != nil {
 		req = withRange(req, f.Range.field(f.ChunkSize), Validator{})

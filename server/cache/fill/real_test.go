@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,7 +50,7 @@ func newReal(t *testing.T, h http.Handler) *real {
 }
 
 func (r *real) fetch(span *Span) Fetch {
-	return Fetch{Source: r.src, Range: span, Judge: func(h *Head) Verdict {
+	return Fetch{Source: r.src, Range: span, Found: func() bool { return r.lookup() != nil }, Judge: func(h *Head) Verdict {
 		if h.Status >= 300 {
 			return Pass("status", nil)
 		}
@@ -60,6 +61,32 @@ func (r *real) fetch(span *Span) Fetch {
 		}
 		return Store(FromStore(o), nil)
 	}}
+}
+
+// lookup is a flight of what is stored, nil if nothing is.
+func (r *real) lookup() *store.Object {
+	for _, o := range r.store.Lookup(store.Key{1}, nil) {
+		r.t.Cleanup(o.Release)
+		return o
+	}
+	return nil
+}
+
+// follow is what a cache does for a whole object.
+func (r *real) follow() *Flight {
+	for {
+		if o := r.lookup(); o != nil {
+			return r.g.Flight(FromStore(o), r.src)
+		}
+		out, err := r.g.Lead(r.t.Context(), Key{1}, r.fetch(nil))
+		switch {
+		case err != nil || out.Kind != Stored && out.Kind != Found:
+			r.t.Errorf("%+v, %v", out, err)
+			runtime.Goexit()
+		case out.Kind == Stored:
+			return out.Flight
+		}
+	}
 }
 
 // serveParts serves body by ranges, and breaks each connection after most bytes.
@@ -104,14 +131,9 @@ func TestRealFollowers(t *testing.T) {
 	for range 30 {
 		wg.Go(func() {
 			got := make([]byte, len(body))
-			out, err := r.g.Lead(t.Context(), Key{1}, r.fetch(nil))
-			if err != nil || out.Kind != Stored {
-				t.Errorf("%+v, %v", out, err)
-				first.Done()
-				return
-			}
-			defer out.Close()
-			rd := out.Flight.Reader(0, -1)
+			f := r.follow()
+			defer f.Release()
+			rd := f.Reader(0, -1)
 			defer rd.Close()
 			if _, err := io.ReadFull(rd, got[:50_000]); err != nil {
 				t.Error(err)
