@@ -61,10 +61,20 @@ func TestDecideAgainstOracle(t *testing.T) {
 		if d.Refresh && (d.Action != rule.Stale || req.OnlyIfCached) {
 			t.Fatalf("%+v of %+v at %d: refresh with %v", req, l, now, d.Action)
 		}
+		if d.Reason == rule.StaleWhileRevalidate && d.Refresh == req.OnlyIfCached {
+			t.Fatalf("%+v of %+v at %d: refresh is %v", req, l, now, d.Refresh)
+		}
 		seen[d.Action]++
 	}
 	if len(seen) != 4 {
 		t.Errorf("not every action was seen: %v", seen)
+	}
+}
+
+func TestMillis(t *testing.T) {
+	m := rule.At(noon).Add(1500 * time.Millisecond)
+	if !m.Time().Equal(noon.Add(1500*time.Millisecond)) || m-rule.At(noon) != 1500 {
+		t.Errorf("%v", m.Time())
 	}
 }
 

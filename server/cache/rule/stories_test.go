@@ -119,6 +119,8 @@ var stories = []story{
 	{name: "Content-Location is invalidated", steps: []step{{url: "/l", resp: hour}, {url: "/", method: "DELETE", resp: "Content-Location: http://h.example/l"}, {url: "/l", resp: hour, want: origin}}},
 	{name: "another origin is not", steps: []step{{url: "/l", resp: hour}, {url: "/", method: "DELETE", resp: "Content-Location: https://h.example/l"}, {url: "/l", want: cache}}},
 	{name: "POST for later GETs", steps: []step{{url: "/f", method: "POST", resp: hour + " | Content-Location: /f"}, {url: "/f", want: cache}}},
+	{name: "POST for later GETs without a lifetime", steps: []step{
+		{url: "/f", method: "POST", resp: "Cache-Control: s-maxage=0 | ETag: \"a\" | Content-Location: /f"}, {url: "/f", resp: `X: 1 | ETag: "a"`, want: origin}}},
 	{name: "POST elsewhere", steps: []step{{url: "/f", method: "POST", resp: hour + " | Content-Location: /g"}, {url: "/f", resp: hour, want: origin}}},
 
 	{name: "fields of the connection are not stored", steps: []step{

@@ -1,9 +1,11 @@
 package rule_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/catchment/catchment/server/cache/rule"
@@ -43,6 +45,9 @@ func TestMatchHead(t *testing.T) {
 		{`ETag: "a"`, `ETag: "b"`, 200, 5, rule.Mismatch},
 		{`ETag: "a"`, `ETag: "b"`, 404, 5, rule.Unrelated},
 		{`Last-Modified: x`, `Last-Modified: y`, 200, 5, rule.Mismatch},
+		{`Last-Modified: x`, ``, 200, 5, rule.Matches},
+		{``, `Last-Modified: y`, 200, 5, rule.Matches},
+		{`ETag: "a"`, ``, 200, 5, rule.Matches},
 		{``, `Content-Length: 5`, 200, 5, rule.Matches},
 		{``, `Content-Length: 6`, 200, 5, rule.Mismatch},
 		{``, `Content-Length: 6`, 200, -1, rule.Matches},
@@ -145,6 +150,20 @@ func TestCacheGroups(t *testing.T) {
 		if got := rule.CacheGroups(http.Header{"Cache-Groups": {in}}); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestCacheGroupLimits(t *testing.T) {
+	var list []string
+	for i := range 129 {
+		list = append(list, fmt.Sprintf("%q", fmt.Sprint("g", i)))
+	}
+	if got := rule.CacheGroups(http.Header{"Cache-Groups": {strings.Join(list, ", ")}}); len(got) != 128 || got[127] != "g127" {
+		t.Errorf("%d groups", len(got))
+	}
+	long := strings.Repeat("x", 128)
+	if got := rule.CacheGroups(http.Header{"Cache-Groups": {`"` + long + `", "` + long + `y", "z"`}}); !slices.Equal(got, []string{long, "z"}) {
+		t.Errorf("%q", got)
 	}
 }
 
