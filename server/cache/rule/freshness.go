@@ -26,6 +26,16 @@ func heuristicStatus(status int) bool {
 	return false
 }
 
+// neverStored are statuses that answer one request's condition or range, or that must not be stored (RFC 6585 §3 to §6).
+// Storing them would hand one client's trouble to all.
+func neverStored(status int) bool {
+	switch status {
+	case 412, 416, 428, 429, 431, 511:
+		return true
+	}
+	return false
+}
+
 // understood are the statuses whose caching rules this cache follows, for must-understand (RFC 9111 §5.2.2.3).
 func understood(status int) bool {
 	switch status {

@@ -86,6 +86,8 @@ func refuse(x *Exchange, c *Control, p *Policy) Reason {
 		return StatusNotModified
 	case x.Method != "GET" && !postForGet(x, c):
 		return MethodNotCacheable
+	case neverStored(x.Status):
+		return StatusNeverStored
 	case p.never(x.Status):
 		return PolicyBypass
 	case c.MustUnderstand && !understood(x.Status):

@@ -51,6 +51,7 @@ const (
 	StatusNotModified    // 304: it updates, it is not stored
 	NotCacheableByStatus // no freshness given and the status has none by default
 	NoLifetime           // never fresh and no validator: storing is useless
+	StatusNeverStored    // about one request or one client only: 412, 416, and those of RFC 6585
 	reasonCount
 )
 
@@ -68,6 +69,7 @@ var reasonText = [reasonCount]string{
 	RequestAuthorized: "authorization", SetsCookie: "set-cookie", VaryStar: "vary-star",
 	StatusNotUnderstood: "status-not-understood", StatusNotFinal: "interim", StatusNotModified: "not-modified",
 	NotCacheableByStatus: "status", NoLifetime: "no-lifetime",
+	StatusNeverStored: "status-never",
 }
 
 // String is the text of the reason.

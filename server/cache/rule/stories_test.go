@@ -105,6 +105,8 @@ var stories = []story{
 	{name: "a cookie of a 304 is not shared", steps: []step{
 		{resp: `Cache-Control: max-age=2 | ETag: "a"`}, {wait: 3 * second, resp: `ETag: "a" | Set-Cookie: u=1`, want: validated}, {want: cache, has: "-Set-Cookie"}}},
 
+	{name: "a public cookie of a 304 is shared", steps: []step{
+		{resp: `Cache-Control: max-age=2 | ETag: "a"`}, {wait: 3 * second, resp: `ETag: "a" | Cache-Control: public, max-age=9 | Set-Cookie: u=1`, want: validated}, {want: cache, has: "Set-Cookie: u=1"}}},
 	{name: "HEAD updates", steps: []step{{resp: short + " | A: 1"}, {wait: 3 * second, method: "HEAD", resp: "Cache-Control: max-age=1000 | A: 2", want: origin}, {want: cache, has: "A: 2"}}},
 	{name: "HEAD that differs invalidates", steps: []step{{resp: hour + ` | ETag: "a"`}, {method: "HEAD", req: "Cache-Control: no-cache", resp: hour + ` | ETag: "b"`}, {resp: hour, want: origin}}},
 	{name: "HEAD that fails changes nothing", steps: []step{{resp: hour + ` | ETag: "a"`}, {method: "HEAD", req: "Cache-Control: no-cache", status: 410, resp: hour + ` | ETag: "b"`}, {want: cache}}},
