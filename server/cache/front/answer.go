@@ -35,6 +35,7 @@ type Answer struct {
 	CacheStatus []byte // value of "Cache-Status:" (RFC 9211); nil: none
 	Extra       []byte // further complete header lines, each with CRLF; none of those that front adds
 	Close       bool   // close the connection afterwards
+	ETag        string // for the registry of transfers only
 
 	Done  Finisher // nil: nobody is told
 	Token any      // the Hitter's own: front only keeps it until Finish

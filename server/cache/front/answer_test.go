@@ -312,3 +312,20 @@ func TestSendWrapped(t *testing.T) {
 type unwrapping struct{ http.ResponseWriter }
 
 func (u unwrapping) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// TestPanics: a panic ends one connection, not the server.
+func TestPanics(t *testing.T) {
+	s := &sloppy{change: func(*Answer) { panic("hitter") }}
+	s.put(t, "/hit", nil, nil)
+	st := start(t, func(w http.ResponseWriter, r *http.Request) { panic("handler") }, s, nil)
+	for _, path := range []string{"/hit", "/general"} {
+		c := st.dial()
+		io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if b, ok := ended(c); !ok || len(b) > 0 {
+			t.Errorf("%s: %q", path, b)
+		}
+	}
+	if n := st.Stats().Panics; n != 2 {
+		t.Errorf("%d panics counted", n)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -58,7 +59,7 @@ func (f *Front) newServer(two bool) *http.Server {
 		Handler:        http.HandlerFunc(f.serveHTTP),
 		MaxHeaderBytes: maxHead + 4096, // the gate has its own, smaller limit
 		ConnState:      connState,
-		ErrorLog:       slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+		ErrorLog:       slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, connOf(nc))
 		},
@@ -81,6 +82,14 @@ func (f *Front) newServer(two bool) *http.Server {
 // serveHTTP stands before the handler for every request of the general path.
 func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c := ConnOf(r.Context())
+	defer func() {
+		if p := recover(); p != nil {
+			if p != http.ErrAbortHandler {
+				f.panicked(p, r.RequestURI)
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}()
 	f.stats.general.Add(1)
 	f.handlers.enter()
 	defer f.handlers.leave()
@@ -107,6 +116,12 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.Note(&Transfer{Method: r.Method, Host: r.Host, Target: r.RequestURI, Began: time.Now(), Length: -1})
 	f.handler.ServeHTTP(w, r)
+}
+
+// panicked notes a panic of what front calls.
+func (f *Front) panicked(p any, target string) {
+	f.stats.panics.Add(1)
+	f.log.Error("panic", "target", target, "panic", p, "stack", string(debug.Stack()))
 }
 
 // lastOne says whether the connection has had all the requests it may have.

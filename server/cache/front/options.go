@@ -25,7 +25,6 @@ type Options struct {
 	DeferAccept time.Duration // TCP_DEFER_ACCEPT; 0: off
 	UserTimeout time.Duration // TCP_USER_TIMEOUT: unacknowledged data for so long ends the connection; 0: kernel's default
 	NotSentLow  int           // TCP_NOTSENT_LOWAT in bytes; 0: kernel's default
-	Backlog     int           // reserved; the kernel's somaxconn is used
 
 	HTTP2 bool // HTTP/2 over TLS by ALPN
 	H2C   bool // HTTP/2 in cleartext by prior knowledge (RFC 9113 §3.3)

@@ -99,9 +99,6 @@ type head struct {
 	nHost   int
 }
 
-// body says whether a body follows.
-func (h *head) body() bool { return h.chunked || h.length > 0 }
-
 // parse reads a whole head (as found by scanHead) strictly. After nil h is good until buf changes.
 func (h *head) parse(buf []byte, l *rules) *refusal {
 	*h = head{buf: buf, fields: h.fields[:0], length: -1}

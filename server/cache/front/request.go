@@ -12,7 +12,7 @@ import "net/netip"
 type Request struct {
 	Head   bool   // HEAD; else GET
 	TLS    bool   // came over TLS
-	Target []byte // the request target as sent: path and query; begins with '/'; every byte is legal in a URI
+	Target []byte // the request target as sent: path and query; begins with '/'; no byte that a URI cannot have, but for a few in the query
 	Path   []byte // Target up to the first '?'; percent escapes are well formed
 	Query  []byte // after the first '?'; nil without one
 	Host   []byte // as sent: host, perhaps with a port; letters may be of any case

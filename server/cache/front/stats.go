@@ -19,6 +19,7 @@ type Stats struct {
 	Slow          uint64 // transfers cut because the client took too little
 	SlowBodies    uint64 // request bodies cut because they came too slowly
 	SlowHeads     uint64 // heads that were not complete in time
+	Panics        uint64 // of Hitter and http.Handler, each ending one connection or stream
 	Resets        uint64 // streams reset by clients before the answer was complete
 	Abusers       uint64 // connections closed for too many resets
 	BytesIn       uint64 // of TCP connections, read
@@ -35,7 +36,7 @@ type counters struct {
 	accepted, refusedAll, refusedClient, acceptErrors, handshakes, badHandshakes atomic.Uint64
 	fast, general, handed, bad, badAnswers, slow, slowBodies, slowHeads          atomic.Uint64
 	resets, abusers, bytesIn, bytesOut, sendfile, sendfileBytes, copied, drained atomic.Uint64
-	cut                                                                          atomic.Uint64
+	cut, panics                                                                  atomic.Uint64
 }
 
 // Stats reads all counters.
@@ -47,7 +48,7 @@ func (f *Front) Stats() Stats {
 		Handshakes: c.handshakes.Load(), BadHandshakes: c.badHandshakes.Load(),
 		Fast: c.fast.Load(), General: c.general.Load(), HandedOver: c.handed.Load(), Bad: c.bad.Load(),
 		BadAnswers: c.badAnswers.Load(), Slow: c.slow.Load(), SlowBodies: c.slowBodies.Load(),
-		SlowHeads: c.slowHeads.Load(), Resets: c.resets.Load(), Abusers: c.abusers.Load(),
+		SlowHeads: c.slowHeads.Load(), Panics: c.panics.Load(), Resets: c.resets.Load(), Abusers: c.abusers.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Sendfile: c.sendfile.Load(),
 		SendfileBytes: c.sendfileBytes.Load(), CopiedBytes: c.copied.Load(), Drained: c.drained.Load(), Cut: c.cut.Load(),
 	}
