@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/catchment/catchment/server/cache/purge"
+	"github.com/catchment/catchment/server/cache/ranges"
 	"github.com/catchment/catchment/server/cache/rule"
 	"github.com/catchment/catchment/server/cache/store"
 )
@@ -23,6 +24,7 @@ func (x *exchange) serveCached() {
 	x.req = rule.ReadRequest(x.r.Header, x.policy)
 	f := x.lookup()
 	defer f.release()
+	x.doubt(&f)
 	x.step("decide", f.decision.Action.String(), f.decision.Reason.String())
 	switch f.decision.Action {
 	case rule.Fresh:
@@ -40,6 +42,17 @@ func (x *exchange) serveCached() {
 		x.pass(f.decision.Reason)
 	default:
 		x.fetch(f)
+	}
+}
+
+// doubt has upstream asked before a precondition of the client fails: it is the origin's resource that it is about, not our
+// copy (RFC 9110 §13.1.1).
+func (x *exchange) doubt(f *found) {
+	if a := f.decision.Action; a != rule.Fresh && a != rule.Stale || len(x.r.Header["If-Match"])+len(x.r.Header["If-Unmodified-Since"]) == 0 {
+		return
+	}
+	if x.evaluate(&f.entry) == ranges.PreconditionFailed && !x.req.OnlyIfCached {
+		f.decision = rule.Decision{Action: rule.Revalidate, Reason: rule.RequestNoCache}
 	}
 }
 

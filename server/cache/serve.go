@@ -48,16 +48,14 @@ func (x *exchange) serveEntry(e entry, flight *fill.Flight) next {
 	e.hits.Add(1)
 	a := &answer{x: x, e: e, flight: flight, size: e.Size()}
 	defer a.close()
-	if status := int(e.life.Status); status >= 200 && status < 300 {
-		switch x.evaluate(&e) {
-		case ranges.NotModified:
-			a.notModified()
-			return answered
-		case ranges.PreconditionFailed:
-			x.done.detail = "precondition"
-			x.errorBody(http.StatusPreconditionFailed)
-			return answered
-		}
+	switch x.evaluate(&e) {
+	case ranges.NotModified:
+		a.notModified()
+		return answered
+	case ranges.PreconditionFailed:
+		x.done.detail = "precondition"
+		x.errorBody(http.StatusPreconditionFailed)
+		return answered
 	}
 	if err := a.chooseSpans(); err != nil {
 		return x.restart(&e, err)
@@ -77,7 +75,7 @@ func (x *exchange) serveEntry(e entry, flight *fill.Flight) next {
 // evaluate applies the request's conditions (RFC 9110 §13). An object with a tag of its content goes by the origin's too:
 // both name the same bytes.
 func (x *exchange) evaluate(e *entry) ranges.Outcome {
-	if !ranges.Conditional(x.r.Header) {
+	if status := int(e.life.Status); status < 200 || status > 299 || !ranges.Conditional(x.r.Header) {
 		return ranges.Proceed
 	}
 	return ranges.Evaluate(x.r.Header, x.validatorsFor(e), true, x.began)
@@ -166,7 +164,7 @@ func (a *answer) incomplete() bool {
 		return false
 	}
 	if a.kind == ranges.Whole {
-		return true
+		return a.size < 0 || len(a.e.Missing(0, a.size)) > 0
 	}
 	return slices.ContainsFunc(a.spans, func(s ranges.Span) bool { return len(a.e.Missing(s.Start, s.End)) > 0 })
 }
