@@ -330,4 +330,3 @@ func TestContentTag(t *testing.T) {
 		t.Errorf("tags %q", tags)
 	}
 }
-

@@ -35,7 +35,7 @@ type Purge struct {
 // Purge takes a purge into force; it is when it returns, and on disk. An error with an Entry that has an ID means that it is
 // in force, but could not be saved.
 func (s *Server) Purge(_ context.Context, p Purge) (purge.Entry, error) {
-	r := purge.Request{Site: p.Site, Host: strings.ToLower(p.Host), Tag: p.Tag, Soft: p.Soft, Who: p.By, Why: p.Why}
+	r := purge.Request{Site: p.Site, Host: s.keyHost(p.Host), Tag: p.Tag, Soft: p.Soft, Who: p.By, Why: p.Why}
 	switch {
 	case p.URL != "":
 		st, k, err := s.resolve(p.URL)
@@ -82,6 +82,19 @@ func (s *Server) Purges(limit int) ([]purge.Entry, error) {
 		out = append(out, all[i])
 	}
 	return out, err
+}
+
+// keyHost is the host under which the objects of a host are stored: an alias's is its site's, a usual port is left out.
+func (s *Server) keyHost(host string) string {
+	if host == "" {
+		return ""
+	}
+	for _, scheme := range [...]string{"http://", "https://"} {
+		if _, k, err := s.resolve(scheme + host + "/"); err == nil {
+			return string(k.Host)
+		}
+	}
+	return strings.ToLower(host)
 }
 
 // resolve finds site and key of a URL as a client without special headers would ask for it.

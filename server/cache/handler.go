@@ -44,6 +44,10 @@ type exchange struct {
 	done outcome
 	// trace collects the steps for who may see them, nil else.
 	trace *trace
+	// unread is set when a request goes on its own after a body that was wrong.
+	unread bool
+	// once are fields for the answer to this request alone, not for the stored one.
+	once http.Header
 }
 
 // outcome is what became of a request.
@@ -99,7 +103,7 @@ func (s *Server) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 
 // run takes the steps of a request in order; each may end it.
 func (x *exchange) run() {
-	steps := []func() bool{x.findSite, x.readHop, x.startTrace, x.checkMethod, x.admit, x.checkToken}
+	steps := []func() bool{x.readHop, x.findSite, x.startTrace, x.checkMethod, x.admit, x.checkToken}
 	for _, f := range steps {
 		if !f() {
 			return
@@ -108,7 +112,10 @@ func (x *exchange) run() {
 	switch {
 	case x.r.Method == "PURGE":
 		x.purge()
-	case rule.Cacheable(x.r.Method) && !x.site.Off():
+	case x.site.Off():
+		x.makeKey()
+		x.forward(rule.PolicyBypass)
+	case rule.Cacheable(x.r.Method):
 		x.makeKey()
 		x.serveCached()
 	default:
@@ -119,16 +126,11 @@ func (x *exchange) run() {
 
 // findSite finds the customer by scheme, host and path. Who is not known is refused and never proxied (RFC 9110 §15.5.20).
 func (x *exchange) findSite() bool {
-	path := x.r.URL.EscapedPath()
 	if x.r.RequestURI == "*" {
 		return x.serverOptions()
 	}
-	if i := strings.IndexByte(x.r.RequestURI, '?'); strings.HasPrefix(x.r.RequestURI, "/") {
-		if path = x.r.RequestURI; i >= 0 {
-			path = path[:i]
-		}
-	}
-	st, err := x.c.table.Match(x.r.TLS != nil, []byte(x.r.Host), []byte(path))
+	sr := x.siteRequest()
+	st, err := x.c.table.Match(sr.TLS, sr.Host, sr.Path)
 	if err != nil {
 		x.refuse(site.StatusOf(err), "site", err.Error())
 		return false
@@ -210,11 +212,15 @@ func (x *exchange) siteRequest() site.Request {
 		}
 	}
 	path, query, _ = strings.Cut(path, "?")
-	tls := x.r.TLS != nil
+	return site.Request{TLS: x.secure(), Host: []byte(x.r.Host), Path: []byte(path), Query: []byte(query), Header: x.r.Header}
+}
+
+// secure says whether the client came by TLS, to us or to the cache that passed its request on.
+func (x *exchange) secure() bool {
 	if x.hop.Scheme != "" {
-		tls = x.hop.Scheme == "https"
+		return x.hop.Scheme == "https"
 	}
-	return site.Request{TLS: tls, Host: []byte(x.r.Host), Path: []byte(path), Query: []byte(query), Header: x.r.Header}
+	return x.r.TLS != nil
 }
 
 // makeKey works out under what the object is stored.

@@ -26,6 +26,7 @@ type shortHit struct {
 	key    site.Key
 	id     store.Key
 	sr     site.Request
+	fields fastFields
 	found  [8]*store.Object
 	live   [8]entry
 	status [160]byte
@@ -62,11 +63,13 @@ func (h *shortHit) free() {
 	}
 	h.s, h.site, h.stats, h.object = nil, nil, nil, nil
 	h.sr = site.Request{}
+	h.fields.r = nil
 	shortHits.Put(h)
 }
 
 // answer fills a, or says false.
 func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
+	h.fields.r = r
 	h.sr = site.Request{TLS: r.TLS, Host: r.Host, Path: r.Path, Query: r.Query}
 	h.site.Key(&h.key, &h.sr)
 	e, ok := h.lookup(r)
@@ -107,7 +110,7 @@ func (h *shortHit) lookup(r *front.Request) (entry, bool) {
 	objects := h.s.store.Lookup(h.id, h.found[:0])
 	if len(objects) == 1 {
 		e, ok := open(objects[0])
-		if ok && !h.s.purged(&e) && (len(e.vary.Fields) == 0 || e.vary.Matches(fastFields{r}, h.site.Policy())) {
+		if ok && !h.s.purged(&e) && (len(e.vary.Fields) == 0 || e.vary.Matches(&h.fields, h.site.Policy())) {
 			return e, true
 		}
 		objects[0].Release()
@@ -121,7 +124,7 @@ func (h *shortHit) lookup(r *front.Request) (entry, bool) {
 			o.Release()
 		}
 	}
-	at := rule.Select(live, func(e entry) (*rule.Vary, *rule.Life) { return &e.vary, &e.life }, fastFields{r}, h.site.Policy())
+	at := rule.Select(live, func(e entry) (*rule.Vary, *rule.Life) { return &e.vary, &e.life }, &h.fields, h.site.Policy())
 	var out entry
 	for i, e := range live {
 		if i == at {
@@ -141,7 +144,7 @@ func (h *shortHit) part(r *front.Request, a *front.Answer, e *entry, size int64)
 			return 0, 0, false
 		}
 		if string(r.IfNoneMatch) == string(e.valid.ETag) && e.valid.ETag != "" ||
-			ranges.Evaluate(fastFields{r}, e.valid, true, h.s.clock()) == ranges.NotModified {
+			ranges.Evaluate(&h.fields, e.valid, true, h.s.clock()) == ranges.NotModified {
 			a.Status = 304
 			return 0, 0, true
 		}
@@ -156,7 +159,7 @@ func (h *shortHit) part(r *front.Request, a *front.Answer, e *entry, size int64)
 		if e.contentTag {
 			return 0, 0, false
 		}
-		if !ranges.RangeApplies(fastFields{r}, e.valid, h.s.clock()) {
+		if !ranges.RangeApplies(&h.fields, e.valid, h.s.clock()) {
 			return 0, size, true
 		}
 	}
@@ -188,7 +191,13 @@ func addBody(a *front.Answer, o *store.Object, first, length int64) bool {
 
 // fileOf gives the file that holds bytes of an object; n is 0 where none does.
 func fileOf(o *store.Object, off, limit int64) (f *os.File, pos, n int64) {
-	return nil, 0, 0
+	if _, pos, n = o.File(off, limit); n == 0 {
+		return nil, 0, 0
+	}
+	if f = o.OSFile(); f == nil {
+		return nil, 0, 0
+	}
+	return f, pos, n
 }
 
 // plainHead makes the head at the first hit, and again when the site's rules have changed.
@@ -210,15 +219,18 @@ func (e *entry) plainHead(st *site.Site, size int64) *front.Head {
 	return head
 }
 
-// fastFields gives a fast request's fields to rule and ranges. It allocates: only for what varies or has conditions.
-type fastFields struct{ r *front.Request }
+// fastFields gives a fast request's fields to rule and ranges. What Values gives is good until its next call.
+type fastFields struct {
+	r     *front.Request
+	lines [8]string
+}
 
 // Values gives all lines of a field.
-func (f fastFields) Values(name string) []string {
-	var out []string
+func (f *fastFields) Values(name string) []string {
+	out := f.lines[:0]
 	for n, v := range f.r.Fields {
 		if len(n) == len(name) && equalName(n, name) {
-			out = append(out, string(v))
+			out = append(out, text(v))
 		}
 	}
 	return out

@@ -37,6 +37,8 @@ type shared struct {
 	object uint64
 	// once is set where the validated response may be used for the leader's request only, with this metadata.
 	once *meta
+	// fields are for the leader's answer alone.
+	fields http.Header
 	// status is an error of upstream, for which a stale response may be served; 0: none.
 	status int
 	// again: nothing came of it, ask without conditions.
@@ -100,8 +102,15 @@ func (p *plan) store(v *rule.Verdict, h *fill.Head) fill.Verdict {
 	}
 	o.Head().Attach(newView(m))
 	p.s.passes.drop(p.id)
-	return fill.Store(fill.FromStore(o), o) // takes over our reference
+	out := fill.Store(fill.FromStore(o), storedValue{o, v.Once}) // takes over our reference
+	if m.contentTag {
+		out.WaitWhole = tagWait
+	}
+	return out
 }
+
+// tagWait is up to which length an object with a tag of its content is waited for, so that it never shows another tag.
+const tagWait = 1 << 20
 
 // newMeta is the metadata of a new object.
 func (p *plan) newMeta(v *rule.Verdict, h http.Header) *meta {

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/catchment/catchment/server/cache/fill"
 	"github.com/catchment/catchment/server/cache/origin"
+	"github.com/catchment/catchment/server/cache/purge"
 	"github.com/catchment/catchment/server/cache/ranges"
 	"github.com/catchment/catchment/server/cache/rule"
 	"github.com/catchment/catchment/server/cache/store"
@@ -91,8 +91,12 @@ func (x *exchange) upstreamRequest(method string) *origin.Request {
 		delete(h, own)
 	}
 	x.site.EditRequest(h)
+	if x.policy.IgnoreClient {
+		delete(h, "Cache-Control")
+		delete(h, "Pragma")
+	}
 	scheme := "http"
-	if bytes.HasPrefix(x.key.URL, []byte("https:")) || x.r.TLS != nil {
+	if x.secure() {
 		scheme = "https"
 	}
 	target := &url.URL{Path: string(x.key.Path), RawQuery: string(x.key.Query)}
@@ -186,12 +190,18 @@ func (x *exchange) settle(f *found, out *fill.Outcome) next {
 // settleStored serves from an object that is being filled, if its variant is the one this client wants and it may be
 // reused for it. The leader's always is, whatever its freshness: it is the answer to its request.
 func (x *exchange) settleStored(f *found, out *fill.Outcome) next {
-	o := out.Value.(*store.Object)
-	e, ok := open(o)
+	v := out.Value.(storedValue)
+	e, ok := open(v.object)
 	if !ok {
 		return askAlone
 	}
-	if !out.Leader {
+	x.once = nil
+	if out.Leader {
+		x.once = v.once
+	} else {
+		if x.outdated(&e) {
+			return askAlone
+		}
 		if !e.vary.Matches(x.r.Header, x.policy) {
 			f.fields = slices.Clone(e.vary.Fields)
 			x.done.status.Fwd, x.done.status.Detail = rule.FwdVaryMiss, rule.VaryMiss
@@ -209,6 +219,18 @@ func (x *exchange) settleStored(f *found, out *fill.Outcome) next {
 		x.done.result = resultExpired
 	}
 	return x.serveEntry(e, out.Flight)
+}
+
+// storedValue is what all who waited for an answer that is stored learn; once has the fields for the leader alone.
+type storedValue struct {
+	object *store.Object
+	once   http.Header
+}
+
+// outdated says whether a purge came between the beginning of a fetch and this request, which may not have what is older.
+func (x *exchange) outdated(e *entry) bool {
+	verdict, _ := x.s.purges.Check(e.epoch, &e.object)
+	return verdict != purge.OK
 }
 
 // settleShared goes on after an answer without a body: a validation, or an error that allows a stale response.
@@ -234,6 +256,7 @@ func (x *exchange) settleShared(f *found, out *fill.Outcome) next {
 			return askAlone
 		}
 		x.done.result = resultRevalidated
+		x.once = sh.fields
 		return x.serveEntry(entry{f.entry.Object, newView(sh.once)}, nil)
 	}
 	return x.settleValidated(f, out, sh)
@@ -253,7 +276,13 @@ func (x *exchange) settleValidated(f *found, out *fill.Outcome, sh shared) next 
 		return askWhole
 	}
 	f.entry = e
-	if !out.Leader {
+	x.once = nil
+	if out.Leader {
+		x.once = sh.fields
+	} else {
+		if x.outdated(&e) {
+			return askAlone
+		}
 		if d := rule.Decide(&x.req, &e.life, x.now()); d.Action != rule.Fresh && d.Action != rule.Stale {
 			return askAlone
 		}
@@ -291,6 +320,17 @@ func (x *exchange) failed(f *found, err error) {
 	}
 	x.done.result = resultError
 	status := kind.Status()
+	var tooLong *http.MaxBytesError
+	if errors.As(err, &tooLong) {
+		x.refuse(http.StatusRequestEntityTooLarge, "body", err.Error())
+		return
+	}
+	if errors.Is(err, fill.ErrDigest) && !x.unread {
+		x.step("digest", "the origin's digest does not fit its content: passed, not stored")
+		x.unread = true
+		x.pass(rule.ResponseNoStore)
+		return
+	}
 	if errors.Is(err, fill.ErrBusy) || errors.Is(err, fill.ErrClosed) {
 		status, x.done.detail = http.StatusServiceUnavailable, "busy"
 		x.w.Header().Set("Retry-After", "1")

@@ -263,7 +263,6 @@ func (g got) check(t *testing.T, want ...string) {
 	}
 }
 
-
 // raw sends bytes on a connection of its own and gives all that comes until it ends.
 func (r *rig) raw(text string) string {
 	r.t.Helper()

@@ -33,7 +33,7 @@ func (p *plan) freshen(e entry, resp *origin.Response) shared {
 			}
 		})
 		if err == nil {
-			return shared{object: p.stale}
+			return shared{object: p.stale, fields: v.Once}
 		}
 		p.s.log.Warn("refreshed metadata not stored", "url", p.url, "err", err)
 	} else if v.Reason != rule.RequestNoStore && v.Reason != rule.RequestAuthorized {
@@ -41,7 +41,7 @@ func (p *plan) freshen(e entry, resp *origin.Response) shared {
 	}
 	once := *e.meta
 	once.header = v.Header
-	return shared{object: p.stale, once: &once}
+	return shared{object: p.stale, once: &once, fields: v.Once}
 }
 
 func (p *plan) hasTagHeader(h http.Header) bool {
@@ -60,7 +60,7 @@ func (p *plan) headUpdate(resp *origin.Response) {
 		case rule.Matches:
 			p.freshen(e, resp)
 		case rule.Mismatch:
-			p.s.update(e.Object, func(m *meta) { m.life.Expire(rule.At(resp.Received)) })
+			p.s.update(e.Object, func(m *meta) { m.life.Invalidate(rule.At(resp.Received)) })
 		}
 	})
 }

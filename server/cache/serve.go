@@ -209,6 +209,7 @@ func (a *answer) head() {
 	if e.sum != nil && e.Whole() && len(h["Repr-Digest"]) == 0 && wantsDigest(x.r.Header) {
 		h.Set("Repr-Digest", e.sum.ReprDigest())
 	}
+	copyHeader(h, x.once)
 	x.site.EditResponse(h)
 	a.header = h
 	copyHeader(x.w.Header(), h)

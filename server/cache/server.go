@@ -127,6 +127,9 @@ func (s *Server) open() (err error) {
 	if s.store, err = store.Open(so); err != nil {
 		return err
 	}
+	if err := s.expectPurges(); err != nil {
+		return err
+	}
 	lo := s.cfg.AccessLog
 	lo.Logger = s.log
 	if s.accesses, err = accesslog.New(lo); err != nil {
@@ -144,6 +147,19 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	return s.loadTLS(&s.cfg)
+}
+
+// expectPurges tells the purges what the stored objects have seen: if their journal was lost, everything is stale now.
+func (s *Server) expectPurges() error {
+	if s.cfg.Store.Dir == "" {
+		return nil
+	}
+	newest := purge.Epoch(0)
+	err := s.store.Walk(context.Background(), func(i store.Info) bool {
+		newest = max(newest, purge.Epoch(i.Stamp.Epoch))
+		return true
+	})
+	return errors.Join(err, s.purges.Expect(newest))
 }
 
 // loadTLS takes certificates and ticket keys into use.
