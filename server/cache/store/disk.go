@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -40,8 +39,6 @@ type disk struct {
 	health health
 	scrub  scrubber
 }
-
-func sortNumbers(list []uint32) { slices.Sort(list) }
 
 // openDisk takes the directory and reads the index.
 func openDisk(s *Store) (*disk, error) {

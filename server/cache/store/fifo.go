@@ -104,7 +104,7 @@ func (f *fifo) judge(n uint32, hash uint64, freq uint8) (stays bool, left uint8)
 	from, size := d.queue, d.size
 	f.remove(n)
 	switch {
-	case from == smallQueue && freq > 1:
+	case from == smallQueue && freq > 0:
 		f.push(n, mainQueue, size)
 		return true, 0
 	case from == mainQueue && freq > 0:
@@ -112,7 +112,7 @@ func (f *fifo) judge(n uint32, hash uint64, freq uint8) (stays bool, left uint8)
 		return true, freq - 1
 	}
 	if from == smallQueue {
-		f.ghost.add(hash, f.q[mainQueue].n)
+		f.ghost.add(hash, f.count())
 	}
 	return false, 0
 }
@@ -171,7 +171,7 @@ func (g *ghost) take(hash uint64) bool {
 // costs a few second misses at a time when the store is still filling up.
 func (g *ghost) grow() {
 	n := ghostWays * 64
-	for n < int(g.keep) {
+	for n < int(g.keep)*2 {
 		n *= 2
 	}
 	g.table, g.stamp = make([]uint32, n), make([]uint32, n)

@@ -72,7 +72,8 @@ func (s *Store) holds(h *shard, k *Key, n uint32, id uint64) bool {
 // reclaim empties a few segments and removes them; false if that freed
 // nothing.
 func (d *disk) reclaim() bool {
-	list := d.segs.victims(2)
+	_, _, files := d.segs.use()
+	list := d.segs.victims(1 + files/64)
 	if len(list) == 0 {
 		d.segs.seal()
 		if list = d.segs.victims(1); len(list) == 0 {
@@ -194,7 +195,7 @@ func (d *disk) housekeeping(now time.Time) {
 	if d.journal.flush() != nil {
 		return
 	}
-	if w := d.journal.bytes(); w > snapTrigger && w > d.index.Load()/2 {
+	if w := d.journal.bytes(); w > min(snapTrigger, d.quota/64) && w > d.index.Load()/2 {
 		if err := d.snapshot(); err != nil {
 			d.failWrite(err)
 		}

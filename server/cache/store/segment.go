@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -159,29 +161,22 @@ func (g *segments) remove(no uint32) error {
 	return g.fs.Remove(g.name(no))
 }
 
-// victims returns the segments to be reclaimed next: of those with at least
-// the average share of dead bytes the oldest, at most max.
+// victims returns the segments to be reclaimed next, those with the largest
+// share of dead bytes, at most so many. What is evicted from the small queue
+// goes in the order it came, so mostly these are the oldest ones.
 func (g *segments) victims(most int) []uint32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var size, live int64
-	for _, h := range g.all {
-		if h != g.head {
-			size += h.size
-			live += h.live
-		}
-	}
 	var list []uint32
-	for no := range g.all {
-		h := g.all[no]
-		if h == g.head || h.pins > 0 || h.live >= h.size {
-			continue
-		}
-		if float64(h.live)*float64(size) <= float64(live)*float64(h.size) {
+	for no, h := range g.all {
+		if h != g.head && h.pins == 0 && h.live < h.size {
 			list = append(list, no)
 		}
 	}
-	sortNumbers(list)
+	share := func(no uint32) float64 { return float64(g.all[no].live) / float64(g.all[no].size) }
+	slices.SortFunc(list, func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(share(a), share(b)), cmp.Compare(a, b))
+	})
 	return list[:min(most, len(list))]
 }
 

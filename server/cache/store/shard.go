@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"sync"
 )
 
@@ -12,17 +13,25 @@ type Key [32]byte
 const shardCount = 256
 
 func (k *Key) shard() int   { return int(k[0]) }
-func (k *Key) probe() int   { return int(binary.LittleEndian.Uint32(k[4:])) }
 func (k *Key) hash() uint64 { return binary.LittleEndian.Uint64(k[8:]) }
 
 // shard is one part of the index: a hash table of entry numbers, each the
 // head of a chain of the variants of a key, and the objects that are open.
 type shard struct {
 	mu    sync.Mutex
+	seed  [2]uint64
 	slots []uint32
 	keys  int
 	open  []*Object // by entry.open-1
 	spare []uint32  // free places in open
+}
+
+// probe returns where the search for a key begins. A secret seed keeps those
+// who choose URLs from choosing keys that collide.
+func (h *shard) probe(k *Key) int {
+	le := binary.LittleEndian
+	hi, lo := bits.Mul64(le.Uint64(k[8:])^h.seed[0], le.Uint64(k[16:])^h.seed[1])
+	return int(hi ^ lo)
 }
 
 // find returns the slot of the key, or of the empty place for it.
@@ -31,7 +40,7 @@ func (h *shard) find(s *slab, k *Key) (slot int, head uint32) {
 		return -1, 0
 	}
 	mask := len(h.slots) - 1
-	for i := k.probe() & mask; ; i = (i + 1) & mask {
+	for i := h.probe(k) & mask; ; i = (i + 1) & mask {
 		n := h.slots[i]
 		if n == 0 || s.at(n).key == *k {
 			return i, n
@@ -61,7 +70,7 @@ func (h *shard) grow(s *slab) {
 		if n == 0 {
 			continue
 		}
-		i := s.at(n).key.probe() & mask
+		i := h.probe(&s.at(n).key) & mask
 		for h.slots[i] != 0 {
 			i = (i + 1) & mask
 		}
@@ -96,7 +105,7 @@ func (h *shard) vacate(s *slab, slot int) {
 	hole := slot
 	h.slots[hole] = 0
 	for i := (hole + 1) & mask; h.slots[i] != 0; i = (i + 1) & mask {
-		home := s.at(h.slots[i]).key.probe() & mask
+		home := h.probe(&s.at(h.slots[i]).key) & mask
 		if (i-home)&mask >= (i-hole)&mask {
 			h.slots[hole], h.slots[i] = h.slots[i], 0
 			hole = i

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,9 @@ func Open(opt Options) (*Store, error) {
 	}
 	began := time.Now()
 	s := &Store{opt: opt}
+	for i := range s.shards {
+		s.shards[i].seed = [2]uint64{rand.Uint64(), rand.Uint64()}
+	}
 	s.res.init(opt.RAM, int64(opt.OpenFiles), opt.Objects)
 	if opt.Dir != "" {
 		if s.disk, err = openDisk(s); err != nil {

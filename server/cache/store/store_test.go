@@ -2,19 +2,14 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
 	"testing"
 )
 
-func key(n int) (k Key) {
-	for i := range k {
-		k[i] = byte((uint64(n)*0x9e3779b97f4a7c15 + uint64(i)*0xbf58476d1ce4e5b9) >> 29 >> (i % 8))
-	}
-	k[24], k[25], k[26] = byte(n), byte(n>>8), byte(n>>16)
-	return k
-}
+func key(n int) Key { return sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
 
 func pattern(seed, size int) []byte {
 	b := make([]byte, 0, size+8)
