@@ -1,0 +1,311 @@
+package get
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+)
+
+// body delivers a window of an object, from one connection after the other. A
+// goroutine reads from each; there are two for as long as a silent one has a
+// rival.
+type body struct {
+	opt    Options
+	req    *http.Request
+	w      window
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex // Read and Close
+	next  int64      // the byte that is delivered next
+	left  []byte     // of a piece that did not fit
+	cur   *stream    // nil: broken
+	rival chan answer
+	stop  context.CancelFunc // of the rival
+	fails int                // attempts in vain since the last byte
+	heard time.Time          // the last byte
+	asked time.Time          // the reader wanted more
+	last  error              // why the last connection or attempt failed
+	gap   time.Duration      // the longest between two pieces of cur
+	quiet bool               // it was told that cur is silent
+	err   error              // for good
+}
+
+// stream is one answer that is read.
+type stream struct {
+	pieces chan piece
+	addr   string
+	pop    string
+	stop   context.CancelFunc
+}
+
+type piece struct {
+	b   []byte
+	err error
+}
+
+// answer is what an attempt to go on came to.
+type answer struct {
+	s        *stream
+	complete bool
+	err      error
+}
+
+// pieceLen is how much is read at once, and pieces how many wait.
+const (
+	pieceLen = 64 << 10
+	pieces   = 4
+)
+
+func newBody(o Options, req *http.Request, resp *http.Response, w window, addr string) *body {
+	ctx, cancel := context.WithCancel(req.Context())
+	b := &body{opt: o, req: req, w: w, ctx: ctx, cancel: cancel, next: w.start, heard: time.Now()}
+	b.cur = b.read(resp, func() {}, addr)
+	return b
+}
+
+// read starts to read an answer.
+func (b *body) read(resp *http.Response, stop context.CancelFunc, addr string) *stream {
+	s := &stream{pieces: make(chan piece, pieces), pop: POP(resp.Header), addr: addr}
+	quit, from := make(chan struct{}), resp.Body // which becomes b itself
+	s.stop = sync.OnceFunc(func() { close(quit); stop(); from.Close() })
+	b.wg.Go(func() {
+		defer from.Close()
+		for {
+			buf := make([]byte, pieceLen)
+			n, err := from.Read(buf)
+			select {
+			case s.pieces <- piece{buf[:n], err}:
+			case <-quit:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return s
+}
+
+func (b *body) tell(e Event) {
+	if b.opt.OnEvent != nil {
+		b.opt.OnEvent(e)
+	}
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = time.Now()
+	for len(b.left) == 0 && b.err == nil {
+		b.await()
+	}
+	if len(b.left) > 0 {
+		n := copy(p, b.left)
+		b.left = b.left[n:]
+		return n, nil
+	}
+	return 0, b.err
+}
+
+// await waits for one thing to happen.
+func (b *body) await() {
+	if b.w.end >= 0 && b.next >= b.w.end {
+		b.end(io.EOF)
+		return
+	}
+	if b.cur == nil && b.rival == nil {
+		b.attempt()
+	}
+	var coming chan piece
+	var silent <-chan time.Time
+	if b.cur != nil {
+		coming = b.cur.pieces
+		if b.rival == nil {
+			t := time.NewTimer(b.patience())
+			defer t.Stop()
+			silent = t.C
+		}
+	}
+	over := time.NewTimer(b.opt.Patience - time.Since(b.since()))
+	defer over.Stop()
+	select {
+	case p := <-coming:
+		b.take(p)
+	case a := <-b.rival:
+		b.answered(a)
+	case <-silent:
+		b.tell(Event{Kind: Stalled, Offset: b.next, POP: b.cur.pop, Addr: b.cur.addr})
+		b.quiet = true
+		b.attempt()
+	case <-over.C:
+		b.end(errors.Join(fmt.Errorf("nothing came for %v: %w", b.opt.Patience, context.DeadlineExceeded), b.last))
+	case <-b.ctx.Done():
+		b.end(context.Cause(b.ctx))
+	}
+}
+
+// since is from when a gap counts: the last byte, or when the reader came back.
+func (b *body) since() time.Time {
+	if b.asked.After(b.heard) {
+		return b.asked
+	}
+	return b.heard
+}
+
+// patience is how long the current connection may be silent: longer than it
+// has been before, and longer after each alarm that was none.
+func (b *body) patience() time.Duration {
+	return max(b.opt.Stall, 4*b.gap)
+}
+
+// take delivers what the current connection brought.
+func (b *body) take(p piece) {
+	if len(p.b) > 0 {
+		b.gap = max(b.gap, time.Since(b.since()))
+		if b.quiet {
+			b.tell(Event{Kind: Awake, Offset: b.next, POP: b.cur.pop, Addr: b.cur.addr, Gap: time.Since(b.heard)})
+		}
+		b.dismiss()
+		b.quiet, b.fails, b.heard = false, 0, time.Now()
+		b.left = p.b
+		if room := b.w.end - b.next; b.w.end >= 0 && int64(len(b.left)) > room {
+			b.left = b.left[:room]
+		}
+		b.next += int64(len(b.left))
+	}
+	switch {
+	case p.err == nil:
+	case errors.Is(p.err, io.EOF) && (b.w.end < 0 || b.next >= b.w.end):
+		b.end(io.EOF)
+	default:
+		if errors.Is(p.err, io.EOF) {
+			p.err = io.ErrUnexpectedEOF
+		}
+		b.last = p.err
+		b.tell(Event{Kind: Broken, Offset: b.next, POP: b.cur.pop, Addr: b.cur.addr, Err: p.err})
+		b.drop()
+	}
+}
+
+// drop lets go of the current connection.
+func (b *body) drop() {
+	b.cur.stop()
+	b.cur, b.quiet, b.gap = nil, false, 0
+}
+
+// dismiss lets go of an attempt that is not needed.
+func (b *body) dismiss() {
+	if b.rival == nil {
+		return
+	}
+	b.stop()
+	rival := b.rival
+	b.rival = nil
+	b.wg.Go(func() {
+		if a := <-rival; a.s != nil {
+			a.s.stop()
+		}
+	})
+}
+
+// answered judges what an attempt came to.
+func (b *body) answered(a answer) {
+	b.rival = nil
+	switch {
+	case a.err == nil && a.complete:
+		b.end(io.EOF)
+	case a.err == nil:
+		if b.cur != nil {
+			b.drop()
+		}
+		b.cur = a.s
+		b.tell(Event{Kind: Resumed, Offset: b.next, POP: a.s.pop, Addr: a.s.addr, Gap: time.Since(b.heard)})
+	case errors.Is(a.err, ErrChanged):
+		if b.cur == nil { // else the one that is silent may still go on
+			b.end(a.err)
+			return
+		}
+		b.gap = max(b.gap, b.opt.Patience)
+	case b.ctx.Err() == nil:
+		b.fails++
+		b.last = a.err
+		b.tell(Event{Kind: Failed, Offset: b.next, Err: a.err})
+	}
+}
+
+// end ends the body for good.
+func (b *body) end(err error) {
+	b.dismiss()
+	if b.cur != nil {
+		b.drop()
+	}
+	b.err = err
+}
+
+// Close implements io.Closer; it waits for what it started.
+func (b *body) Close() error {
+	b.cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end(http.ErrBodyReadAfterClose)
+	b.left = nil
+	b.wg.Wait()
+	return nil
+}
+
+// attempt asks for what is missing on another connection, at once the first
+// time, and later after a wait that grows.
+func (b *body) attempt() {
+	ctx, stop := context.WithCancel(b.ctx)
+	b.rival, b.stop = make(chan answer, 1), stop
+	wait := time.Duration(0)
+	if b.fails > 0 {
+		wait = min(50*time.Millisecond<<min(b.fails, 10), 5*time.Second)
+	}
+	to, from := b.rival, b.next
+	b.wg.Go(func() { to <- b.ask(ctx, stop, from, wait) })
+}
+
+func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, wait time.Duration) answer {
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+		return answer{err: ctx.Err()}
+	}
+	var addr string
+	req := traced(b.req, ctx, &addr)
+	req.Header.Set("Range", b.w.rangeFrom(from))
+	req.Header.Set("If-Range", b.w.validator)
+	resp, err := b.opt.Again.RoundTrip(req)
+	if err != nil {
+		stop()
+		return answer{err: err}
+	}
+	complete, err := b.w.goesOn(resp, from)
+	if err != nil || complete {
+		resp.Body.Close()
+		stop()
+		return answer{complete: complete, err: err}
+	}
+	return answer{s: b.read(resp, stop, addr)}
+}
+
+// traced is a copy of a request that tells, once it is answered, by whom.
+func traced(req *http.Request, ctx context.Context, addr *string) *http.Request {
+	return req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		if i.Conn != nil && i.Conn.RemoteAddr() != nil {
+			*addr = i.Conn.RemoteAddr().String()
+		}
+	}}))
+}

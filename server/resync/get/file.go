@@ -1,0 +1,314 @@
+package get
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// Job is a download to a file.
+type Job struct {
+	URL    string
+	Path   string // of the file; what is not whole yet is in Path + ".part"
+	Header http.Header
+	// SHA256, if not nil, is what the whole must have. Otherwise the
+	// Repr-Digest of the server is checked, where it gives one (RFC 9530).
+	SHA256 []byte
+	// Parallel is over how many connections parts are fetched at once, where
+	// the size and a validator are known; 0 and 1: one.
+	Parallel int
+	// OnProgress, if not nil, hears how many bytes are there, of how many (-1:
+	// not known), after each piece and from any goroutine, one at a time.
+	OnProgress func(done, size int64)
+}
+
+// Result is what came of a Job.
+type Result struct {
+	Bytes   int64         `json:"bytes"`  // of the whole
+	Kept    int64         `json:"kept"`   // that were there from before
+	SHA256  string        `json:"sha256"` // of the whole, hexadecimal
+	Checked string        `json:"checked,omitempty"`
+	POPs    []string      `json:"pops,omitempty"` // that served it, in their order
+	Resyncs int           `json:"resyncs"`        // times it went on on another connection
+	Took    time.Duration `json:"-"`
+	Seconds float64       `json:"seconds"`
+}
+
+// ErrDigest: what came is not what it should be; nothing of it was kept.
+var ErrDigest = errors.New("the digest is wrong")
+
+// begun is what Path + ".part.json" says of what is in Path + ".part".
+type begun struct {
+	URL       string `json:"url"`
+	Validator string `json:"validator"`
+	Size      int64  `json:"size"` // -1: not known
+}
+
+// File downloads to a file. What an earlier call left unfinished goes on where
+// the object is still the same, and begins anew where it is not. On an error
+// what has come stays for the next call, unless its digest is wrong.
+func (t *Transport) File(ctx context.Context, j Job) (Result, error) {
+	began := time.Now()
+	f, err := os.OpenFile(j.Path+".part", os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return Result{}, err
+	}
+	defer f.Close()
+	d := &download{job: j, file: f}
+	o := t.opt
+	o.OnEvent = d.hear(o.OnEvent)
+	d.t = New(o)
+	if err := d.run(ctx); err != nil {
+		return d.result, err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return d.result, err
+	}
+	if err := os.Rename(j.Path+".part", j.Path); err != nil {
+		return d.result, err
+	}
+	d.result.Took = time.Since(began)
+	d.result.Seconds = d.result.Took.Seconds()
+	return d.result, d.forget()
+}
+
+// download is a Job under way.
+type download struct {
+	t      *Transport
+	job    Job
+	file   *os.File
+	state  begun
+	digest digest // that the server gave
+
+	mu     sync.Mutex // events come from all parts
+	result Result
+}
+
+// hear counts events, and passes them on one at a time.
+func (d *download) hear(next func(Event)) func(Event) {
+	return func(e Event) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if e.Kind == Resumed {
+			d.result.Resyncs++
+		}
+		if n := len(d.result.POPs); (e.Kind == Resumed || e.Kind == Started) && e.POP != "" && (n == 0 || d.result.POPs[n-1] != e.POP) {
+			d.result.POPs = append(d.result.POPs, e.POP)
+		}
+		if next != nil {
+			next(e)
+		}
+	}
+}
+
+// anew is how often an object may change while it is downloaded.
+const anew = 3
+
+func (d *download) run(ctx context.Context) error {
+	have := d.recall()
+	for try := 0; ; try++ {
+		err := d.fetch(ctx, have)
+		switch {
+		case err == nil:
+			return d.check()
+		case errors.Is(err, ErrChanged) && try < anew:
+			have = 0
+		default:
+			return err
+		}
+	}
+}
+
+// recall returns how much of the object is there.
+func (d *download) recall() int64 {
+	b, err := os.ReadFile(d.job.Path + ".part.json")
+	if err != nil || json.Unmarshal(b, &d.state) != nil || d.state.URL != d.job.URL || d.state.Validator == "" {
+		d.state = begun{}
+		return 0
+	}
+	n, err := d.file.Seek(0, io.SeekEnd)
+	if err != nil || d.state.Size >= 0 && n > d.state.Size {
+		return 0
+	}
+	return n
+}
+
+func (d *download) remember() error {
+	b, err := json.Marshal(d.state)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(d.job.Path+".part.json", b, 0o666)
+}
+
+func (d *download) forget() error {
+	if err := os.Remove(d.job.Path + ".part.json"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (d *download) request(ctx context.Context, first, last int64) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.job.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range d.job.Header {
+		req.Header[k] = v
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("Want-Repr-Digest", "sha-256=10")
+	switch {
+	case last >= 0:
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
+	case first > 0:
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", first))
+	}
+	if first > 0 || last >= 0 {
+		req.Header.Set("If-Range", d.state.Validator)
+	}
+	return req, nil
+}
+
+// fetch brings what is missing after the first have bytes.
+func (d *download) fetch(ctx context.Context, have int64) error {
+	if have > 0 && have == d.state.Size {
+		d.result.Kept, d.result.Bytes = have, have
+		return nil
+	}
+	req, err := d.request(ctx, have, -1)
+	if err != nil {
+		return err
+	}
+	resp, err := d.t.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		have = 0
+	case have > 0:
+		w := window{validator: d.state.Validator, end: -1, size: d.state.Size}
+		if complete, err := w.goesOn(resp, have); complete || err != nil {
+			if complete {
+				d.result.Bytes, d.result.Kept = have, have
+			}
+			return err
+		}
+	default:
+		return fmt.Errorf("%s says %s", d.job.URL, resp.Status)
+	}
+	if err := d.begin(resp, have); err != nil {
+		return err
+	}
+	if d.job.Parallel > 1 && d.state.Size-have > int64(d.job.Parallel) && d.state.Validator != "" {
+		resp.Body.Close()
+		return d.parallel(ctx, have)
+	}
+	n, err := d.copy(d.file, resp.Body, have)
+	d.result.Bytes = have + n
+	return err
+}
+
+// begin notes what is downloaded, and makes the file hold what is kept of it.
+func (d *download) begin(resp *http.Response, have int64) error {
+	d.result.Kept = have
+	d.digest = digestOf(resp.Header)
+	if have == 0 {
+		d.state = begun{URL: d.job.URL, Validator: validator(resp.Header), Size: resp.ContentLength}
+	}
+	if err := d.file.Truncate(have); err != nil {
+		return err
+	}
+	if _, err := d.file.Seek(have, io.SeekStart); err != nil {
+		return err
+	}
+	if have > 0 {
+		return nil
+	}
+	if d.state.Validator == "" {
+		return d.forget() // nothing of it could be used again
+	}
+	return d.remember()
+}
+
+// copy writes a body and tells of the progress.
+func (d *download) copy(to io.Writer, body io.Reader, have int64) (int64, error) {
+	return io.Copy(&told{to, have, func(n int64) {
+		if d.job.OnProgress != nil {
+			d.job.OnProgress(n, d.state.Size)
+		}
+	}}, body)
+}
+
+type told struct {
+	io.Writer
+	done int64
+	tell func(int64)
+}
+
+func (w *told) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	w.done += int64(n)
+	w.tell(w.done)
+	return n, err
+}
+
+// check compares the whole with the digest that it should have.
+func (d *download) check() error {
+	if _, err := d.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	other := d.digest.hash()
+	var to io.Writer = sum
+	if other != nil {
+		to = io.MultiWriter(sum, other)
+	}
+	n, err := io.Copy(to, d.file)
+	if err != nil {
+		return err
+	}
+	d.result.SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
+	if d.state.Size >= 0 && n != d.state.Size {
+		return d.wrong("%d bytes came of %d", n, d.state.Size)
+	}
+	if d.job.SHA256 != nil {
+		if want := fmt.Sprintf("%x", d.job.SHA256); d.result.SHA256 != want {
+			return d.wrong("%w: SHA-256 is %s, want %s", ErrDigest, d.result.SHA256, want)
+		}
+		d.result.Checked = "sha256"
+		return nil
+	}
+	return d.compare(sum, other)
+}
+
+// compare compares with the digest that the server gave.
+func (d *download) compare(sum, other hash.Hash) error {
+	if len(d.digest.value) == 0 {
+		return nil
+	}
+	got := sum.Sum(nil)
+	if other != nil {
+		got = other.Sum(nil)
+	}
+	if string(got) != string(d.digest.value) {
+		return d.wrong("%w: %s is %x, the server said %x", ErrDigest, d.digest.name, got, d.digest.value)
+	}
+	d.result.Checked = "Repr-Digest " + d.digest.name
+	return nil
+}
+
+// wrong throws away what came.
+func (d *download) wrong(format string, args ...any) error {
+	return errors.Join(fmt.Errorf(format, args...), d.file.Truncate(0), d.forget())
+}
