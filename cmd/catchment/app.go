@@ -137,7 +137,7 @@ commands of gobgp have gobgp's: 0 or 1.`,
 		a.statusCommand(), a.popCommand(), a.fleetCommand(), a.serviceCommand(), a.sliceCommand(), a.checkCommand(), a.guardCommand(), a.ingressCommand(),
 		a.explainCommand(), a.journalCommand(), a.planCommand(),
 		a.drainCommand(), a.undrainCommand(), a.maintenanceCommand(), a.holdCommand(), a.pinCommand(), a.releaseCommand(),
-		a.coreCommand(), a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),
+		a.getCommand(), a.coreCommand(), a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),
 	)
 	addGobgp(root)
 	root.AddCommand(exitStatusHelp())

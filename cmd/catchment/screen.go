@@ -27,9 +27,12 @@ const (
 
 // screen finds out what a.out is. It is asked again for each picture, because
 // a terminal changes its size.
-func (a *app) screen() screen {
-	s := screen{Writer: a.out}
-	if f, ok := a.out.(*os.File); ok {
+func (a *app) screen() screen { return a.screenOf(a.out) }
+
+// screenOf is the same of another place to write.
+func (a *app) screenOf(w io.Writer) screen {
+	s := screen{Writer: w}
+	if f, ok := w.(*os.File); ok {
 		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
 			s.width, s.height, s.clear = int(size.Col), int(size.Row), true
 		}
