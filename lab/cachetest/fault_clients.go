@@ -323,7 +323,8 @@ func cacheBusting(h *harm) error {
 }
 
 // purgeStorm changes objects and purges them by URL, again and again, while
-// others ask for them: after the purge nobody may get an older version.
+// others ask for them and others purge as fast as they can: after a purge
+// nobody may get an older version.
 func purgeStorm(h *harm) error {
 	r, err := h.start(nil)
 	if err != nil {
@@ -336,6 +337,19 @@ func purgeStorm(h *harm) error {
 	wait := customers(ctx, 4, func() string { return r.HTTP }, paths, &t)
 	client := newClient(20 * time.Second)
 	defer client.CloseIdleConnections()
+	var more atomic.Int64
+	var storm sync.WaitGroup
+	for range 2 {
+		storm.Go(func() {
+			client := newClient(20 * time.Second)
+			defer client.CloseIdleConnections()
+			for i := 0; ctx.Err() == nil; i++ {
+				if purge(ctx, client, r.HTTP, fmt.Sprintf("/storm/%d/1000", i%1000)) == nil {
+					more.Add(1)
+				}
+			}
+		})
+	}
 	n := 0
 	for limit := time.Now().Add(time.Duration(h.pick(15, 1)) * time.Second); time.Now().Before(limit); n++ {
 		path := paths[n%len(paths)]
@@ -349,7 +363,8 @@ func purgeStorm(h *harm) error {
 	}
 	cancel()
 	wait()
-	h.note("%d purges; %s", n, &t)
+	storm.Wait()
+	h.note("%d purges that were looked at, %d others; %s", n, more.Load(), &t)
 	t.into(h)
 	return errors.Join(err, r.Alive())
 }
