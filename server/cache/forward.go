@@ -64,7 +64,7 @@ func (x *exchange) ask(req *origin.Request) (*fill.Outcome, bool) {
 }
 
 // head answers a HEAD request that the store cannot answer. What upstream says updates what is stored for GET.
-func (x *exchange) head(f found) {
+func (x *exchange) head(f *found) {
 	p := x.plan(f.entry, false)
 	if f.ok {
 		p.stale, p.life, p.header = f.entry.ID(), f.entry.life, f.entry.header
@@ -76,7 +76,7 @@ func (x *exchange) head(f found) {
 		err = out.Err
 	}
 	if err != nil {
-		x.failed(&f, err)
+		x.failed(f, err)
 		return
 	}
 	defer out.Close()

@@ -55,22 +55,29 @@ func (p *plan) judge(h *fill.Head) fill.Verdict {
 			return fill.Share(shared{status: h.Status})
 		}
 	}
+	if h.Bad != nil && p.ranged { // it does not say which bytes it has: asked again for all of them
+		p.inOnePiece()
+		return fill.Share(shared{again: true})
+	}
 	v := rule.Judge(p.exchange(h.Response), p.site.Policy())
 	if !v.Store {
 		p.notStored(&v, h)
 		return fill.Pass(v.Reason.String(), nil)
 	}
-	if h.Bad != nil {
-		return fill.Pass("bad-part", nil)
-	}
 	if h.Status == http.StatusPartialContent && (h.Total < 0 || !fill.ValidatorOf(h.Header).Strong()) {
-		p.s.wholes.set(p.id, rule.At(h.Received).Add(p.s.state.Load().limits.HitForMiss), rule.At(h.Received))
+		p.inOnePiece()
 		return fill.Pass("no-validator", nil)
 	}
 	if p.s.invalid.get(p.id) >= rule.At(h.Sent) {
 		return fill.Pass("invalidated", nil)
 	}
 	return p.store(&v, h)
+}
+
+// inOnePiece has the object fetched whole for a while.
+func (p *plan) inOnePiece() {
+	now := p.s.now()
+	p.s.wholes.set(p.id, now.Add(p.s.state.Load().limits.HitForMiss), now)
 }
 
 // exchange is the answer as rule wants it.

@@ -41,7 +41,7 @@ func (x *exchange) serveCached() {
 	case rule.Bypass:
 		x.pass(f.decision.Reason)
 	default:
-		x.fetch(f)
+		x.fetch(&f)
 	}
 }
 

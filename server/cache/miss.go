@@ -22,13 +22,13 @@ import (
 const maxTries = 4
 
 // fetch asks upstream for what is not stored, or not fresh, together with all others who want the same.
-func (x *exchange) fetch(f found) {
+func (x *exchange) fetch(f *found) {
 	x.done.status.Fwd, x.done.status.Detail = f.decision.Reason.Fwd(), f.decision.Reason
 	if x.r.Method == http.MethodHead {
 		x.head(f)
 		return
 	}
-	alone := x.alone(&f)
+	alone := x.alone(f)
 	for range maxTries {
 		p := x.plan(f.entry, f.ok)
 		in := x.interim()
@@ -38,10 +38,10 @@ func (x *exchange) fetch(f found) {
 		})
 		in.stop()
 		if err != nil {
-			x.failed(&f, err)
+			x.failed(f, err)
 			return
 		}
-		again := x.settle(&f, out)
+		again := x.settle(f, out)
 		out.Close()
 		switch again {
 		case answered:

@@ -27,7 +27,7 @@ func (x *exchange) hit(f *found, why rule.Reason) {
 	x.done.status.Hit = false
 	f.release()
 	f.decision = rule.Missing(&x.req, rule.PartialMiss)
-	x.fetch(*f)
+	x.fetch(f)
 }
 
 // answer is a response from a stored entry in the making.
