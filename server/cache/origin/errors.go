@@ -158,7 +158,7 @@ func classify(err error, connected, gone bool) Kind {
 		return KindConnectTimeout
 	case timeout:
 		return KindTimeout
-	case !connected && strings.Contains(err.Error(), "tls: "):
+	case !connected && strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "remote error: tls: "):
 		return KindTLS
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed),

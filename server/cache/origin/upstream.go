@@ -220,6 +220,12 @@ func (c *call) stage(ctx context.Context, p *pool) (*Response, *Error, bool) {
 			}
 			continue
 		}
+		if s.tier != Origin && resp.Status == http.StatusLoopDetected {
+			// A circle of parents: it has to be left here.
+			resp.Body.Close()
+			c.last = &Error{Kind: KindLoop, Upstream: c.u.cfg.Name, From: resp.From, Err: errors.New("a parent sees a circle")}
+			continue
+		}
 		other := n+1 < retry.Attempts && c.r.again() && slices.Contains(retry.Statuses, resp.Status) &&
 			p.pick(c.r.Key, tried, time.Now()) != nil && c.u.budget.can()
 		if !other {
