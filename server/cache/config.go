@@ -20,6 +20,8 @@ type Options struct {
 	Config Config
 	// Env gives upstream connections other means to look up and dial, in tests.
 	Env origin.Env
+	// Hooks are the customers' own steps, by the name of the site. They stay over Reload.
+	Hooks map[string]*site.Chain
 }
 
 // Config says what the server serves. Reload takes a new one; Name, Front.Listen, Store, StateDir and Identity stay as they

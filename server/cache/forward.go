@@ -49,7 +49,7 @@ func (x *exchange) reconsider(req *origin.Request, resp *origin.Response) {
 func (x *exchange) ask(req *origin.Request) (*fill.Outcome, bool) {
 	in := x.interim()
 	req.Interim = in.pass
-	out, err := x.s.fills.Pass(x.context(), fill.Source{Upstream: x.up.origin, Name: x.site.Name, Request: req})
+	out, err := x.s.fills.Pass(x.context(), fill.Source{Upstream: x.s.doer(x.up, x.site), Name: x.site.Name, Request: req})
 	in.stop()
 	if err == nil && out.Kind == fill.Failed {
 		err = out.Err

@@ -48,6 +48,8 @@ type exchange struct {
 	unread bool
 	// once are fields for the answer to this request alone, not for the stored one.
 	once http.Header
+	// notes are what hooks tell one another.
+	notes map[string]string
 }
 
 // outcome is what became of a request.
@@ -108,6 +110,10 @@ func (x *exchange) run() {
 		if !f() {
 			return
 		}
+	}
+	x.w.final = x.lastHook()
+	if x.r.Method != "PURGE" && !x.hooked(site.ClientRequest) {
+		return
 	}
 	switch {
 	case x.r.Method == "PURGE":

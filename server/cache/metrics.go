@@ -58,6 +58,7 @@ type metrics struct {
 	refreshes      atomic.Uint64
 	refreshDropped atomic.Uint64
 	panics         atomic.Uint64
+	hooksFailed    atomic.Uint64
 }
 
 // finish ends an exchange: counters, log record. It runs also when the handler panics to cut the connection.

@@ -14,6 +14,7 @@ import (
 	"github.com/catchment/catchment/server/cache/purge"
 	"github.com/catchment/catchment/server/cache/ranges"
 	"github.com/catchment/catchment/server/cache/rule"
+	"github.com/catchment/catchment/server/cache/site"
 	"github.com/catchment/catchment/server/cache/store"
 )
 
@@ -24,6 +25,9 @@ const maxTries = 4
 // fetch asks upstream for what is not stored, or not fresh, together with all others who want the same.
 func (x *exchange) fetch(f *found) {
 	x.done.status.Fwd, x.done.status.Detail = f.decision.Reason.Fwd(), f.decision.Reason
+	if !x.hooked(site.Miss) {
+		return
+	}
 	if x.r.Method == http.MethodHead {
 		x.head(f)
 		return
@@ -119,7 +123,7 @@ func protoOf(r *http.Request) string {
 
 // source is where the fill gets the body from.
 func (p *plan) source() fill.Source {
-	return fill.Source{Upstream: p.up.origin, Name: p.site.Name, Request: p.sent, Whole: p.s.noteSum}
+	return fill.Source{Upstream: p.s.doer(p.up, p.site), Name: p.site.Name, Request: p.sent, Whole: p.s.noteSum}
 }
 
 // fillKey is what requests must share to share one fetch: the object, and the variant as far as it is known.

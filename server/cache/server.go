@@ -57,6 +57,9 @@ type Server struct {
 	bgCancel  context.CancelFunc
 	bg        sync.WaitGroup
 
+	hooks      hooks
+	hookLogged atomic.Int64 // when, in seconds
+
 	reloading sync.Mutex
 	running   runners
 	draining  atomic.Bool
@@ -88,7 +91,7 @@ func New(o Options) (*Server, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, log: log, clock: time.Now, env: o.Env, identity: &cfg.Identity,
+		cfg: cfg, hooks: o.Hooks, log: log, clock: time.Now, env: o.Env, identity: &cfg.Identity,
 		passes: newMarks(1 << 16), wholes: newMarks(1 << 14), invalid: newMarks(1 << 16),
 	}
 	s.buffers.New = func() any { return new([copySize]byte) }
@@ -209,7 +212,7 @@ func (s *Server) makeState(c *Config, old *state) (*state, error) {
 		upstreams: map[string]*upstream{}, stats: map[string]*siteStats{}, plain: map[*site.Site]bool{},
 	}
 	for _, x := range table.Sites() {
-		st.plain[x] = !x.Off() && !x.Limited() && !x.NeedsHeaders() && len(x.Config.Token.Keys) == 0 && x.Allows(http.MethodGet) && x.Allows(http.MethodHead)
+		st.plain[x] = !s.hooks.client(x.Name) && !x.Off() && !x.Limited() && !x.NeedsHeaders() && len(x.Config.Token.Keys) == 0 && x.Allows(http.MethodGet) && x.Allows(http.MethodHead)
 		st.stats[x.Name] = &siteStats{}
 		if old != nil && old.stats[x.Name] != nil {
 			st.stats[x.Name] = old.stats[x.Name]

@@ -40,6 +40,7 @@ type Status struct {
 	Shed    uint64
 	Broken  uint64 // answers broken off because upstream did
 	Panics  uint64
+	Hooks   uint64                         // hooks of sites that failed
 	Refresh struct{ Done, Dropped uint64 } // in the background
 
 	Sites   []SiteStatus
@@ -85,6 +86,7 @@ func (s *Server) Status() Status {
 		Unknown: s.metrics.unknown.status(),
 	}
 	out.Panics = s.metrics.panics.Load() + out.Fills.Panics
+	out.Hooks = s.metrics.hooksFailed.Load()
 	out.Refresh.Done, out.Refresh.Dropped = s.metrics.refreshes.Load(), s.metrics.refreshDropped.Load()
 	if err := s.Health(); err != nil {
 		out.State, out.Detail = "draining", err.Error()
