@@ -41,6 +41,9 @@ func TestReadControl(t *testing.T) {
 		{http.Header{"Lon-Cache-Control": {"max-age=1"}, "Cdn-Cache-Control": {"max-age=5"}}, target(func(c *rule.Control) { c.MaxAge = 1 })},
 		{http.Header{"Lon-Cache-Control": {"max-age=1.5"}, "Cdn-Cache-Control": {"max-age=5"}}, target(func(c *rule.Control) { c.MaxAge = 5 })},
 		{http.Header{"Cdn-Cache-Control": {"max-age=5;x=1", "private=\"a\", z=(1 2)"}}, target(func(c *rule.Control) { c.MaxAge, c.Omit = 5, []string{"a"} })},
+		{http.Header{"Cdn-Cache-Control": {`no-cache="a, b"`}}, target(func(c *rule.Control) { c.Omit = []string{"a", "b"} })},
+		{http.Header{"Cdn-Cache-Control": {`private=""`}}, n},
+		{http.Header{"Cdn-Cache-Control": {`no-store="a"`}}, n},
 		{http.Header{"Cdn-Cache-Control": {"no-store=(1 2)"}}, n},
 		{http.Header{"Cdn-Cache-Control": {"no-store=1"}}, n},
 	} {

@@ -123,6 +123,7 @@ var stories = []story{
 	{name: "POST for later GETs", steps: []step{{url: "/f", method: "POST", resp: hour + " | Content-Location: /f"}, {url: "/f", want: cache}}},
 	{name: "POST for later GETs without a lifetime", steps: []step{
 		{url: "/f", method: "POST", resp: "Cache-Control: s-maxage=0 | ETag: \"a\" | Content-Location: /f"}, {url: "/f", resp: `X: 1 | ETag: "a"`, want: origin}}},
+	{name: "POST for later GETs by Expires", steps: []step{{url: "/f", method: "POST", resp: "Expires: @60 | Date: @0 | Content-Location: /f"}, {url: "/f", want: cache}}},
 	{name: "POST elsewhere", steps: []step{{url: "/f", method: "POST", resp: hour + " | Content-Location: /g"}, {url: "/f", resp: hour, want: origin}}},
 
 	{name: "fields of the connection are not stored", steps: []step{

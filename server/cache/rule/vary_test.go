@@ -112,6 +112,7 @@ func TestSelectTakesTheLatestDate(t *testing.T) {
 		{foo("1"), rule.Life{Date: 5, Received: 5}},
 		{rule.Vary{}, rule.Life{Date: 7, Received: 7}},
 		{foo("1"), rule.Life{Date: 7, Received: 9}},
+		{foo("2"), rule.Life{Date: 8, Received: 9}},
 		{foo("2"), rule.Life{Date: 8, Received: 8}},
 	}
 	get := func(s stored) (*rule.Vary, *rule.Life) { return &s.vary, &s.life }
