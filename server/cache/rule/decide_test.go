@@ -197,6 +197,22 @@ func TestLifeTimes(t *testing.T) {
 	}
 }
 
+func TestLifeBinary(t *testing.T) {
+	l := rule.Life{Received: 1, Born: -2, Date: 3, Fresh: 4, Revalidate: 5, Error: 6, Disconnected: 1 << 60, Status: 599, Flags: 0x8001}
+	b, _ := l.AppendBinary([]byte("x"))
+	got, rest, err := rule.DecodeLife(append(b[1:], "tail"...))
+	if err != nil || got != l || string(rest) != "tail" {
+		t.Errorf("%+v came back as %+v, %q, %v", l, got, rest, err)
+	}
+	if _, _, err := rule.DecodeLife(b[1 : len(b)-1]); err == nil {
+		t.Error("a cut one is accepted")
+	}
+	b[1]++
+	if _, _, err := rule.DecodeLife(b[1:]); err == nil {
+		t.Error("another version is accepted")
+	}
+}
+
 func TestExpireAndInvalidate(t *testing.T) {
 	const t0 = rule.Millis(1_000_000)
 	l := rule.Life{Born: t0, Fresh: t0 + 10000, Revalidate: t0 + 15000, Error: t0 + 20000, Disconnected: t0 + 30000}

@@ -64,6 +64,7 @@ func TestVaryMatches(t *testing.T) {
 		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr;q=0.5, de;q=1.0", true},
 		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr, de;q=0.9", false},
 		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr, de", false},
+		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: de, fr", false},
 		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: de-CH", false},
 		{&plain, "Vary: Accept-Language | Content-Language: de, en", "Accept-Language: en, de", "Accept-Language: de", false},
 		{&plain, "Vary: Accept-Language, Foo | Content-Language: de", "Accept-Language: en | Foo: 1", "Accept-Language: de | Foo: 1", true},
