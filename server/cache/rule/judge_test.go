@@ -126,3 +126,34 @@ func checkStored(t *testing.T, v *rule.Verdict, h http.Header, control []string,
 		t.Fatalf("%v, stale: %v", control, d)
 	}
 }
+
+func TestFlags(t *testing.T) {
+	g := &stage{clock: noon}
+	p := rule.DefaultPolicy()
+	p.Override = []rule.StatusTTL{{From: 410, To: 410, TTL: time.Hour}}
+	const strong, modified = rule.FlagETag | rule.FlagStrong, rule.FlagModified
+	for _, c := range []struct {
+		status int
+		resp   string
+		want   rule.Flags
+	}{
+		{200, "Cache-Control: max-age=9", 0},
+		{200, `Cache-Control: max-age=9 | ETag: "a"`, strong},
+		{200, `Cache-Control: max-age=9 | ETag: W/"a"`, rule.FlagETag},
+		{200, `Cache-Control: max-age=9 | ETag: a`, rule.FlagETag},
+		{200, `Cache-Control: max-age=9 | Last-Modified: @-5`, modified},
+		{200, `Cache-Control: max-age=9 | Last-Modified: x`, 0},
+		{200, `Last-Modified: @-5000`, modified | rule.FlagHeuristic},
+		{200, `Cache-Control: no-cache | ETag: "a"`, strong | rule.FlagNoCache},
+		{200, `Cache-Control: max-age=9, must-revalidate`, rule.FlagMustRevalidate | rule.FlagShared},
+		{200, `Cache-Control: max-age=9, proxy-revalidate`, rule.FlagMustRevalidate},
+		{200, `Cache-Control: s-maxage=9`, rule.FlagMustRevalidate | rule.FlagShared},
+		{200, `Cache-Control: max-age=9, public, immutable`, rule.FlagShared | rule.FlagImmutable},
+		{410, `Cache-Control: max-age=9`, rule.FlagOverride},
+	} {
+		v := rule.Judge(&rule.Exchange{Method: "GET", Status: c.status, Request: http.Header{}, Response: g.fields(c.resp), RequestTime: noon, ResponseTime: noon}, &p)
+		if !v.Store || v.Life.Flags != c.want || int(v.Life.Status) != c.status {
+			t.Errorf("%d %s: flags %b, want %b (%v)", c.status, c.resp, v.Life.Flags, c.want, v.Reason)
+		}
+	}
+}

@@ -148,6 +148,8 @@ var stories = []story{
 
 	{name: "the policy overrides", policy: func(p *rule.Policy) { p.Override = []rule.StatusTTL{{From: 200, To: 299, TTL: 10 * second}} },
 		steps: []step{{resp: hour + " | Age: 7200"}, {wait: 9 * second, want: cache}, {wait: 2 * second, resp: hour, want: origin}}},
+	{name: "the policy overrides with nothing", policy: func(p *rule.Policy) { p.Override = []rule.StatusTTL{{From: 200, To: 299}} },
+		steps: []step{{resp: hour + ` | ETag: "a"`}, {resp: hour + ` | ETag: "a"`, want: validated}}},
 	{name: "the policy never stores a status", policy: func(p *rule.Policy) { p.Override = []rule.StatusTTL{{From: 404, To: 404, TTL: -1}} },
 		steps: fillAs(404, hour, origin)},
 	{name: "the policy does not override no-store", policy: func(p *rule.Policy) { p.Override = []rule.StatusTTL{{From: 200, To: 299, TTL: time.Hour}} },
@@ -161,5 +163,7 @@ var stories = []story{
 	{name: "least lifetime", policy: func(p *rule.Policy) { p.MinTTL = time.Minute }, steps: fill("Cache-Control: max-age=1", cache)},
 	{name: "greatest lifetime", policy: func(p *rule.Policy) { p.MaxTTL = second }, steps: fill(hour, origin)},
 	{name: "no heuristic", policy: func(p *rule.Policy) { p.Heuristic = 0 }, steps: []step{{resp: "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT"}, {wait: second, resp: "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT", want: validated}}},
+	{name: "no heuristic cap", policy: func(p *rule.Policy) { p.HeuristicCap = 0 }, steps: []step{
+		{resp: "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT"}, {wait: 100 * 24 * time.Hour, want: cache}}},
 	{name: "heuristic cap", steps: []step{{resp: "Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT"}, {wait: 23 * time.Hour, want: cache}, {wait: 2 * time.Hour, resp: "X: 1", want: origin}}},
 }
