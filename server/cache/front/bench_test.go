@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -32,6 +33,10 @@ func benchClient(addr string) {
 	const conns = 16
 	lines := os.Getenv("FRONT_BENCH_LINES")
 	var wg sync.WaitGroup
+	if os.Getenv("FRONT_BENCH_H2") != "" {
+		benchStreams("https://"+addr+"/a", total)
+		return
+	}
 	for i := range conns {
 		wg.Go(func() {
 			c, err := net.Dial("tcp", addr)
@@ -69,6 +74,52 @@ func benchClient(addr string) {
 	fmt.Println("done")
 }
 
+// benchStreams asks over one HTTP/2 connection with 32 streams.
+func benchStreams(url string, total int) {
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
+	var wg sync.WaitGroup
+	const streams = 32
+	for i := range streams {
+		wg.Go(func() {
+			for range total/streams + min(1, max(0, total%streams-i)) {
+				r, err := client.Get(url)
+				if err != nil {
+					panic(err)
+				}
+				io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkStreams is the CPU of 1 KB over HTTP/2, through front and on bare net/http.
+func BenchmarkStreams(b *testing.B) {
+	data := pattern(1 << 10)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = []string{"text/plain"}
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(data))}
+		w.Write(data)
+	}
+	for name, rate := range map[string]int{"front": 0, "front without rate": -1} {
+		b.Run(name, func(b *testing.B) {
+			s := start(b, handler, nil, func(o *Options) {
+				unlimited(o)
+				o.Limits.SendRate = rate
+			})
+			runClient(b, s.secure, "FRONT_BENCH_H2=1")
+		})
+	}
+	b.Run("nethttp", func(b *testing.B) {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(handler))
+		srv.EnableHTTP2 = true
+		srv.StartTLS()
+		defer srv.Close()
+		runClient(b, srv.Listener.Addr().String(), "FRONT_BENCH_H2=1")
+	})
+}
+
 func cpu() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
@@ -91,7 +142,7 @@ func runClient(b *testing.B, addr string, env ...string) {
 
 // BenchmarkHit compares the CPU of a stored answer on the fast path, through the gate on net/http, and on bare net/http.
 func BenchmarkHit(b *testing.B) {
-	for _, size := range []int{1 << 10, 100 << 10} {
+	for _, size := range []int{1 << 10, 100 << 10, 1 << 20} {
 		data := pattern(size)
 		for _, secure := range []bool{false, true} {
 			env := []string{"X=1"}

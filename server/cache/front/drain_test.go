@@ -16,52 +16,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestDrain: idle connections end at once, those with a request at work end after it with Connection: close or GOAWAY, on
-// every protocol; nothing is cut and nobody new is taken.
-func TestDrain(t *testing.T) {
-	release := make(chan bool)
-	entered := make(chan bool, 10)
-	data := pattern(32 << 20)
+// drainStand serves /big from a file and waits in /wait until released.
+func drainStand(t *testing.T) (s *stand, data []byte, entered, release chan bool) {
+	release, entered = make(chan bool), make(chan bool, 10)
+	data = pattern(32 << 20)
 	var hits shelf
 	hits.putFile(t, "/big", data)
-	s := start(t, func(w http.ResponseWriter, r *http.Request) {
+	s = start(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wait" {
 			entered <- true
 			<-release
 		}
 		io.WriteString(w, "done")
 	}, &hits, allProtocols)
+	return s, data, entered, release
+}
+
+func fetch(c *http.Client, url string, answers chan<- string) {
+	r, err := c.Get(url)
+	if err != nil {
+		answers <- err.Error()
+		return
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		b = []byte(err.Error())
+	}
+	answers <- string(b)
+}
+
+// TestDrain: idle connections end at once, those with a request at work end after it with Connection: close or GOAWAY, on
+// every protocol; nothing is cut and nobody new is taken.
+func TestDrain(t *testing.T) {
+	s, data, entered, release := drainStand(t)
 	idle, idleTLS, idleGeneral, fresh := s.dial(), s.dialTLS(), s.dial(), s.dial()
 	for c, path := range map[net.Conn]string{idle: "/big", idleTLS: "/big", idleGeneral: "/g"} {
 		ask(t, c, bufio.NewReader(c), "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n", "GET")
 	}
 	// At work: a big answer of the fast path whose client reads later, general ones of each protocol.
-	slow := s.dial()
+	slow, h1 := s.dial(), s.dial()
 	io.WriteString(slow, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
-	h1 := s.dial()
 	io.WriteString(h1, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n")
 	answers := make(chan string, 3)
-	fetch := func(c *http.Client, url string) {
-		r, err := c.Get(url)
-		if err != nil {
-			answers <- err.Error()
-			return
-		}
-		defer r.Body.Close()
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			b = []byte(err.Error())
-		}
-		answers <- string(b)
-	}
 	h3 := s.client3()
-	go fetch(s.client2(), "https://"+s.secure+"/wait")
-	go fetch(s.clientH2C(), "http://"+s.addr+"/wait")
-	go fetch(h3, "https://"+s.secure+"/wait")
+	go fetch(s.client2(), "https://"+s.secure+"/wait", answers)
+	go fetch(s.clientH2C(), "http://"+s.addr+"/wait", answers)
+	go fetch(h3, "https://"+s.secure+"/wait", answers)
 	for range 4 {
 		<-entered
 	}
-	until(t, "the big one is stuck", func() bool {
+	until(t, "the big one is at work", func() bool {
 		for c := range s.Conns() {
 			if tr := c.Transfer(); tr != nil && tr.Target == "/big" {
 				return true
@@ -90,20 +95,28 @@ func TestDrain(t *testing.T) {
 		t.Error("a new connection is taken")
 	}
 	close(release)
-	for range 3 {
+	checkDrained(t, answers, h1, slow, data)
+	h3.CloseIdleConnections()
+	if x := <-done; x.err != nil || x.cut != 0 {
+		t.Errorf("drain: %+v", x)
+	}
+	if st := s.Stats(); st.Cut != 0 || st.Open != 0 || st.Drained < 6 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// checkDrained reads what was at work when Drain began. The head of h1's answer was not written yet: it says close, and the
+// request behind it is left to be asked again.
+func checkDrained(t *testing.T, answers chan string, h1, slow net.Conn, data []byte) {
+	t.Helper()
+	for range cap(answers) {
 		if a := <-answers; a != "done" {
 			t.Errorf("answer during drain: %q", a)
 		}
 	}
 	b, err := io.ReadAll(h1)
-	if err != nil || strings.Count(string(b), "HTTP/1.1 200 OK") != 1 {
-		// the pipelined second one was read before the drain's end or not: the first said nothing of closing
-		if strings.Count(string(b), "HTTP/1.1 200 OK") != 2 {
-			t.Errorf("h1: %q %v", b, err)
-		}
-	}
-	if !strings.Contains(string(b), "Connection: close") {
-		t.Errorf("h1: %q", b)
+	if n := strings.Count(string(b), "HTTP/1.1 200 OK"); err != nil || n != 1 || strings.Count(string(b), "Connection: close") != 1 {
+		t.Errorf("h1: %q %v", b, err)
 	}
 	r, err := http.ReadResponse(bufio.NewReader(slow), nil)
 	if err != nil {
@@ -111,13 +124,6 @@ func TestDrain(t *testing.T) {
 	}
 	if n, err := io.Copy(io.Discard, r.Body); n != int64(len(data)) || err != nil {
 		t.Errorf("the big one: %d bytes, %v", n, err)
-	}
-	h3.CloseIdleConnections()
-	if x := <-done; x.err != nil || x.cut != 0 {
-		t.Errorf("drain: %+v", x)
-	}
-	if st := s.Stats(); st.Cut != 0 || st.Open != 0 || st.Drained < 6 {
-		t.Errorf("%+v", st)
 	}
 }
 

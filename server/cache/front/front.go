@@ -125,6 +125,7 @@ func (f *Front) Drain(ctx context.Context) (cut int, err error) {
 	for c := range f.Conns() {
 		c.interrupt()
 	}
+	f.srv[0].SetKeepAlivesEnabled(false) // answers whose head is not written yet say Connection: close
 	// The servers must not cut by themselves when ctx ends: it would not be counted.
 	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup

@@ -241,7 +241,7 @@ func (g *gate) more() error {
 		}
 	}
 	g.c.setRead(until, false)
-	err := g.loop.fill(true)
+	err := g.loop.fill()
 	g.rest -= time.Since(start)
 	g.brought += int64(len(g.loop.held()))
 	if g.brought >= int64(float64(lim.BodyRate)*lim.Grace.Seconds()) {
@@ -262,7 +262,7 @@ func (g *gate) more() error {
 // then ends its side is served to the end.
 func (g *gate) listen() error {
 	if len(g.loop.held()) == 0 {
-		if err := g.loop.fill(true); err != nil {
+		if err := g.loop.fill(); err != nil {
 			return err
 		}
 	}

@@ -367,3 +367,40 @@ func TestTicketsShared(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestUnreadBodies: a handler that leaves the body alone leaves the connection in step, or closed.
+func TestUnreadBodies(t *testing.T) {
+	var hits shelf
+	hits.put(t, "/hit", []byte("stored"), nil)
+	s := start(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "unread") }, &hits, nil)
+	chunk := "2710\r\n" + strings.Repeat("x", 10000) + "\r\n"
+	hit := "GET /hit HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	for name, raw := range map[string]string{
+		"short":        post("Content-Length: 3\r\n", "abc"),
+		"long":         post("Content-Length: 100000\r\n", strings.Repeat("x", 100000)),
+		"too long":     post("Content-Length: 1000000\r\n", strings.Repeat("x", 1000000)),
+		"chunks":       post("Transfer-Encoding: chunked\r\n", chunk+"0\r\nA: b\r\n\r\n"),
+		"many chunks":  post("Transfer-Encoding: chunked\r\n", strings.Repeat(chunk, 10)+"0\r\n\r\n"),
+		"endless ones": post("Transfer-Encoding: chunked\r\n", strings.Repeat(chunk, 100)+"0\r\n\r\n"),
+	} {
+		for kind, c := range map[string]net.Conn{"plain": s.dial(), "tls": s.dialTLS()} {
+			go io.WriteString(c, raw+hit)
+			br := bufio.NewReader(c)
+			r, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Errorf("%s %s: %v", name, kind, err)
+				continue
+			}
+			if body(r) != "unread" {
+				t.Errorf("%s %s: %v", name, kind, r)
+			}
+			next, err := http.ReadResponse(br, nil)
+			if (err == nil) == r.Close {
+				t.Errorf("%s %s: close %v, then %v", name, kind, r.Close, err)
+			}
+			if err == nil && body(next) != "stored" {
+				t.Errorf("%s %s: then %v", name, kind, next)
+			}
+		}
+	}
+}

@@ -62,7 +62,7 @@ func (l *loop) drop(n int) {
 }
 
 // fill reads more, waiting for it. The buffer is only taken once there is something to read, except under TLS.
-func (l *loop) fill(wait bool) error {
+func (l *loop) fill() error {
 	c := l.c
 	if c.secure {
 		p := l.space()
@@ -73,7 +73,7 @@ func (l *loop) fill(wait bool) error {
 		}
 		return err
 	}
-	n, err := c.sock.readLazy(l.get, l.put, wait)
+	n, err := c.sock.readLazy(l.get, l.put)
 	if n > 0 {
 		l.w.w += n
 	}
@@ -115,7 +115,7 @@ func (l *loop) readHead() (ref *refusal, ok bool) {
 		} else if !l.awaitIdle() {
 			return nil, false
 		}
-		if err := l.fill(true); err != nil {
+		if err := l.fill(); err != nil {
 			if !l.lastChance(err) {
 				l.timedOut(err)
 				return nil, false
@@ -140,21 +140,31 @@ func deadline(d time.Duration) time.Time {
 	return time.Now().Add(d)
 }
 
-// awaitIdle prepares to wait for the next request. It says false when Drain wants the connection closed.
+// awaitIdle prepares to wait for the next request. It says false when Drain wants the connection closed; a connection whose
+// first request must be on its way has a moment left.
 func (l *loop) awaitIdle() bool {
 	l.release()
 	c := l.c
-	if c.front.draining.Load() && !l.first {
+	switch {
+	case !c.front.draining.Load():
+		c.setRead(deadline(c.front.opts.Limits.IdleTime), true)
+	case l.first:
+		c.setRead(deadline(firstChance), false)
+	default:
 		return false
 	}
-	c.setRead(deadline(c.front.opts.Limits.IdleTime), true)
 	return true
 }
+
+const (
+	firstChance = time.Second          // for a new connection to bring its request when Drain has begun
+	lookAgain   = 2 * time.Millisecond // for a request that crossed with Drain
+)
 
 // lastChance looks once more for a request that came in the moment in which Drain woke the idle connection.
 func (l *loop) lastChance(err error) bool {
 	c := l.c
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.front.draining.Load() || len(l.held()) > 0 || c.secure {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.front.draining.Load() || len(l.held()) > 0 {
 		return false
 	}
 	c.dead.Lock()
@@ -163,8 +173,8 @@ func (l *loop) lastChance(err error) bool {
 	if !woken {
 		return false
 	}
-	c.setRead(time.Time{}, false)
-	return l.fill(false) == nil && len(l.held()) > 0
+	c.setRead(deadline(lookAgain), false)
+	return l.fill() == nil && len(l.held()) > 0
 }
 
 // timedOut ends a head that was not complete in time with 408 (RFC 9110 §15.5.9).

@@ -53,11 +53,10 @@ type writeOp struct {
 }
 
 type readOp struct {
-	get  func() []byte // gives room to read into
-	put  func()        // takes it back when nothing came
-	wait bool
-	n    int
-	err  error
+	get func() []byte // gives room to read into
+	put func()        // takes it back when nothing came
+	n   int
+	err error
 }
 
 func newSock(tcp *net.TCPConn, c *Conn, l *Limits, st *counters) (*sock, error) {
@@ -229,21 +228,18 @@ func (s *sock) tryRead(fd uintptr) bool {
 	}
 	if o.err == unix.EAGAIN {
 		o.put()
-		return !o.wait
+		return false
 	}
 	return true
 }
 
-// readLazy reads into what get gives, asked for only when something can be read; put takes it back. With wait false and
-// nothing there it returns 0 and no error.
-func (s *sock) readLazy(get func() []byte, put func(), wait bool) (int, error) {
-	s.rop = readOp{get: get, put: put, wait: wait}
+// readLazy reads into what get gives, asked for only when something can be read; put takes it back.
+func (s *sock) readLazy(get func() []byte, put func()) (int, error) {
+	s.rop = readOp{get: get, put: put}
 	if err := s.raw.Read(s.rfn); err != nil {
 		return 0, err
 	}
 	switch o := &s.rop; {
-	case o.err == unix.EAGAIN:
-		return 0, nil
 	case o.err != nil:
 		return 0, os.NewSyscallError("read", o.err)
 	case o.n == 0:
