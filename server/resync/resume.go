@@ -1,0 +1,159 @@
+package resync
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/server/resync/careful"
+	"github.com/catchment/catchment/server/resync/checkpoint"
+	"github.com/catchment/catchment/server/resync/jump"
+)
+
+// Jumper gives sockets their window (jump.Jumper).
+type Jumper interface {
+	Apply(fd int, h jump.Hint) error
+}
+
+// Resume is called by a server that is about to answer a range request, before
+// the first byte of the body. Where the request goes on with a flow of another
+// POP, its checkpoint is used up, and the connection may jump; that is
+// followed to its end in the background. It returns what was known, so that
+// the server can warm what comes next, and false where nothing was.
+func (r *Resync) Resume(conn syscall.RawConn, a checkpoint.Ask) (checkpoint.Known, bool) {
+	now := time.Now()
+	known, ok := r.opt.Book.Take(a, now)
+	if !ok || known.POP == r.opt.POP {
+		return checkpoint.Known{}, false
+	}
+	if r.opt.Jumper == nil || conn == nil {
+		return known, true
+	}
+	j := Jump{At: now, From: known.POP, Client: a.Client,
+		Ticket: careful.Ticket{Rate: known.Rate, RTT: known.RTT, At: known.At, ClientLimited: known.ClientLimited}}
+	between := careful.Between{From: known.POP, To: r.opt.POP, Net: careful.NetOf(a.Client)}
+	before, err := look(conn)
+	if err != nil {
+		r.tell(j, err)
+		return known, true
+	}
+	j.Path = before.path()
+	r.mu.Lock()
+	j.Part = r.earned.Part(between, now)
+	j.Jump, j.Refused = r.opt.Limits.Plan(j.Ticket, j.Path, j.Part, now)
+	ctx := r.ctx
+	goes := j.Refused == careful.Allowed && ctx != nil && r.watched < maxWatched
+	if goes {
+		r.watched++
+		r.earned.Begin(between, now)
+		r.life.Add(1)
+	}
+	r.mu.Unlock()
+	switch {
+	case j.Refused != careful.Allowed:
+		r.tell(j, nil)
+	case !goes:
+		r.tell(j, ErrNotRunning)
+	default:
+		r.jump(ctx, conn, j, between, before)
+	}
+	return known, true
+}
+
+func (r *Resync) tell(j Jump, err error) {
+	if j.Err = err; r.opt.OnJump != nil {
+		r.opt.OnJump(j)
+	}
+}
+
+// jump makes a flow jump and follows it.
+func (r *Resync) jump(ctx context.Context, conn syscall.RawConn, j Jump, between careful.Between, before sample) {
+	err := r.apply(conn, jump.Hint{Window: j.Jump.Window, Rate: j.Jump.Rate})
+	if err != nil {
+		r.done(j, between, careful.Ended, err)
+		r.life.Done()
+		return
+	}
+	go func() {
+		defer r.life.Done()
+		phase, err := r.follow(ctx, conn, careful.NewWatch(j.Jump, before.info(), j.At))
+		r.done(j, between, phase, err)
+	}()
+}
+
+// done keeps what was learned of a jump and tells of it.
+func (r *Resync) done(j Jump, between careful.Between, phase careful.Phase, err error) {
+	now := time.Now()
+	r.mu.Lock()
+	r.watched--
+	r.earned.End(between, phase, now)
+	r.mu.Unlock()
+	j.Ended, j.Took = phase, now.Sub(j.At)
+	r.tell(j, err)
+}
+
+func (r *Resync) apply(conn syscall.RawConn, h jump.Hint) (err error) {
+	if e := conn.Control(func(fd uintptr) { err = r.opt.Jumper.Apply(int(fd), h) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// follow looks at a flow that has jumped until it is known how that ended, a
+// few times a round trip; one that was closed meanwhile has ended.
+func (r *Resync) follow(ctx context.Context, conn syscall.RawConn, w *careful.Watch) (careful.Phase, error) {
+	for {
+		s, err := look(conn)
+		if err != nil {
+			return phaseAtEnd(w), nil
+		}
+		a, done := w.Look(s.info(), time.Now())
+		if a.Window > 0 {
+			err = r.apply(conn, jump.Hint{Window: max(a.Window, uint64(s.Snd_mss)), Threshold: max(a.Window, 2*uint64(s.Snd_mss))})
+		}
+		if a.Lift && err == nil {
+			if e := conn.Control(func(fd uintptr) { err = jump.Pace(int(fd), 0) }); e != nil {
+				err = nil // it was closed
+			}
+		}
+		if done || err != nil {
+			return phaseAtEnd(w), err
+		}
+		select {
+		case <-ctx.Done():
+			return phaseAtEnd(w), nil
+		case <-time.After(min(max(s.rtt()/4, time.Millisecond), 100*time.Millisecond)):
+		}
+	}
+}
+
+// phaseAtEnd is what is learned when nothing more can be seen.
+func phaseAtEnd(w *careful.Watch) careful.Phase {
+	if p := w.Phase(); p != careful.Unvalidated {
+		return p
+	}
+	return careful.Ended
+}
+
+// sample is a look at a socket.
+type sample struct{ *unix.TCPInfo }
+
+func look(conn syscall.RawConn) (s sample, err error) {
+	if e := conn.Control(func(fd uintptr) { s.TCPInfo, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); e != nil {
+		return s, e
+	}
+	return s, err
+}
+
+func (s sample) rtt() time.Duration { return time.Duration(s.Rtt) * time.Microsecond }
+
+func (s sample) path() careful.Path {
+	mss := uint64(s.Snd_mss)
+	return careful.Path{RTT: s.rtt(), Window: uint64(s.Snd_cwnd) * mss, MSS: mss, Retrans: s.Total_retrans}
+}
+
+func (s sample) info() careful.Info {
+	return careful.Info{Acked: s.Bytes_acked, Out: uint64(s.Unacked) * uint64(s.Snd_mss), Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt()}
+}

@@ -1,0 +1,160 @@
+// Package resync lets downloads go on at another POP.
+//
+// It joins what its subpackages do: flow and the cache server know this POP's
+// flows, checkpoint brings them to the POPs that would get their clients and
+// keeps what those say, probe wakes clients whose POP has died, careful says
+// how far a flow that comes from another POP may jump over slow start, and
+// jump makes it so.
+//
+// It decides two things. Takeover: the clients of a POP are woken once that
+// POP has stopped to speak and the fleet agrees that it is gone, never by its
+// silence alone. Resume: a range request that fits a checkpoint uses it up and
+// may jump. Neither changes a route, and without it everything still works,
+// only slower.
+package resync
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/catchment/catchment/server/resync/careful"
+	"github.com/catchment/catchment/server/resync/checkpoint"
+	"github.com/catchment/catchment/server/resync/probe"
+)
+
+// Options are what a Resync needs.
+type Options struct {
+	POP  string
+	Log  *slog.Logger
+	Book *checkpoint.Book
+	// Gone reports whether the fleet takes a POP for gone: it is not heard of
+	// any more and nothing shows that it announces. It must not block.
+	Gone func(pop string) bool
+	// Waker wakes clients; nil: nobody is woken.
+	Waker Waker
+	// Jumper lets flows jump; nil: all begin with slow start.
+	Jumper Jumper
+	Limits careful.Limits
+	// Networks is of how many (pair of POPs, client network) is kept what was
+	// learned; 100,000.
+	Networks int
+	// OnTakeover and OnJump, if not nil, hear what was done, for the journal.
+	OnTakeover func(Takeover)
+	OnJump     func(Jump)
+	// Every is how often POPs are looked at; 50 ms.
+	Every time.Duration
+}
+
+// Waker is what wakes clients (probe.Prober).
+type Waker interface {
+	Wake([]probe.Flow, time.Time) int
+}
+
+// Takeover is one of a POP's clients by this POP.
+type Takeover struct {
+	POP   string
+	Flows int // that were told of
+	Woken int // of them, those for which probes go out
+	// Silent is how long before that the POP's last word was.
+	Silent time.Duration
+}
+
+// Jump is one flow that began, or could have begun, where another ended.
+type Jump struct {
+	At      time.Time
+	From    string // POP
+	Client  netip.Addr
+	Ticket  careful.Ticket
+	Path    careful.Path
+	Part    float64 // of the former rate that was earned
+	Jump    careful.Jump
+	Refused careful.Reason // why it did not jump; "": it did
+	Ended   careful.Phase  // how the jump ended
+	Err     error          // of the socket
+	Took    time.Duration  // from the jump to its end
+}
+
+// Resync is the whole of it. Its methods may be called from any goroutine.
+type Resync struct {
+	opt  Options
+	life sync.WaitGroup
+
+	mu      sync.Mutex
+	ctx     context.Context // of Run; nil: it does not run
+	earned  *careful.Earned
+	watched int
+	taken   map[string]time.Time // POPs that were taken over, by their last word
+}
+
+// maxWatched is how many jumps are followed at once; a flow beyond it does not
+// jump, for a jump that nobody follows would not retreat.
+const maxWatched = 4096
+
+// New makes a Resync; Run does the work.
+func New(o Options) *Resync {
+	o.Networks, o.Every = cmp.Or(o.Networks, 100_000), cmp.Or(o.Every, 50*time.Millisecond)
+	return &Resync{opt: o, earned: careful.NewEarned(o.Networks), taken: map[string]time.Time{}}
+}
+
+// Run looks after POPs that fall silent until ctx ends, and then waits for the
+// jumps that it follows.
+func (r *Resync) Run(ctx context.Context) error {
+	r.mu.Lock()
+	r.ctx = ctx
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.ctx = nil
+		r.mu.Unlock()
+		r.life.Wait()
+	}()
+	tick := time.NewTicker(r.opt.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			r.look(time.Now())
+		}
+	}
+}
+
+// look wakes the clients of POPs that have gone since the last look.
+func (r *Resync) look(now time.Time) {
+	if r.opt.Waker == nil {
+		return
+	}
+	for _, p := range r.opt.Book.POPs() {
+		r.mu.Lock()
+		done := r.taken[p.POP].Equal(p.Heard)
+		if p.Talking {
+			delete(r.taken, p.POP)
+		}
+		r.mu.Unlock()
+		if p.Talking || p.Flows == 0 || done || !r.opt.Gone(p.POP) {
+			continue
+		}
+		known := r.opt.Book.Flows(p.POP, now)
+		flows := make([]probe.Flow, len(known))
+		for i, k := range known {
+			flows[i] = probe.Flow{Client: k.Client, VIP: k.VIP, At: p.Heard}
+		}
+		t := Takeover{POP: p.POP, Flows: len(flows), Woken: r.opt.Waker.Wake(flows, now), Silent: now.Sub(p.Heard)}
+		r.mu.Lock()
+		r.taken[p.POP] = p.Heard
+		r.mu.Unlock()
+		r.opt.Log.Info("the clients of a POP that is gone are woken", "pop", t.POP, "flows", t.Flows, "woken", t.Woken, "silent", t.Silent)
+		if r.opt.OnTakeover != nil {
+			r.opt.OnTakeover(t)
+		}
+	}
+}
+
+// ErrNotRunning: Run has not been called, or has ended.
+var ErrNotRunning = errors.New("resync: it does not run")

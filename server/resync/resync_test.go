@@ -1,0 +1,258 @@
+package resync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/server/resync/careful"
+	"github.com/catchment/catchment/server/resync/checkpoint"
+	"github.com/catchment/catchment/server/resync/jump"
+	"github.com/catchment/catchment/server/resync/probe"
+)
+
+var (
+	vip    = netip.MustParseAddrPort("192.0.2.1:443")
+	client = netip.MustParseAddr("203.0.113.9")
+	object = checkpoint.Object{URL: [16]byte{1}, ETag: `"v1"`, Size: 100 << 20}
+)
+
+// said makes a book in which a POP has said that it has n flows, 10 MB/s each
+// and 10 MiB far; the POP talks on until hang is called.
+func said(t *testing.T, pop string, n int) (b *checkpoint.Book, hang func()) {
+	t.Helper()
+	b = checkpoint.NewBook(checkpoint.Options{VIP: func(a netip.Addr) bool { return a == vip.Addr() }})
+	return b, talk(b, pop, n)
+}
+
+func talk(b *checkpoint.Book, pop string, n int) (hang func()) {
+	var flows []checkpoint.Flow
+	for i := range n {
+		flows = append(flows, checkpoint.Flow{Client: netip.AddrPortFrom(client, uint16(i+1)), VIP: vip, Object: object, Offset: 10 << 20, Rate: 10e6, RTT: 20 * time.Millisecond})
+	}
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() { defer close(done); b.Read(pop, r, time.Now) }()
+	e := checkpoint.NewEncoder()
+	w.Write(e.Append(nil, flows))
+	w.Write(e.Beat(nil)) // taken after all before it was
+	return sync.OnceFunc(func() { w.Close(); <-done })
+}
+
+// waker counts whom it would wake.
+type waker struct {
+	mu    sync.Mutex
+	woken []int
+}
+
+func (w *waker) Wake(f []probe.Flow, _ time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.woken = append(w.woken, len(f))
+	return len(f)
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// TestTakeover: clients are woken once when their POP is silent and the fleet
+// says that it is gone, and neither before nor again, unless it was back.
+func TestTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, hang := said(t, "LON", 3)
+		var gone atomic.Bool
+		w := &waker{}
+		var told []Takeover
+		r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return gone.Load() }, Waker: w, OnTakeover: func(x Takeover) { told = append(told, x) }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		step := func(what string, change func(), want ...int) {
+			t.Helper()
+			change()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !slices.Equal(w.woken, want) {
+				t.Errorf("%s: woken %v, want %v", what, w.woken, want)
+			}
+		}
+		step("it talks", func() {})
+		step("it talks, though others say that it is gone", func() { gone.Store(true) })
+		step("its connection is gone, others hear it", func() { gone.Store(false); hang() })
+		step("it is gone", func() { gone.Store(true) }, 3)
+		step("it is still gone", func() {}, 3)
+		step("it is back", func() { gone.Store(false); hang = talk(b, "LON", 5) }, 3)
+		step("and gone again", func() { gone.Store(true); hang() }, 3, 5)
+		step("what it said is old", func() { time.Sleep(time.Hour) }, 3, 5)
+		cancel()
+		if err := <-done; err != nil || len(told) != 2 || told[0].POP != "LON" || told[0].Woken != 3 || told[0].Silent < 3*time.Second || told[0].Silent > 4*time.Second {
+			t.Errorf("%v, told %+v", err, told)
+		}
+	})
+}
+
+// jumper notes what sockets would get.
+type jumper struct {
+	mu    sync.Mutex
+	hints []jump.Hint
+	err   error
+}
+
+func (j *jumper) Apply(fd int, h jump.Hint) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.hints = append(j.hints, h)
+	return j.err
+}
+
+// connect is a connection to ourselves: its server's socket, and its client.
+func connect(t *testing.T) (server *net.TCPConn, raw syscall.RawConn, peer net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); peer.Close() })
+	server = c.(*net.TCPConn)
+	if raw, err = server.SyscallConn(); err != nil {
+		t.Fatal(err)
+	}
+	return server, raw, peer
+}
+
+var ask = checkpoint.Ask{Client: client, VIP: vip.Addr(), Object: object, Offset: 11 << 20}
+
+// TestResume: a request that fits a checkpoint jumps by what its connection
+// and the checkpoint say, once, and how it ended is told.
+func TestResume(t *testing.T) {
+	b, hang := said(t, "LON", 1)
+	defer hang()
+	j, told := &jumper{}, make(chan Jump, 10)
+	// On loopback the round trip is microseconds: a rate that gives a window
+	// worth a jump would be absurd, so the limit of the rate is lifted, and
+	// what is asked for is a part of it.
+	r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return false }, Jumper: j, OnJump: func(x Jump) { told <- x }})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	server, raw, peer := connect(t)
+	known, ok := r.Resume(raw, ask)
+	if !ok || known.POP != "LON" || known.Offset != 10<<20 {
+		t.Fatalf("%+v %v", known, ok)
+	}
+	if got := <-told; got.Refused != careful.NoGain || got.From != "LON" || got.Part != 0.5 || got.Ticket.Rate < 9e6 || got.Path.RTT <= 0 || got.Path.MSS == 0 {
+		t.Errorf("told %+v", got)
+	}
+	if _, ok := r.Resume(raw, ask); ok {
+		t.Error("a checkpoint is used twice")
+	}
+
+	// The same with a longer path, by the numbers.
+	var w *careful.Watch
+	go io.Copy(io.Discard, peer)
+	server.Write(bytes.Repeat([]byte("x"), 2<<20))
+	for stop := time.Now().Add(20 * time.Second); ; {
+		s, err := look(raw)
+		if err != nil || time.Now().After(stop) {
+			t.Fatal(err, s)
+		}
+		if s.info().Acked >= 2<<20 {
+			w = careful.NewWatch(careful.Jump{Window: 1 << 20, Rate: 5e6}, careful.Info{Retrans: s.info().Retrans}, time.Now())
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if phase, err := r.follow(ctx, raw, w); phase != careful.Validated || err != nil {
+		t.Errorf("%v, %v", phase, err)
+	}
+	if paced, err := pace(raw); err != nil || paced != ^uint64(0) {
+		t.Errorf("the pace is %d, %v", paced, err)
+	}
+	server.Close()
+	if phase, err := r.follow(ctx, raw, careful.NewWatch(careful.Jump{Window: 1 << 40}, careful.Info{}, time.Now())); phase != careful.Ended || err != nil {
+		t.Errorf("of a closed socket: %v, %v", phase, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func pace(raw syscall.RawConn) (v uint64, err error) {
+	raw.Control(func(fd uintptr) { v, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE) })
+	return v, err
+}
+
+// TestJump: what is learned and told of jumps that do not end well.
+func TestJump(t *testing.T) {
+	between := careful.Between{From: "LON", To: "FRA", Net: careful.NetOf(client)}
+	one := careful.Jump{Window: 1 << 20, Rate: 5e6}
+	begin := func(err error) (*Resync, *jumper, chan Jump) {
+		j, told := &jumper{err: err}, make(chan Jump, 10)
+		r := New(Options{POP: "FRA", Log: quiet, Jumper: j, OnJump: func(x Jump) { told <- x }})
+		r.watched++
+		r.earned.Begin(between, time.Now())
+		return r, j, told
+	}
+	_, raw, _ := connect(t)
+	before, err := look(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r, j, told := begin(unix.EPERM)
+	r.life.Add(1)
+	r.jump(t.Context(), raw, Jump{At: time.Now(), Jump: one}, between, before)
+	if got := <-told; got.Ended != careful.Ended || !errors.Is(got.Err, unix.EPERM) || len(j.hints) != 1 || r.watched != 0 || r.earned.Part(between, time.Now()) != 0.5 {
+		t.Errorf("the socket refuses: told %+v, hints %+v", got, j.hints)
+	}
+	r.life.Wait()
+
+	// A segment more was sent again than when it began, of which nothing is
+	// acknowledged: down to the least, and the part is halved.
+	r, j, told = begin(nil)
+	w := careful.NewWatch(one, careful.Info{}, time.Now())
+	w.Look(careful.Info{Acked: 1 << 19, Lost: 1, RTT: time.Millisecond}, time.Now())
+	phase, err := r.follow(t.Context(), raw, w)
+	r.done(Jump{At: time.Now(), Jump: one}, between, phase, err)
+	if got := <-told; got.Ended != careful.Retreated || got.Err != nil || r.watched != 0 || r.earned.Part(between, time.Now()) != 0.25 {
+		t.Errorf("there was loss: told %+v, hints %+v", got, j.hints)
+	}
+}
+
+// TestNotRunning: without Run nothing jumps, and it is told why.
+func TestNotRunning(t *testing.T) {
+	b, hang := said(t, "LON", 1)
+	defer hang()
+	told := make(chan Jump, 10)
+	r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return false }, OnJump: func(x Jump) { told <- x }, Jumper: &jumper{}})
+	_, raw, _ := connect(t)
+	if _, ok := r.Resume(raw, checkpoint.Ask{Client: client, VIP: vip.Addr()}); ok {
+		t.Error("a request of no object fits a flow of one")
+	}
+	if _, ok := r.Resume(nil, ask); !ok || len(told) != 0 {
+		t.Error("without a socket the checkpoint is not known")
+	}
+}
