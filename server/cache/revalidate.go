@@ -27,7 +27,8 @@ func (p *plan) freshen(e entry, resp *origin.Response) shared {
 	addVia(v.Header, p.s.cfg.Name)
 	if v.Store {
 		_, err := p.s.update(e.Object, func(m *meta) {
-			m.header, m.life, m.why, m.vary, m.epoch = v.Header, v.Life, v.Reason, v.Vary, max(m.epoch, p.epoch)
+			// A purge that came while upstream was asked is newer than its answer, whatever the epoch has become meanwhile.
+			m.header, m.life, m.why, m.vary, m.epoch = v.Header, v.Life, v.Reason, v.Vary, p.epoch
 			if len(resp.Header["Cache-Groups"]) > 0 || p.hasTagHeader(resp.Header) {
 				m.tags = p.tags(&v, v.Header)
 			}
