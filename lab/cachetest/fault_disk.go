@@ -102,7 +102,7 @@ func diskErrors(h *harm) error {
 
 // bitRot flips bytes all over the store's files between a kill and a start.
 func bitRot(h *harm) error {
-	paths := shelf(h.pick(240, 64))
+	paths := shelf(h.pick(240, 32))
 	for round := range h.pick(10, 2) {
 		r, err := h.start(nil)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -77,5 +78,24 @@ func TestBrokenIsRefused(t *testing.T) {
 	}
 	if resp, err := http.Get("http://" + at.String() + "/nothing"); err != nil || resp.StatusCode != 404 {
 		t.Fatal(resp, err)
+	}
+}
+
+// TestFaults does all harm in its short form to our own cache, each kind to a
+// process of its own.
+func TestFaults(t *testing.T) {
+	o := FaultOptions{Work: t.TempDir(), Quick: true}
+	for _, f := range faults() {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			out := o.try(t.Context(), f, catchmentLib())
+			t.Log(strings.Join(out.notes, "; "))
+			if out.err != nil {
+				t.Fatal(out.err)
+			}
+			for _, w := range out.wrong {
+				t.Error(w)
+			}
+		})
 	}
 }

@@ -74,26 +74,29 @@ func probeOne(ctx context.Context, o ProbeOptions, sub Subject) (map[string]erro
 		return nil, nil, err
 	}
 	defer r.Stop()
-	found, figures := ask1(ctx, org, r.HTTP, o.Only)
+	found, figures := askAll(ctx, org, r.HTTP, o.Only)
 	return found, figures, r.Alive()
 }
 
-// ask1 asks the cache at an address all checks, or those of a name.
-func ask1(ctx context.Context, org *origin, cache, only string) (map[string]error, map[string]float64) {
+// askAll asks the cache at an address all checks, or those of a name.
+func askAll(ctx context.Context, org *origin, cache, only string) (map[string]error, map[string]float64) {
 	found, figures := map[string]error{}, map[string]float64{}
 	for i, c := range checks() {
-		if ctx.Err() != nil || !strings.Contains(c.group+" "+c.name, only) {
-			continue
+		if ctx.Err() == nil && strings.Contains(c.group+" "+c.name, only) {
+			found[c.name] = c.ask(ctx, org, cache, fmt.Sprintf("/probe/%d", i), figures)
 		}
-		transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
-		one, cancel := context.WithTimeout(ctx, 30*time.Second)
-		p := &probe{ctx: one, cache: cache, origin: org, path: fmt.Sprintf("/probe/%d", i), figures: figures,
-			client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-		found[c.name] = c.do(p)
-		cancel()
-		transport.CloseIdleConnections()
 	}
 	return found, figures
+}
+
+// ask asks one, with a path of its own.
+func (c check) ask(ctx context.Context, org *origin, cache, path string, figures map[string]float64) error {
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return c.do(&probe{ctx: ctx, cache: cache, origin: org, path: path, figures: figures, client: &http.Client{Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}})
 }
 
 // reply is an answer read whole.

@@ -2,7 +2,9 @@ package cachetest
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +53,7 @@ func TestChecksSee(t *testing.T) {
 		"partial an object that changes between ranges is nev": "",
 	} {
 		wg.Go(func() {
-			found, _ := ask1(t.Context(), org, r.HTTP, name)
+			found, _ := askAll(t.Context(), org, r.HTTP, name)
 			if len(found) != 1 {
 				t.Errorf("%d checks are named %q", len(found), name)
 			}
@@ -97,5 +99,27 @@ func TestOriginAsNetHTTP(t *testing.T) {
 		if got.status != want.status || got.status != 416 && !bytes.Equal(got.body, want.body) || got.header.Get("Content-Range") != want.header.Get("Content-Range") {
 			t.Errorf("%v: %s, want %s", fields, got, want)
 		}
+	}
+}
+
+// TestOurRanges asks our own cache all that does not depend on time.
+func TestOurRanges(t *testing.T) {
+	org := newOrigin()
+	at, end, err := Loopback(org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := catchmentLib().Start(t.Context(), Setup{Origin: at, Dir: t.TempDir(), CPU: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Stop(); end() })
+	for i, c := range slices.Concat(rangeChecks(), partialChecks()) {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if err := c.ask(t.Context(), org, r.HTTP, fmt.Sprintf("/ranges/%d", i), map[string]float64{}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
