@@ -78,6 +78,8 @@ func TestVaryMatches(t *testing.T) {
 		{&plain, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=.5", false},
 		{&plain, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=0.5001", false},
 		{&plain, "Vary: Accept", "Accept: a", "Accept: a;q=1.0", true},
+		{&plain, "Vary: Accept", "Accept: a;x=5", "Accept: a;x=6", false},
+		{&plain, "Vary: Accept", "Accept: a;q5", "Accept: a;q6", false},
 		{&plain, "Vary: Accept", "Accept: a;q=0.9", "Accept: a;q=0.90", true},
 		{&plain, "Vary: Accept", "Accept: a;q=0", "Accept: a;q=0.0", true},
 		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: identity", "Accept-Encoding: deflate", true},
