@@ -16,46 +16,51 @@ import (
 	"time"
 )
 
-func TestParse(t *testing.T) {
-	huge := strings.Repeat("9", 40)
-	for in, want := range map[string][]Spec{
-		"bytes=0-499":                   {{0, 499}},
-		"bytes=500-":                    {{500, -1}},
-		"bytes=-500":                    {{-1, 500}},
-		"bytes=-0":                      {{-1, 0}},
-		"Bytes=0-0":                     {{0, 0}},
-		"  bytes=0-0 ":                  {{0, 0}},
-		"bytes=0-0,-1":                  {{0, 0}, {-1, 1}},
-		"bytes= 0-0 ,\t2-3 , ,":         {{0, 0}, {2, 3}},
-		"bytes=,0-0":                    {{0, 0}},
-		"bytes=0-" + huge:               {{0, math.MaxInt64}},
-		"bytes=" + huge + "-":           {{math.MaxInt64, -1}},
-		"bytes=" + huge + "-" + huge:    {{math.MaxInt64, math.MaxInt64}},
-		"bytes=-" + huge:                {{-1, math.MaxInt64}},
-		"bytes=007-0000000000000000008": {{7, 8}},
+// huge is a number that no int64 holds.
+var huge = strings.Repeat("9", 40)
 
-		"":                            nil,
-		"bytes":                       nil,
-		"bytes=":                      nil,
-		"bytes=,":                     nil,
-		"bytes=-":                     nil,
-		"bytes=5":                     nil,
-		"bytes=5-4":                   nil,
-		"bytes=" + huge + "9-" + huge: nil,
-		"bytes=a-b":                   nil,
-		"bytes=1-b":                   nil,
-		"bytes=+1-2":                  nil,
-		"bytes=1--2":                  nil,
-		"bytes=--2":                   nil,
-		"bytes=0 - 1":                 nil,
-		"bytes = 0-1":                 nil,
-		"bytes =0-1":                  nil,
-		"bytes:0-1":                   nil,
-		"items=0-1":                   nil,
-		"bytes=0-1;2-3":               nil,
-		"bytes=0-1,x":                 nil,
-		"bytes=0x0-0x1":               nil,
-	} {
+// parseCases are Range fields, nil for those that are to be ignored.
+var parseCases = map[string][]Spec{
+	"bytes=0-499":                   {{0, 499}},
+	"bytes=500-":                    {{500, -1}},
+	"bytes=-500":                    {{-1, 500}},
+	"bytes=-0":                      {{-1, 0}},
+	"Bytes=0-0":                     {{0, 0}},
+	"  bytes=0-0 ":                  {{0, 0}},
+	"bytes=0-0,-1":                  {{0, 0}, {-1, 1}},
+	"bytes= 0-0 ,\t2-3 , ,":         {{0, 0}, {2, 3}},
+	"bytes=,0-0":                    {{0, 0}},
+	"bytes=0-" + huge:               {{0, math.MaxInt64}},
+	"bytes=" + huge + "-":           {{math.MaxInt64, -1}},
+	"bytes=" + huge + "-" + huge:    {{math.MaxInt64, math.MaxInt64}},
+	"bytes=-" + huge:                {{-1, math.MaxInt64}},
+	"bytes=007-0000000000000000008": {{7, 8}},
+
+	"":                            nil,
+	"bytes":                       nil,
+	"bytes=":                      nil,
+	"bytes=,":                     nil,
+	"bytes=-":                     nil,
+	"bytes=5":                     nil,
+	"bytes=5-4":                   nil,
+	"bytes=" + huge + "9-" + huge: nil,
+	"bytes=a-b":                   nil,
+	"bytes=1-b":                   nil,
+	"bytes=+1-2":                  nil,
+	"bytes=1--2":                  nil,
+	"bytes=--2":                   nil,
+	"bytes=0 - 1":                 nil,
+	"bytes = 0-1":                 nil,
+	"bytes =0-1":                  nil,
+	"bytes:0-1":                   nil,
+	"items=0-1":                   nil,
+	"bytes=0-1;2-3":               nil,
+	"bytes=0-1,x":                 nil,
+	"bytes=0x0-0x1":               nil,
+}
+
+func TestParse(t *testing.T) {
+	for in, want := range parseCases {
 		got, ok := Parse([]string{in}, 0)
 		if !slices.Equal(got, want) || ok != (want != nil) {
 			t.Errorf("%q: %v, %v, want %v", in, got, ok, want)

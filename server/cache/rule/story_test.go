@@ -172,8 +172,10 @@ func quick(t *testing.T, table string) {
 	}
 }
 
-func TestSecondRequest(t *testing.T) {
-	quick(t, `
+func TestSecondRequest(t *testing.T) { quick(t, secondRequests) }
+
+// secondRequests are responses, and who answers the same request three seconds later.
+const secondRequests = `
 # nothing said, nothing to validate
 Content-Type: text/plain => origin
 # max-age
@@ -294,8 +296,7 @@ Last-Modified: @-10 => origin
 Last-Modified: @10 => origin
 Last-Modified: @-86400 | Cache-Control: no-store => origin
 Last-Modified: @-86400 | Expires: 0 => origin
-`)
-}
+`
 
 func TestStatuses(t *testing.T) {
 	for _, s := range []int{200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 503, 599} {

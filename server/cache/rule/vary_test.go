@@ -21,6 +21,66 @@ func variant(t *testing.T, req, resp string, p *rule.Policy) rule.Vary {
 	return v.Vary
 }
 
+// varyCases are stored variants and requests that they fit or do not.
+var varyCases = []struct {
+	choose     bool   // by the policy below, else the default one
+	resp       string // of the stored response
+	first, now string // requests
+	want       bool
+}{
+	{false, "Vary: Foo", "Foo: 1", "Foo: 1", true},
+	{false, "Vary: foo", "Foo: 1", "Foo: 1", true},
+	{false, "Vary: Foo", "Foo: 1", "Foo: 2", false},
+	{false, "Vary: Foo", "", "Foo: 1", false},
+	{false, "Vary: Foo", "Foo: 1", "", false},
+	{false, "Vary: Foo", "Foo:", "", false},
+	{false, "Vary: Foo", "", "", true},
+	{false, "Vary: Foo", "Foo: 1 | Other: 2", "Foo: 1 | Other: 3", true},
+	{false, "Vary: Foo, Bar", "Foo: 1 | Bar: a", "Foo: 1 | Bar: a", true},
+	{false, "Vary: Foo | Vary: Bar", "Foo: 1 | Bar: a", "Foo: 1 | Bar: b", false},
+	{false, "Vary: Foo, Bar", "Foo: 1", "Bar: 1", false},
+	{false, "Vary: Foo, Bar, Baz", "Foo: 1 | Baz: 2", "Foo: 1 | Baz: 2", true},
+	{false, "Vary: Foo", "Foo: 1, 2", "Foo: 1 | Foo: 2", true},
+	{false, "Vary: Foo", "Foo: 1,2", "Foo:  1 ,\t2 ", true},
+	{false, "Vary: Foo", "Foo: 1,2", "Foo: 2,1", false},
+	{false, "Vary: Foo", `Foo: "1,2"`, `Foo: "1, 2"`, false},
+	{false, "Vary: Foo", "Foo: a", "Foo: A", false},
+	{false, "Vary: Cookie", "Cookie: a=1; b=2", "Cookie: a=1; b=2", true},
+	{false, "Vary: Cookie", "Cookie: a=1,b", "Cookie: a=1, b", false},
+	{false, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: de, en", true},
+	{false, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: eN;q=1.0, De", true},
+	{false, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: en ,   de,", true},
+	{false, "Vary: Accept-Language", "Accept-Language: en, de;q=0.5", "Accept-Language: de ; Q=0.50, en", true},
+	{false, "Vary: Accept-Language", "Accept-Language: en, de;q=0.5", "Accept-Language: de;q=0.6, en", false},
+	{false, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: en", false},
+	{false, "Vary: Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br | Accept-Encoding: GZIP", true},
+	{false, "Vary: Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: gzip;q=0", false},
+	{false, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr;q=0.5, de;q=1.0", true},
+	{false, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr, de;q=0.9", false},
+	{false, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr, de", false},
+	{false, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: de, fr", false},
+	{false, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: de-CH", false},
+	{false, "Vary: Accept-Language | Content-Language: de, en", "Accept-Language: en, de", "Accept-Language: de", false},
+	{false, "Vary: Accept-Language, Foo | Content-Language: de", "Accept-Language: en | Foo: 1", "Accept-Language: de | Foo: 1", true},
+	{false, "Vary: Accept-Language, Foo | Content-Language: de", "Accept-Language: en | Foo: 1", "Accept-Language: de | Foo: 2", false},
+	{true, "Vary: Accept-Encoding", "Accept-Encoding: gzip, deflate, br, zstd", "Accept-Encoding: br, gzip;q=0.8", true},
+	{true, "Vary: Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: gzip, br;q=0", false},
+	{true, "Vary: Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: *", true},
+	{true, "Vary: Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: br;q=0, *", true},
+	{true, "Vary: Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: *, br;q=0", true},
+	{false, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=0x5", false},
+	{false, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=.5", false},
+	{false, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=0.5001", false},
+	{false, "Vary: Accept", "Accept: a", "Accept: a;q=1.0", true},
+	{false, "Vary: Accept", "Accept: a;x=5", "Accept: a;x=6", false},
+	{false, "Vary: Accept", "Accept: a;q5", "Accept: a;q6", false},
+	{false, "Vary: Accept", "Accept: a;q=0.9", "Accept: a;q=0.90", true},
+	{false, "Vary: Accept", "Accept: a;q=0", "Accept: a;q=0.0", true},
+	{true, "Vary: Accept-Encoding", "Accept-Encoding: identity", "Accept-Encoding: deflate", true},
+	{true, "Vary: User-Agent", "User-Agent: a", "User-Agent: b", true},
+	{true, "Vary: User-Agent", "User-Agent: a", "", true},
+}
+
 func TestVaryMatches(t *testing.T) {
 	choose := rule.DefaultPolicy()
 	choose.Vary = []rule.VaryRule{
@@ -28,67 +88,14 @@ func TestVaryMatches(t *testing.T) {
 		{Field: "User-Agent", Mode: rule.VaryIgnore},
 	}
 	plain := rule.DefaultPolicy()
-	for _, c := range []struct {
-		policy     *rule.Policy
-		resp       string // of the stored response
-		first, now string // requests
-		want       bool
-	}{
-		{&plain, "Vary: Foo", "Foo: 1", "Foo: 1", true},
-		{&plain, "Vary: foo", "Foo: 1", "Foo: 1", true},
-		{&plain, "Vary: Foo", "Foo: 1", "Foo: 2", false},
-		{&plain, "Vary: Foo", "", "Foo: 1", false},
-		{&plain, "Vary: Foo", "Foo: 1", "", false},
-		{&plain, "Vary: Foo", "Foo:", "", false},
-		{&plain, "Vary: Foo", "", "", true},
-		{&plain, "Vary: Foo", "Foo: 1 | Other: 2", "Foo: 1 | Other: 3", true},
-		{&plain, "Vary: Foo, Bar", "Foo: 1 | Bar: a", "Foo: 1 | Bar: a", true},
-		{&plain, "Vary: Foo | Vary: Bar", "Foo: 1 | Bar: a", "Foo: 1 | Bar: b", false},
-		{&plain, "Vary: Foo, Bar", "Foo: 1", "Bar: 1", false},
-		{&plain, "Vary: Foo, Bar, Baz", "Foo: 1 | Baz: 2", "Foo: 1 | Baz: 2", true},
-		{&plain, "Vary: Foo", "Foo: 1, 2", "Foo: 1 | Foo: 2", true},
-		{&plain, "Vary: Foo", "Foo: 1,2", "Foo:  1 ,\t2 ", true},
-		{&plain, "Vary: Foo", "Foo: 1,2", "Foo: 2,1", false},
-		{&plain, "Vary: Foo", `Foo: "1,2"`, `Foo: "1, 2"`, false},
-		{&plain, "Vary: Foo", "Foo: a", "Foo: A", false},
-		{&plain, "Vary: Cookie", "Cookie: a=1; b=2", "Cookie: a=1; b=2", true},
-		{&plain, "Vary: Cookie", "Cookie: a=1,b", "Cookie: a=1, b", false},
-		{&plain, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: de, en", true},
-		{&plain, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: eN;q=1.0, De", true},
-		{&plain, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: en ,   de,", true},
-		{&plain, "Vary: Accept-Language", "Accept-Language: en, de;q=0.5", "Accept-Language: de ; Q=0.50, en", true},
-		{&plain, "Vary: Accept-Language", "Accept-Language: en, de;q=0.5", "Accept-Language: de;q=0.6, en", false},
-		{&plain, "Vary: Accept-Language", "Accept-Language: en, de", "Accept-Language: en", false},
-		{&plain, "Vary: Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br | Accept-Encoding: GZIP", true},
-		{&plain, "Vary: Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: gzip;q=0", false},
-		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr;q=0.5, de;q=1.0", true},
-		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr, de;q=0.9", false},
-		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: fr, de", false},
-		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: de, fr", false},
-		{&plain, "Vary: Accept-Language | Content-Language: de", "Accept-Language: en, de", "Accept-Language: de-CH", false},
-		{&plain, "Vary: Accept-Language | Content-Language: de, en", "Accept-Language: en, de", "Accept-Language: de", false},
-		{&plain, "Vary: Accept-Language, Foo | Content-Language: de", "Accept-Language: en | Foo: 1", "Accept-Language: de | Foo: 1", true},
-		{&plain, "Vary: Accept-Language, Foo | Content-Language: de", "Accept-Language: en | Foo: 1", "Accept-Language: de | Foo: 2", false},
-		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: gzip, deflate, br, zstd", "Accept-Encoding: br, gzip;q=0.8", true},
-		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: gzip, br;q=0", false},
-		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: *", true},
-		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: br;q=0, *", true},
-		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: *, br;q=0", true},
-		{&plain, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=0x5", false},
-		{&plain, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=.5", false},
-		{&plain, "Vary: Accept", "Accept: a;q=0.5", "Accept: a;q=0.5001", false},
-		{&plain, "Vary: Accept", "Accept: a", "Accept: a;q=1.0", true},
-		{&plain, "Vary: Accept", "Accept: a;x=5", "Accept: a;x=6", false},
-		{&plain, "Vary: Accept", "Accept: a;q5", "Accept: a;q6", false},
-		{&plain, "Vary: Accept", "Accept: a;q=0.9", "Accept: a;q=0.90", true},
-		{&plain, "Vary: Accept", "Accept: a;q=0", "Accept: a;q=0.0", true},
-		{&choose, "Vary: Accept-Encoding", "Accept-Encoding: identity", "Accept-Encoding: deflate", true},
-		{&choose, "Vary: User-Agent", "User-Agent: a", "User-Agent: b", true},
-		{&choose, "Vary: User-Agent", "User-Agent: a", "", true},
-	} {
-		v := variant(t, c.first, c.resp, c.policy)
+	for _, c := range varyCases {
+		policy := &plain
+		if c.choose {
+			policy = &choose
+		}
+		v := variant(t, c.first, c.resp, policy)
 		g := &stage{}
-		if got := v.Matches(g.fields(c.now), c.policy); got != c.want {
+		if got := v.Matches(g.fields(c.now), policy); got != c.want {
 			t.Errorf("%s, stored for %q: %q matches: %v, want %v (key %q)", c.resp, c.first, c.now, got, c.want, v.Key)
 		}
 	}
