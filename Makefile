@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto sim cache-tests h2spec cache-probe cache-faults bench-cache
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache
 
 all: build
 
@@ -169,6 +169,13 @@ pictures: deps
 	$(GO) test -count=1 -run 'TestPicture$$' ./cmd/catchment/top -update
 	$(GO) test -count=1 -run 'TestPicture$$' ./pop/web -update
 	$(GO) test -count=1 -run 'TestReadme$$' ./cmd/catchment -update
+
+# The program that lets TCP flows jump, for the kernel; the object is committed,
+# so that who builds Catchment needs no clang.
+bpf:
+	lab/deps.sh clang clang llvm-strip llvm /usr/include/bpf/bpf_helpers.h libbpf-dev
+	cd server/resync/jump && clang -O2 -g -Wall -Werror -target bpf -D__TARGET_ARCH_x86 -I/usr/include/$$(uname -m)-linux-gnu \
+		-ffile-prefix-map=$(CURDIR)=. -c bpf/jump.c -o jump.o && llvm-strip -g jump.o
 
 # The Go side of the gRPC API and of the relay, after a change of a .proto file.
 proto:
