@@ -46,7 +46,7 @@ func (f *Flight) run(ctx context.Context, x *fetch, head *Head) {
 // ended takes x out and tells those who waited for it.
 func (f *Flight) ended(x *fetch, err error) {
 	f.mu.Lock()
-	fatal := err != nil && f.err == nil && (isFatal(err) || f.total < 0 || !f.extendable())
+	fatal := err != nil && f.err == nil && (isFatal(err) || f.total < 0 || f.relay != nil || !f.extendable())
 	if fatal {
 		f.err = err
 	}
@@ -164,7 +164,7 @@ func (f *Flight) done(x *fetch) bool {
 func (f *Flight) once(ctx context.Context, x *fetch, head *Head) error {
 	if head != nil {
 		defer head.release()
-		return f.copy(x, head)
+		return f.copy(ctx, x, head)
 	}
 	f.mu.Lock()
 	src, end := f.src, x.end
@@ -181,7 +181,7 @@ func (f *Flight) once(ctx context.Context, x *fetch, head *Head) error {
 	if over, err := f.accept(x, head, src.Validator); err != nil || over {
 		return err
 	}
-	return f.copy(x, head)
+	return f.copy(ctx, x, head)
 }
 
 // withRange is r for a part of it.
@@ -230,6 +230,9 @@ func (f *Flight) accept(x *fetch, head *Head, v Validator) (over bool, err error
 		if !v.same(head.Response) || f.total >= 0 && head.Total >= 0 && head.Total != f.total {
 			return false, ErrChanged
 		}
+		if f.relay != nil {
+			return false, ErrStore // what was passed on cannot be passed on again
+		}
 		// The same version from its front: no ranges here. One such is enough.
 		f.whole = true
 		if slices.ContainsFunc(f.fetches, func(y *fetch) bool { return y != x && y.end < 0 && y.pos <= x.pos }) {
@@ -245,7 +248,7 @@ func (f *Flight) accept(x *fetch, head *Head, v Validator) (over bool, err error
 }
 
 // copy reads one body into the object.
-func (f *Flight) copy(x *fetch, head *Head) error {
+func (f *Flight) copy(ctx context.Context, x *fetch, head *Head) error {
 	buf := f.g.bufs.Get().(*[bufferSize]byte)
 	defer f.g.bufs.Put(buf)
 	var part *digester
@@ -273,7 +276,7 @@ func (f *Flight) copy(x *fetch, head *Head) error {
 			p = p[min(skip, int64(n)):]
 		}
 		if len(p) > 0 {
-			leapt, err := f.write(x, p)
+			leapt, err := f.write(ctx, x, p)
 			if err != nil || leapt {
 				return err
 			}
@@ -318,7 +321,7 @@ func (f *Flight) bodyEnded(x *fetch, head *Head, part *digester, at, end int64) 
 // write puts the next bytes of x into the object. The last bytes of a body whose
 // digest is known are written only if it is right. leapt tells that x goes on
 // elsewhere.
-func (f *Flight) write(x *fetch, p []byte) (leapt bool, err error) {
+func (f *Flight) write(ctx context.Context, x *fetch, p []byte) (leapt bool, err error) {
 	f.hash(p, x.pos)
 	next := x.pos + int64(len(p))
 	f.mu.Lock()
@@ -329,8 +332,19 @@ func (f *Flight) write(x *fetch, p []byte) (leapt bool, err error) {
 			return false, err
 		}
 	}
+	f.mu.Lock()
+	passing := f.relay != nil && f.relay.x == x
+	f.mu.Unlock()
+	if passing {
+		return false, f.relayWrite(ctx, x, p)
+	}
 	if _, err := f.obj.WriteAt(p, x.pos); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrStore, err)
+		err = fmt.Errorf("%w: %w", ErrStore, err)
+		if !f.divert(x, err) {
+			return false, err
+		}
+		f.obj.Fail(err)
+		return false, f.relayWrite(ctx, x, p)
 	}
 	f.g.stats.bytes.Add(uint64(len(p)))
 	f.mu.Lock()

@@ -22,9 +22,11 @@ type Flight struct {
 	refs      int // outcomes, readers and Flight callers
 	fetches   []*fetch
 	waiters   map[*waiter]struct{}
-	total     int64 // length of the body, -1 not known yet
-	whole     bool  // the upstream does not do ranges
-	err       error // nothing more can come
+	readers   map[*Reader]struct{}
+	relay     *relay // nil: the store takes the bytes
+	total     int64  // length of the body, -1 not known yet
+	whole     bool   // the upstream does not do ranges
+	err       error  // nothing more can come
 	finishing bool
 	finished  bool
 	sum       *Sum
@@ -71,7 +73,7 @@ func (g *Group) flight(obj Object, src Source) *Flight {
 	f := g.flights[obj.ID()]
 	if f == nil {
 		obj.Hold()
-		f = &Flight{g: g, obj: obj, chunk: obj.ChunkSize(), total: obj.Size(), src: src, waiters: map[*waiter]struct{}{}}
+		f = &Flight{g: g, obj: obj, chunk: obj.ChunkSize(), total: obj.Size(), src: src, waiters: map[*waiter]struct{}{}, readers: map[*Reader]struct{}{}}
 		if !g.opt.NoDigest {
 			f.dig = newDigester(wanted{}, false)
 		}
@@ -108,9 +110,16 @@ func (f *Flight) hold(n int) {
 }
 
 // Release gives one reference back.
-func (f *Flight) Release() {
+func (f *Flight) Release() { f.release(nil) }
+
+// release lets r go too, if it is not nil.
+func (f *Flight) release(r *Reader) {
 	f.settle(func() {
 		f.refs--
+		delete(f.readers, r)
+		if f.relay != nil {
+			f.relay.note()
+		}
 		if f.refs == 0 && f.g.opt.Abandon > 0 && f.linger == nil && len(f.fetches) > 0 {
 			f.linger = time.AfterFunc(f.g.opt.Linger, f.abandon)
 		}
@@ -125,6 +134,9 @@ func (f *Flight) settle(change func()) {
 	over := f.refs == 0 && len(f.fetches) == 0 && !f.finishing && f.g.flights[f.obj.ID()] == f
 	if over {
 		delete(f.g.flights, f.obj.ID())
+		if f.relay != nil {
+			f.g.stats.relaying.Add(-1)
+		}
 	}
 	f.mu.Unlock()
 	f.g.mu.Unlock()
@@ -183,9 +195,9 @@ func (f *Flight) Size(ctx context.Context) (int64, error) {
 // wait waits for the byte at off, and has it asked for if nobody does. end is
 // where the reader will stop, -1: at the end of the body; ahead lets more of that
 // be asked for now.
-func (f *Flight) wait(ctx context.Context, off, end int64, ahead bool) (int64, error) {
+func (f *Flight) wait(ctx context.Context, r *Reader, off, end int64, ahead bool) (int64, error) {
 	for {
-		n, w, err := f.look(off, end, ahead)
+		n, w, err := f.look(r, off, end, ahead)
 		if err != nil || n > 0 {
 			return n, err
 		}
@@ -235,12 +247,13 @@ func (f *Flight) wakeAll(err error) {
 }
 
 // look tells what there is at off: bytes, the end, an error, or a waiter to park.
-func (f *Flight) look(off, end int64, ahead bool) (int64, *waiter, error) {
+func (f *Flight) look(r *Reader, off, end int64, ahead bool) (int64, *waiter, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	r.at = off
 	if n := f.obj.Available(off); n > 0 {
 		stop := f.stop(end)
-		if more := off + n; ahead && n < int64(f.g.opt.Ahead)*f.chunk && (stop < 0 || more < stop) && !f.obj.Whole() && f.usable() == nil && !f.covered(more) {
+		if more := off + n; ahead && n < int64(f.g.opt.Ahead)*f.chunk && (stop < 0 || more < stop) && f.relay == nil && !f.obj.Whole() && f.usable() == nil && !f.covered(more) {
 			f.begin(more, end) // an error will come back when the byte is wanted
 		}
 		return n, nil, nil
@@ -253,6 +266,10 @@ func (f *Flight) look(off, end int64, ahead bool) (int64, *waiter, error) {
 			return 0, nil, f.err
 		}
 		return 0, nil, io.EOF
+	}
+	if f.relay != nil {
+		w, err := f.relayLook(r, off)
+		return 0, w, err
 	}
 	if err := f.usable(); err != nil {
 		return 0, nil, err
@@ -317,6 +334,10 @@ func (f *Flight) begin(off, end int64) error {
 	limit := off + int64(f.g.opt.Join)*f.chunk
 	if stop := f.stop(end); stop >= 0 {
 		limit = min(limit, stop)
+	}
+	// Whole chunks, also of an object that does not know its size yet.
+	if limit = (limit + f.chunk - 1) / f.chunk * f.chunk; f.total >= 0 {
+		limit = min(limit, f.total)
 	}
 	missing := f.obj.Missing(off, limit)
 	if len(missing) == 0 {

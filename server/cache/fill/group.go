@@ -82,9 +82,9 @@ func (g *Group) recover() {
 }
 
 type stats struct {
-	running, waiting                                       atomic.Int64
-	leads, joined, fetches, bytes, resumed, released       atomic.Uint64
-	failed, abandoned, changed, wrong, whole, busy, panics atomic.Uint64
+	running, waiting, relaying                                      atomic.Int64
+	leads, joined, fetches, bytes, resumed, released                atomic.Uint64
+	failed, abandoned, changed, wrong, whole, busy, panics, relayed atomic.Uint64
 }
 
 // Stats counts what the group has done since the start.
@@ -102,6 +102,9 @@ type Stats struct {
 	// Failed fetches; of them Abandoned for want of readers. Changed versions, wrong
 	// digests, objects made whole, calls refused by limits, panics.
 	Failed, Abandoned, Changed, Wrong, Whole, Busy, Panics uint64
+	// Relayed bodies, that the store took no more of; Relaying is now.
+	Relayed  uint64
+	Relaying int64
 }
 
 // Stats is a snapshot.
@@ -114,7 +117,7 @@ func (g *Group) Stats() Stats {
 		Running: s.running.Load(), Waiting: s.waiting.Load(), Flights: n, Leads: s.leads.Load(), Joined: s.joined.Load(),
 		Released: s.released.Load(), Fetches: s.fetches.Load(), Bytes: s.bytes.Load(), Resumed: s.resumed.Load(),
 		Failed: s.failed.Load(), Abandoned: s.abandoned.Load(), Changed: s.changed.Load(), Wrong: s.wrong.Load(),
-		Whole: s.whole.Load(), Busy: s.busy.Load(), Panics: s.panics.Load(),
+		Whole: s.whole.Load(), Busy: s.busy.Load(), Panics: s.panics.Load(), Relayed: s.relayed.Load(), Relaying: s.relaying.Load(),
 	}
 }
 

@@ -94,6 +94,9 @@ var (
 	ErrDigest = errors.New("digest differs")
 	// ErrStore: the store did not take the bytes.
 	ErrStore = errors.New("store")
+	// ErrRelay is Reader.Next's: the bytes come past the store, which takes no more
+	// of them. Read gives them.
+	ErrRelay = errors.New("bytes come past the store")
 	// ErrAbandoned: nobody was left who wanted the body.
 	ErrAbandoned = errors.New("no reader was left")
 	// ErrPart: a 206 that does not say what it holds, or holds what was not asked.

@@ -40,6 +40,12 @@ type Options struct {
 	// length has share 0.
 	Abandon float64
 	Linger  time.Duration
+	// Relay is the window in bytes through which a body goes on to its readers when
+	// the store takes no more of it; 1 MiB, negative: its readers get ErrStore.
+	// Relays limits how many do so at once (64), RelayWait how long one reader can
+	// hold up the others (30 s).
+	Relay, Relays int
+	RelayWait     time.Duration
 	// NoDigest computes no digests but those that the origin gives to check.
 	NoDigest bool
 }
@@ -67,6 +73,9 @@ func (o Options) withDefaults() Options {
 	o.Ahead = max(o.Ahead, 0)
 	def(&o.Jump, 8)
 	def(&o.Linger, 2*time.Second)
+	def(&o.Relay, 1<<20)
+	def(&o.Relays, 64)
+	def(&o.RelayWait, 30*time.Second)
 	return o
 }
 

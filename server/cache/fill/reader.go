@@ -16,6 +16,10 @@ type Reader struct {
 	off     int64
 	end     int64 // exclusive; -1: the body's end
 	once    sync.Once
+	// at and lost are the flight's: where the reader is, and that it was too slow
+	// for a relay.
+	at   int64
+	lost bool
 }
 
 // Reader gives the bytes from first to last, both counted; last -1 means to the
@@ -26,16 +30,21 @@ func (f *Flight) Reader(first, last int64) *Reader {
 	if last >= 0 {
 		end = last + 1
 	}
-	return &Reader{f: f, begin: first, off: first, end: end}
+	r := &Reader{f: f, begin: first, off: first, end: end, at: first}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readers[r] = struct{}{}
+	return r
 }
 
 // Next waits until there are bytes to read: [off, off+n) can be read from the
-// object now. At the end of the part the error is io.EOF.
+// object now. At the end of the part the error is io.EOF. With ErrRelay the rest
+// can only be had by Read.
 func (r *Reader) Next(ctx context.Context) (off, n int64, err error) {
 	if r.end >= 0 && r.off >= r.end {
 		return r.off, 0, io.EOF
 	}
-	n, err = r.f.wait(ctx, r.off, r.end, r.off-r.begin >= r.f.chunk)
+	n, err = r.f.wait(ctx, r, r.off, r.end, r.off-r.begin >= r.f.chunk)
 	if r.end >= 0 {
 		n = min(n, r.end-r.off)
 	}
@@ -59,6 +68,12 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	for {
 		off, n, err := r.Next(ctx)
+		if err == ErrRelay {
+			if got := r.relayRead(p); got > 0 {
+				return got, nil
+			}
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -79,7 +94,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 
 // Close lets the flight go.
 func (r *Reader) Close() error {
-	r.once.Do(r.f.Release)
+	r.once.Do(func() { r.f.release(r) })
 	return nil
 }
 

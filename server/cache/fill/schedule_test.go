@@ -208,7 +208,7 @@ func TestRandomSchedules(t *testing.T) {
 				}
 			}
 			st := w.g.Stats()
-			if st.Running != 0 || st.Waiting != 0 || st.Flights != 0 || st.Panics != 0 || len(w.g.limit.names) != 0 {
+			if st.Running != 0 || st.Waiting != 0 || st.Flights != 0 || st.Panics != 0 || st.Relayed != 0 || len(w.g.limit.names) != 0 {
 				t.Errorf("seed %d: left over: %+v", seed, st)
 			}
 			w.g.Close()
