@@ -150,7 +150,7 @@ func (c *Conn) setRead(t time.Time, idle bool) {
 	defer c.dead.Unlock()
 	c.dead.idle = idle
 	switch {
-	case c.dead.abort || idle && c.front.draining.Load():
+	case c.dead.abort || idle && c.front.woken(c):
 		t = past
 	case !t.IsZero() && !c.dead.until.IsZero() && c.dead.until.After(past) && idle &&
 		t.Sub(c.dead.until) >= 0 && t.Sub(c.dead.until) < c.front.lazyIdle:

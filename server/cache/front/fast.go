@@ -77,7 +77,7 @@ func (l *loop) run() verdict {
 		}
 		l.first = false
 		n := c.requests.Add(1)
-		if f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) || f.draining.Load() {
+		if f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) || f.letsGo(l.c) {
 			w.head.close = true
 		}
 		if w.head.slow || f.hitter == nil || f.opts.NoFast {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type Front struct {
 	handlers tally
 	draining atomic.Bool
 	closed   atomic.Bool
+	leaving  atomic.Pointer[map[netip.Addr]bool] // see Leave
 	now      atomic.Pointer[dateLine]
 
 	mu     sync.Mutex

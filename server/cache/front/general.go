@@ -102,10 +102,10 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		w, r = f.limitStream(w, r, c)
 		defer f.endStream(r, c)
 		n := c.requests.Add(1)
-		if f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) && r.ProtoMajor == 2 {
+		if r.ProtoMajor == 2 && (f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) || f.leaves(c)) {
 			w.Header().Set("Connection", "close") // net/http makes it GOAWAY
 		}
-	} else if f.draining.Load() || c.lastOne() {
+	} else if f.letsGo(c) || c.lastOne() {
 		w.Header().Set("Connection", "close")
 	}
 	if c.port != nil && c.port.altSvc != "" {

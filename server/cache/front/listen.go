@@ -75,14 +75,15 @@ func (p *port) close() {
 	}
 }
 
-// control sets what must be set before bind.
+// control sets what must be set before bind. An address that is not on this host yet is one that comes later: a VIP is put on
+// its device by somebody else, whenever that starts (IP_FREEBIND, which counts for sockets of both families).
 func (f *Front) control(_, _ string, raw syscall.RawConn) error {
-	if !f.opts.ReusePort {
-		return nil
-	}
 	var serr error
 	if err := raw.Control(func(fd uintptr) {
-		serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		serr = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
+		if f.opts.ReusePort && serr == nil {
+			serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}
 	}); err != nil {
 		return err
 	}

@@ -146,12 +146,12 @@ func (l *loop) awaitIdle() bool {
 	l.release()
 	c := l.c
 	switch {
-	case !c.front.draining.Load():
-		c.setRead(deadline(c.front.opts.Limits.IdleTime), true)
-	case l.first:
+	case c.front.letsGo(c) && !l.first:
+		return false
+	case c.front.draining.Load():
 		c.setRead(deadline(firstChance), false)
 	default:
-		return false
+		c.setRead(deadline(c.front.opts.Limits.IdleTime), true)
 	}
 	return true
 }
@@ -164,7 +164,7 @@ const (
 // lastChance looks once more for a request that came in the moment in which Drain woke the idle connection.
 func (l *loop) lastChance(err error) bool {
 	c := l.c
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.front.draining.Load() || len(l.held()) > 0 {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.front.letsGo(c) || len(l.held()) > 0 {
 		return false
 	}
 	c.dead.Lock()
