@@ -278,6 +278,14 @@ func (s *Server) serveFront(ctx context.Context) error {
 	return s.front.Serve(ctx)
 }
 
+// Leave names the local addresses whose route is on its way elsewhere, all of them at a time: their clients are let go after
+// the answer they get, and who still comes is served. Without any all is as usual again.
+func (s *Server) Leave(addrs []netip.Addr) {
+	if s.front != nil {
+		s.front.Leave(addrs)
+	}
+}
+
 // Drain stops accepting connections, lets the requests under way finish and returns when all are done, or ctx is over;
 // then what is left is cut. There is no way back.
 func (s *Server) Drain(ctx context.Context) error {

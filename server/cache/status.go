@@ -49,6 +49,7 @@ type Status struct {
 	Front   front.Stats
 	Fills   fill.Stats
 	Store   store.Stats
+	Disk    store.Status
 	Purges  purge.Stats
 	Log     accesslog.Stats
 }
@@ -82,7 +83,7 @@ func (s *Server) Status() Status {
 	st := s.state.Load()
 	out := Status{
 		Now: s.clock(), State: "serving", Active: s.active.Load(), Shed: s.metrics.shed.Load(), Broken: s.metrics.broken.Load(),
-		Fills: s.fills.Stats(), Store: s.store.Stats(), Purges: s.purges.Stats(), Log: s.accesses.Stats(),
+		Fills: s.fills.Stats(), Store: s.store.Stats(), Disk: s.store.Status(), Purges: s.purges.Stats(), Log: s.accesses.Stats(),
 		Unknown: s.metrics.unknown.status(),
 	}
 	out.Panics = s.metrics.panics.Load() + out.Fills.Panics
