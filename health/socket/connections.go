@@ -17,8 +17,13 @@ import (
 // with more it is cheaper to look at every connection here.
 const maxConditions = 32
 
-// Connections counts the established TCP connections to each local address,
-// in this network namespace. It asks the kernel for a dump of both families
+// inUse are the states of connections that somebody would miss: established,
+// or closed on this side with bytes, or their acknowledgment, still on the way.
+// A server that has written a whole answer and closed is not done with it.
+const inUse = 1<<tcpEstablished | 1<<tcpFinWait1 | 1<<tcpLastAck | 1<<tcpClosing
+
+// Connections counts the TCP connections to each local address that are in
+// use, in this network namespace. It asks the kernel for a dump of both families
 // and needs no capability; 100,000 connections take tens of milliseconds.
 func Connections(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]int, error) {
 	counts := make(map[netip.Addr]int, len(addrs))
@@ -30,7 +35,7 @@ func Connections(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]int, e
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		if err := dump(ctx, family, conditions(addrs), func(s sock) {
-			if n, ok := counts[s.local.Addr()]; ok && s.state == tcpEstablished {
+			if n, ok := counts[s.local.Addr()]; ok && inUse>>s.state&1 == 1 {
 				counts[s.local.Addr()] = n + 1
 			}
 		}); err != nil {
@@ -86,7 +91,7 @@ func dumpRequest(family uint8, filter []byte) []byte {
 	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	req := b[headerLen:]
 	req[0], req[1] = family, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(req[4:], 1<<tcpEstablished)
+	binary.NativeEndian.PutUint32(req[4:], inUse)
 	if len(filter) > 0 {
 		attr := b[headerLen+requestLen:]
 		binary.NativeEndian.PutUint16(attr, uint16(4+len(filter)))

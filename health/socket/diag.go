@@ -23,7 +23,9 @@ const (
 	atSrc      = 8
 	atDst      = 24
 
-	tcpEstablished = 1
+	// States (include/net/tcp_states.h) in which we may still have to send, or
+	// to hear that what we sent has arrived: RFC 9293 section 3.3.2.
+	tcpEstablished, tcpFinWait1, tcpLastAck, tcpClosing = 1, 4, 9, 11
 )
 
 // sock is what the kernel says about one socket.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -265,6 +266,49 @@ func TestPIDFileChanges(t *testing.T) {
 	if len(hints) != 0 {
 		t.Errorf("more hints: %+v", <-hints)
 	}
+}
+
+// TestConnectionsToTheEnd: what a server has written and closed counts until
+// the client has all of it.
+func TestConnectionsToTheEnd(t *testing.T) {
+	addVIPs(t)
+	l, err := net.Listen("tcp", "192.0.2.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
+	c, err := d.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.(*net.TCPConn).SetReadBuffer(16 << 10)
+	s.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	s.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // more than the buffers take
+	if _, err := s.Write(make([]byte, 64<<20)); err == nil {
+		t.Fatal("all of it was taken")
+	}
+	s.Close()
+	vip := netip.MustParseAddr("192.0.2.1")
+	count := func() int {
+		got, err := Connections(t.Context(), []netip.Addr{vip})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[vip]
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d connections while the client has not read, want 1", n)
+	}
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "an end", func() bool { return count() == 0 })
 }
 
 func TestConnections(t *testing.T) {
