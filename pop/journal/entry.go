@@ -21,6 +21,7 @@ const (
 	Start    Kind = "start"
 	Stop     Kind = "stop"
 	Alarm    Kind = "alarm"
+	Cache    Kind = "cache"   // what is stored was purged
 	Ingress  Kind = "ingress" // an ingress router is told another POP for a slice
 	Load     Kind = "load"    // what the load loop did, or would do, and what came of it
 	Gap      Kind = "gap"     // entries are missing here; Text says how many and why
