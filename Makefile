@@ -182,7 +182,7 @@ proto:
 	lab/deps.sh protoc protobuf-compiler
 	GOBIN=$(BIN)/tools $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	cd pop/api/catchmentv1 && PATH="$(BIN)/tools:$$PATH" protoc --go_out=. --go_opt=paths=source_relative \
-		--go-grpc_out=. --go-grpc_opt=paths=source_relative catchment.proto core.proto ingress.proto
+		--go-grpc_out=. --go-grpc_opt=paths=source_relative catchment.proto cache.proto core.proto ingress.proto
 	cd pop/relay/relayv1 && PATH="$(BIN)/tools:$$PATH" protoc --go_out=. --go_opt=paths=source_relative \
 		--go-grpc_out=. --go-grpc_opt=paths=source_relative relay.proto
 

@@ -37,6 +37,8 @@ func pairs() []pair {
 		pairOf[Rights](&catchmentv1.RightsResponse{}),
 		pairOf[CoreStatus](&catchmentv1.CoreStatus{}), pairOf[CoreConfig](&catchmentv1.CoreConfig{}), pairOf[CoreObject](&catchmentv1.CoreObject{}),
 		pairOf[IngressReport](&catchmentv1.IngressReport{}),
+		pairOf[CacheStatus](&catchmentv1.CacheStatus{}), pairOf[CachePurge](&catchmentv1.CachePurge{}), pairOf[CachePurged](&catchmentv1.CachePurged{}), pairOf[CachePurges](&catchmentv1.CachePurges{}),
+		pairOf[CacheQuery](&catchmentv1.CacheQuery{}), pairOf[CacheObject](&catchmentv1.CacheObject{}), pairOf[CacheTrace](&catchmentv1.CacheTrace{}),
 		pairOf[CoreChange](&catchmentv1.CoreChange{}), pairOf[CoreResult](&catchmentv1.CoreResult{}), pairOf[CoreQuery](&catchmentv1.CoreQuery{}), pairOf[CoreRollout](&catchmentv1.CoreRollout{}),
 		pairOf[PlanRequest](&catchmentv1.PlanRequest{}), pairOf[Plan](&catchmentv1.Plan{}),
 	}

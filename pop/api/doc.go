@@ -19,6 +19,10 @@
 //	GET  /v1/fleet             Fleet: all POPs as this one knows them
 //	GET  /v1/maintenance       []MaintenanceWindow
 //	GET  /v1/ingress           IngressReport; not found where no ingress routers are told anything
+//	GET  /v1/cache             CacheStatus; not found where there is no cache server
+//	GET  /v1/cache/purges      CachePurges, the newest first; ?limit=
+//	GET  /v1/cache/show        CacheObject; ?url= ?header= (NAME: VALUE, may be repeated)
+//	GET  /v1/cache/trace       CacheTrace; ?url= ?method= ?header=
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;
 //	                           ?service= ?slice= ?since= (RFC 3339 or a duration
 //	                           back from now) ?limit= (the last n, 1000 unless
@@ -34,6 +38,7 @@
 //	POST /v1/release           Change -> Result; ends holds and pins
 //	POST /v1/maintenance/add   NewWindow  -> Result
 //	POST /v1/maintenance/remove WindowName -> Result
+//	POST /v1/cache/purge       CachePurge -> CachePurged; in force when it answers
 //	POST /v1/reload            {}     -> Reloaded
 //	POST /v1/stop              Change -> Result; drain everything and leave
 //

@@ -12,12 +12,13 @@ import (
 	"github.com/catchment/catchment/pop/api/catchmentv1"
 )
 
-// Register adds the gRPC services, catchment.v1.Catchment and Core, to a
+// Register adds the gRPC services, catchment.v1.Catchment, Core, Ingress and Cache, to a
 // server that has Credentials.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	catchmentv1.RegisterCatchmentServer(r, service{s: s})
 	catchmentv1.RegisterCoreServer(r, coreService{s: s})
 	catchmentv1.RegisterIngressServer(r, ingressService{s: s})
+	catchmentv1.RegisterCacheServer(r, cacheService{s: s})
 }
 
 // service is the API over gRPC: the same calls as over HTTP, and the same

@@ -54,7 +54,7 @@ func TestStrangerReadsOnly(t *testing.T) {
 		{local{"127.0.0.1:5", false, "web.change"}, "127.0.0.1:5 may read but not change: that takes the Unix socket, or web.change"},
 		{nil, "unknown may read but not change"},
 	} {
-		for _, verb := range []string{"drain", "undrain", "hold", "release", "pin", "reload", "stop"} {
+		for _, verb := range []string{"drain", "undrain", "hold", "release", "pin", "reload", "stop", "cache/purge"} {
 			r := httptest.NewRequest("POST", "/v1/"+verb, strings.NewReader(`{"servic`))
 			if tc.who != nil {
 				r = r.WithContext(withCaller(r.Context(), tc.who))

@@ -24,6 +24,7 @@ type Options struct {
 	Backend Backend
 	Core    Core    // nil: the POP has none
 	Ingress Ingress // nil: the POP tells no ingress routers what to use
+	Cache   Cache   // nil: the POP has no cache server
 	Logger  *slog.Logger
 	// PlainChange lets those change things who connect to the gRPC server by
 	// TCP without TLS.

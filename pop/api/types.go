@@ -55,6 +55,7 @@ type Status struct {
 	Balance   *BalanceStatus    `json:"balance,omitempty"` // nil: load moves nothing, and nothing is observed
 	Core      *CoreStatus       `json:"core,omitempty"`    // nil: there is no control core here
 	Ingress   *IngressSummary   `json:"ingress,omitempty"` // nil: no ingress router is told anything
+	Cache     *CacheSummary     `json:"cache,omitempty"`   // nil: there is no cache server here
 	// Maintenance are the maintenance windows, the next first.
 	Maintenance []MaintenanceWindow `json:"maintenance,omitempty"`
 }

@@ -850,6 +850,7 @@ type Status struct {
 	Balance       *BalanceStatus         `protobuf:"bytes,16,opt,name=balance,proto3" json:"balance,omitempty"`         // unset: load moves nothing, and nothing is observed
 	Maintenance   []*MaintenanceWindow   `protobuf:"bytes,17,rep,name=maintenance,proto3" json:"maintenance,omitempty"` // the next first
 	Ingress       *IngressSummary        `protobuf:"bytes,18,opt,name=ingress,proto3" json:"ingress,omitempty"`         // unset: no ingress router is told anything
+	Cache         *CacheSummary          `protobuf:"bytes,19,opt,name=cache,proto3" json:"cache,omitempty"`             // unset: there is no cache server here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1006,6 +1007,13 @@ func (x *Status) GetMaintenance() []*MaintenanceWindow {
 func (x *Status) GetIngress() *IngressSummary {
 	if x != nil {
 		return x.Ingress
+	}
+	return nil
+}
+
+func (x *Status) GetCache() *CacheSummary {
+	if x != nil {
+		return x.Cache
 	}
 	return nil
 }
@@ -5817,7 +5825,7 @@ var File_catchment_proto protoreflect.FileDescriptor
 
 const file_catchment_proto_rawDesc = "" +
 	"\n" +
-	"\x0fcatchment.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\n" +
+	"\x0fcatchment.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\vcache.proto\x1a\n" +
 	"core.proto\"\x0f\n" +
 	"\rRightsRequest\"8\n" +
 	"\x0eRightsResponse\x12\x0e\n" +
@@ -5857,7 +5865,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +
 	"\bReloaded\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"\xbe\x06\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"\xf0\x06\n" +
 	"\x06Status\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12,\n" +
@@ -5877,7 +5885,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04core\x18\x0f \x01(\v2\x18.catchment.v1.CoreStatusR\x04core\x125\n" +
 	"\abalance\x18\x10 \x01(\v2\x1b.catchment.v1.BalanceStatusR\abalance\x12A\n" +
 	"\vmaintenance\x18\x11 \x03(\v2\x1f.catchment.v1.MaintenanceWindowR\vmaintenance\x126\n" +
-	"\aingress\x18\x12 \x01(\v2\x1c.catchment.v1.IngressSummaryR\aingress\"v\n" +
+	"\aingress\x18\x12 \x01(\v2\x1c.catchment.v1.IngressSummaryR\aingress\x120\n" +
+	"\x05cache\x18\x13 \x01(\v2\x1a.catchment.v1.CacheSummaryR\x05cache\"v\n" +
 	"\x0eIngressSummary\x12\x18\n" +
 	"\arouters\x18\x01 \x01(\x05R\arouters\x12\x1a\n" +
 	"\bassigned\x18\x02 \x01(\x05R\bassigned\x12\x18\n" +
@@ -6448,7 +6457,8 @@ var file_catchment_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 69: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 70: google.protobuf.Duration
 	(*CoreStatus)(nil),            // 71: catchment.v1.CoreStatus
-	(*structpb.Struct)(nil),       // 72: google.protobuf.Struct
+	(*CacheSummary)(nil),          // 72: catchment.v1.CacheSummary
+	(*structpb.Struct)(nil),       // 73: google.protobuf.Struct
 }
 var file_catchment_proto_depIdxs = []int32{
 	20,  // 0: catchment.v1.ServicesResponse.services:type_name -> catchment.v1.ServiceStatus
@@ -6473,167 +6483,168 @@ var file_catchment_proto_depIdxs = []int32{
 	52,  // 19: catchment.v1.Status.balance:type_name -> catchment.v1.BalanceStatus
 	44,  // 20: catchment.v1.Status.maintenance:type_name -> catchment.v1.MaintenanceWindow
 	18,  // 21: catchment.v1.Status.ingress:type_name -> catchment.v1.IngressSummary
-	25,  // 22: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
-	27,  // 23: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
-	30,  // 24: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
-	21,  // 25: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
-	69,  // 26: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
-	21,  // 27: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
-	23,  // 28: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
-	24,  // 29: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
-	21,  // 30: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
-	21,  // 31: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
-	69,  // 32: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
-	69,  // 33: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
-	26,  // 34: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
-	26,  // 35: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
-	69,  // 36: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
-	70,  // 37: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
-	28,  // 38: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
-	69,  // 39: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
-	29,  // 40: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
-	31,  // 41: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
-	28,  // 42: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
-	29,  // 43: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
-	33,  // 44: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
-	69,  // 45: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
-	48,  // 46: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
-	32,  // 47: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
-	69,  // 48: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
-	69,  // 49: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
-	69,  // 50: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
-	70,  // 51: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
-	36,  // 52: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
-	19,  // 53: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
-	28,  // 54: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
-	69,  // 55: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
-	70,  // 56: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
-	36,  // 57: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
-	69,  // 58: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
-	39,  // 59: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
-	19,  // 60: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
-	69,  // 61: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
-	40,  // 62: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
-	21,  // 63: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
-	41,  // 64: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
-	42,  // 65: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
-	43,  // 66: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
-	47,  // 67: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
-	69,  // 68: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
-	69,  // 69: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
-	69,  // 70: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
-	69,  // 71: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
-	70,  // 72: catchment.v1.MaintenanceWindow.for:type_name -> google.protobuf.Duration
-	70,  // 73: catchment.v1.MaintenanceWindow.lead:type_name -> google.protobuf.Duration
-	69,  // 74: catchment.v1.MaintenanceWindow.drains:type_name -> google.protobuf.Timestamp
-	69,  // 75: catchment.v1.MaintenanceWindow.start:type_name -> google.protobuf.Timestamp
-	69,  // 76: catchment.v1.MaintenanceWindow.end:type_name -> google.protobuf.Timestamp
-	70,  // 77: catchment.v1.NewWindow.for:type_name -> google.protobuf.Duration
-	70,  // 78: catchment.v1.NewWindow.lead:type_name -> google.protobuf.Duration
-	28,  // 79: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
-	69,  // 80: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
-	28,  // 81: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
-	69,  // 82: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
-	69,  // 83: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
-	49,  // 84: catchment.v1.Intent.route:type_name -> catchment.v1.Route
-	69,  // 85: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	69,  // 86: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
-	30,  // 87: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
-	25,  // 88: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
-	27,  // 89: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
-	48,  // 90: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
-	37,  // 91: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
-	56,  // 92: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
-	52,  // 93: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
-	69,  // 94: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
-	69,  // 95: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
-	53,  // 96: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
-	54,  // 97: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
-	55,  // 98: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
-	69,  // 99: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
-	69,  // 100: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
-	55,  // 101: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
-	69,  // 102: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
-	69,  // 103: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
-	72,  // 104: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
-	17,  // 105: catchment.v1.Event.status:type_name -> catchment.v1.Status
-	20,  // 106: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
-	34,  // 107: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
-	56,  // 108: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
-	59,  // 109: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
-	70,  // 110: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
-	28,  // 111: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
-	70,  // 112: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
-	70,  // 113: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
-	69,  // 114: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
-	70,  // 115: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
-	65,  // 116: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
-	61,  // 117: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
-	64,  // 118: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
-	62,  // 119: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
-	63,  // 120: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
-	63,  // 121: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
-	63,  // 122: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
-	69,  // 123: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
-	61,  // 124: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
-	66,  // 125: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
-	66,  // 126: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
-	67,  // 127: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
-	68,  // 128: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
-	28,  // 129: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
-	29,  // 130: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
-	31,  // 131: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
-	70,  // 132: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
-	28,  // 133: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
-	29,  // 134: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
-	31,  // 135: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
-	70,  // 136: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
-	70,  // 137: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
-	28,  // 138: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
-	28,  // 139: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
-	0,   // 140: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
-	2,   // 141: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
-	3,   // 142: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
-	5,   // 143: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
-	7,   // 144: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
-	9,   // 145: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
-	13,  // 146: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
-	8,   // 147: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
-	58,  // 148: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
-	14,  // 149: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
-	14,  // 150: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
-	14,  // 151: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
-	14,  // 152: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
-	14,  // 153: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
-	10,  // 154: catchment.v1.Catchment.Maintenance:input_type -> catchment.v1.MaintenanceRequest
-	45,  // 155: catchment.v1.Catchment.AddMaintenance:input_type -> catchment.v1.NewWindow
-	46,  // 156: catchment.v1.Catchment.RemoveMaintenance:input_type -> catchment.v1.WindowName
-	12,  // 157: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
-	14,  // 158: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
-	1,   // 159: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
-	17,  // 160: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
-	4,   // 161: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
-	6,   // 162: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
-	51,  // 163: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
-	38,  // 164: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
-	56,  // 165: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
-	57,  // 166: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
-	60,  // 167: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
-	15,  // 168: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
-	15,  // 169: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
-	15,  // 170: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
-	15,  // 171: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
-	15,  // 172: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
-	11,  // 173: catchment.v1.Catchment.Maintenance:output_type -> catchment.v1.MaintenanceResponse
-	15,  // 174: catchment.v1.Catchment.AddMaintenance:output_type -> catchment.v1.Result
-	15,  // 175: catchment.v1.Catchment.RemoveMaintenance:output_type -> catchment.v1.Result
-	16,  // 176: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
-	15,  // 177: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
-	159, // [159:178] is the sub-list for method output_type
-	140, // [140:159] is the sub-list for method input_type
-	140, // [140:140] is the sub-list for extension type_name
-	140, // [140:140] is the sub-list for extension extendee
-	0,   // [0:140] is the sub-list for field type_name
+	72,  // 22: catchment.v1.Status.cache:type_name -> catchment.v1.CacheSummary
+	25,  // 23: catchment.v1.ServiceStatus.health:type_name -> catchment.v1.Health
+	27,  // 24: catchment.v1.ServiceStatus.checks:type_name -> catchment.v1.CheckStatus
+	30,  // 25: catchment.v1.ServiceStatus.slices:type_name -> catchment.v1.SliceStatus
+	21,  // 26: catchment.v1.ServiceStatus.measured:type_name -> catchment.v1.LoadStatus
+	69,  // 27: catchment.v1.LoadStatus.at:type_name -> google.protobuf.Timestamp
+	21,  // 28: catchment.v1.LoadReport.pop:type_name -> catchment.v1.LoadStatus
+	23,  // 29: catchment.v1.LoadReport.hosts:type_name -> catchment.v1.HostLoad
+	24,  // 30: catchment.v1.LoadReport.sources:type_name -> catchment.v1.LoadSource
+	21,  // 31: catchment.v1.HostLoad.load:type_name -> catchment.v1.LoadStatus
+	21,  // 32: catchment.v1.LoadSource.load:type_name -> catchment.v1.LoadStatus
+	69,  // 33: catchment.v1.LoadSource.since:type_name -> google.protobuf.Timestamp
+	69,  // 34: catchment.v1.Health.since:type_name -> google.protobuf.Timestamp
+	26,  // 35: catchment.v1.Health.failing:type_name -> catchment.v1.Failure
+	26,  // 36: catchment.v1.Health.shared:type_name -> catchment.v1.Failure
+	69,  // 37: catchment.v1.CheckStatus.since:type_name -> google.protobuf.Timestamp
+	70,  // 38: catchment.v1.CheckStatus.latency:type_name -> google.protobuf.Duration
+	28,  // 39: catchment.v1.SliceStatus.stance:type_name -> catchment.v1.Stance
+	69,  // 40: catchment.v1.SliceStatus.since:type_name -> google.protobuf.Timestamp
+	29,  // 41: catchment.v1.SliceStatus.reason:type_name -> catchment.v1.Reason
+	31,  // 42: catchment.v1.SliceStatus.announced:type_name -> catchment.v1.Attributes
+	28,  // 43: catchment.v1.SliceStatus.wanted:type_name -> catchment.v1.Stance
+	29,  // 44: catchment.v1.SliceStatus.wanted_reason:type_name -> catchment.v1.Reason
+	33,  // 45: catchment.v1.SliceStatus.guards:type_name -> catchment.v1.GuardStatus
+	69,  // 46: catchment.v1.SliceStatus.next_at:type_name -> google.protobuf.Timestamp
+	48,  // 47: catchment.v1.SliceStatus.intent:type_name -> catchment.v1.Intent
+	32,  // 48: catchment.v1.Attributes.neighbors:type_name -> catchment.v1.NeighborAttributes
+	69,  // 49: catchment.v1.PeerState.since:type_name -> google.protobuf.Timestamp
+	69,  // 50: catchment.v1.FleetPeer.heard:type_name -> google.protobuf.Timestamp
+	69,  // 51: catchment.v1.FleetPeer.asked:type_name -> google.protobuf.Timestamp
+	70,  // 52: catchment.v1.FleetPeer.rtt:type_name -> google.protobuf.Duration
+	36,  // 53: catchment.v1.FleetPeer.slices:type_name -> catchment.v1.FleetSlice
+	19,  // 54: catchment.v1.FleetPeer.location:type_name -> catchment.v1.Location
+	28,  // 55: catchment.v1.FleetSlice.stance:type_name -> catchment.v1.Stance
+	69,  // 56: catchment.v1.FleetView.heard:type_name -> google.protobuf.Timestamp
+	70,  // 57: catchment.v1.FleetView.age:type_name -> google.protobuf.Duration
+	36,  // 58: catchment.v1.FleetView.slice:type_name -> catchment.v1.FleetSlice
+	69,  // 59: catchment.v1.Fleet.now:type_name -> google.protobuf.Timestamp
+	39,  // 60: catchment.v1.Fleet.all:type_name -> catchment.v1.FleetMember
+	19,  // 61: catchment.v1.FleetMember.location:type_name -> catchment.v1.Location
+	69,  // 62: catchment.v1.FleetMember.heard:type_name -> google.protobuf.Timestamp
+	40,  // 63: catchment.v1.FleetMember.slices:type_name -> catchment.v1.FleetStances
+	21,  // 64: catchment.v1.FleetMember.load:type_name -> catchment.v1.LoadStatus
+	41,  // 65: catchment.v1.FleetMember.sessions:type_name -> catchment.v1.FleetCount
+	42,  // 66: catchment.v1.FleetMember.drains:type_name -> catchment.v1.FleetDrain
+	43,  // 67: catchment.v1.FleetMember.windows:type_name -> catchment.v1.FleetWindow
+	47,  // 68: catchment.v1.FleetMember.differs:type_name -> catchment.v1.FleetDifference
+	69,  // 69: catchment.v1.FleetDrain.since:type_name -> google.protobuf.Timestamp
+	69,  // 70: catchment.v1.FleetDrain.until:type_name -> google.protobuf.Timestamp
+	69,  // 71: catchment.v1.FleetWindow.start:type_name -> google.protobuf.Timestamp
+	69,  // 72: catchment.v1.FleetWindow.end:type_name -> google.protobuf.Timestamp
+	70,  // 73: catchment.v1.MaintenanceWindow.for:type_name -> google.protobuf.Duration
+	70,  // 74: catchment.v1.MaintenanceWindow.lead:type_name -> google.protobuf.Duration
+	69,  // 75: catchment.v1.MaintenanceWindow.drains:type_name -> google.protobuf.Timestamp
+	69,  // 76: catchment.v1.MaintenanceWindow.start:type_name -> google.protobuf.Timestamp
+	69,  // 77: catchment.v1.MaintenanceWindow.end:type_name -> google.protobuf.Timestamp
+	70,  // 78: catchment.v1.NewWindow.for:type_name -> google.protobuf.Duration
+	70,  // 79: catchment.v1.NewWindow.lead:type_name -> google.protobuf.Duration
+	28,  // 80: catchment.v1.FleetDifference.says:type_name -> catchment.v1.Stance
+	69,  // 81: catchment.v1.FleetDifference.since:type_name -> google.protobuf.Timestamp
+	28,  // 82: catchment.v1.Intent.stance:type_name -> catchment.v1.Stance
+	69,  // 83: catchment.v1.Intent.at:type_name -> google.protobuf.Timestamp
+	69,  // 84: catchment.v1.Intent.until:type_name -> google.protobuf.Timestamp
+	49,  // 85: catchment.v1.Intent.route:type_name -> catchment.v1.Route
+	69,  // 86: catchment.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	69,  // 87: catchment.v1.Explanation.now:type_name -> google.protobuf.Timestamp
+	30,  // 88: catchment.v1.Explanation.slice:type_name -> catchment.v1.SliceStatus
+	25,  // 89: catchment.v1.Explanation.health:type_name -> catchment.v1.Health
+	27,  // 90: catchment.v1.Explanation.checks:type_name -> catchment.v1.CheckStatus
+	48,  // 91: catchment.v1.Explanation.intents:type_name -> catchment.v1.Intent
+	37,  // 92: catchment.v1.Explanation.fleet:type_name -> catchment.v1.FleetView
+	56,  // 93: catchment.v1.Explanation.journal:type_name -> catchment.v1.JournalEntry
+	52,  // 94: catchment.v1.Explanation.balance:type_name -> catchment.v1.BalanceStatus
+	69,  // 95: catchment.v1.BalanceStatus.at:type_name -> google.protobuf.Timestamp
+	69,  // 96: catchment.v1.BalanceStatus.lost:type_name -> google.protobuf.Timestamp
+	53,  // 97: catchment.v1.BalanceStatus.pops:type_name -> catchment.v1.BalancePOP
+	54,  // 98: catchment.v1.BalanceStatus.steps:type_name -> catchment.v1.BalanceStep
+	55,  // 99: catchment.v1.BalanceStatus.reserved:type_name -> catchment.v1.BalanceRoom
+	69,  // 100: catchment.v1.BalancePOP.at:type_name -> google.protobuf.Timestamp
+	69,  // 101: catchment.v1.BalanceStep.at:type_name -> google.protobuf.Timestamp
+	55,  // 102: catchment.v1.BalanceStep.arrive:type_name -> catchment.v1.BalanceRoom
+	69,  // 103: catchment.v1.BalanceRoom.until:type_name -> google.protobuf.Timestamp
+	69,  // 104: catchment.v1.JournalEntry.time:type_name -> google.protobuf.Timestamp
+	73,  // 105: catchment.v1.JournalEntry.data:type_name -> google.protobuf.Struct
+	17,  // 106: catchment.v1.Event.status:type_name -> catchment.v1.Status
+	20,  // 107: catchment.v1.Event.service:type_name -> catchment.v1.ServiceStatus
+	34,  // 108: catchment.v1.Event.neighbor:type_name -> catchment.v1.PeerState
+	56,  // 109: catchment.v1.Event.journal:type_name -> catchment.v1.JournalEntry
+	59,  // 110: catchment.v1.PlanRequest.suppose:type_name -> catchment.v1.Supposition
+	70,  // 111: catchment.v1.PlanRequest.for:type_name -> google.protobuf.Duration
+	28,  // 112: catchment.v1.Supposition.stance:type_name -> catchment.v1.Stance
+	70,  // 113: catchment.v1.Supposition.wait:type_name -> google.protobuf.Duration
+	70,  // 114: catchment.v1.Supposition.for:type_name -> google.protobuf.Duration
+	69,  // 115: catchment.v1.Plan.now:type_name -> google.protobuf.Timestamp
+	70,  // 116: catchment.v1.Plan.until:type_name -> google.protobuf.Duration
+	65,  // 117: catchment.v1.Plan.slices:type_name -> catchment.v1.PlanSlice
+	61,  // 118: catchment.v1.Plan.loads:type_name -> catchment.v1.PlanLoads
+	64,  // 119: catchment.v1.Plan.alternative:type_name -> catchment.v1.PlanAlternative
+	62,  // 120: catchment.v1.PlanLoads.pops:type_name -> catchment.v1.PlanLoad
+	63,  // 121: catchment.v1.PlanLoads.moved:type_name -> catchment.v1.PlanRange
+	63,  // 122: catchment.v1.PlanLoad.after:type_name -> catchment.v1.PlanRange
+	63,  // 123: catchment.v1.PlanLoad.change:type_name -> catchment.v1.PlanRange
+	69,  // 124: catchment.v1.PlanLoad.at:type_name -> google.protobuf.Timestamp
+	61,  // 125: catchment.v1.PlanAlternative.loads:type_name -> catchment.v1.PlanLoads
+	66,  // 126: catchment.v1.PlanSlice.before:type_name -> catchment.v1.PlanStance
+	66,  // 127: catchment.v1.PlanSlice.after:type_name -> catchment.v1.PlanStance
+	67,  // 128: catchment.v1.PlanSlice.steps:type_name -> catchment.v1.PlanStep
+	68,  // 129: catchment.v1.PlanSlice.objections:type_name -> catchment.v1.PlanObjection
+	28,  // 130: catchment.v1.PlanStance.stance:type_name -> catchment.v1.Stance
+	29,  // 131: catchment.v1.PlanStance.reason:type_name -> catchment.v1.Reason
+	31,  // 132: catchment.v1.PlanStance.announced:type_name -> catchment.v1.Attributes
+	70,  // 133: catchment.v1.PlanStep.at:type_name -> google.protobuf.Duration
+	28,  // 134: catchment.v1.PlanStep.stance:type_name -> catchment.v1.Stance
+	29,  // 135: catchment.v1.PlanStep.reason:type_name -> catchment.v1.Reason
+	31,  // 136: catchment.v1.PlanStep.announced:type_name -> catchment.v1.Attributes
+	70,  // 137: catchment.v1.PlanObjection.at:type_name -> google.protobuf.Duration
+	70,  // 138: catchment.v1.PlanObjection.ends:type_name -> google.protobuf.Duration
+	28,  // 139: catchment.v1.PlanObjection.wanted:type_name -> catchment.v1.Stance
+	28,  // 140: catchment.v1.PlanObjection.instead:type_name -> catchment.v1.Stance
+	0,   // 141: catchment.v1.Catchment.Rights:input_type -> catchment.v1.RightsRequest
+	2,   // 142: catchment.v1.Catchment.Status:input_type -> catchment.v1.StatusRequest
+	3,   // 143: catchment.v1.Catchment.Services:input_type -> catchment.v1.ServicesRequest
+	5,   // 144: catchment.v1.Catchment.Slices:input_type -> catchment.v1.SlicesRequest
+	7,   // 145: catchment.v1.Catchment.Explain:input_type -> catchment.v1.ExplainRequest
+	9,   // 146: catchment.v1.Catchment.Fleet:input_type -> catchment.v1.FleetRequest
+	13,  // 147: catchment.v1.Catchment.Journal:input_type -> catchment.v1.JournalRequest
+	8,   // 148: catchment.v1.Catchment.Watch:input_type -> catchment.v1.WatchRequest
+	58,  // 149: catchment.v1.Catchment.Plan:input_type -> catchment.v1.PlanRequest
+	14,  // 150: catchment.v1.Catchment.Drain:input_type -> catchment.v1.Change
+	14,  // 151: catchment.v1.Catchment.Undrain:input_type -> catchment.v1.Change
+	14,  // 152: catchment.v1.Catchment.Hold:input_type -> catchment.v1.Change
+	14,  // 153: catchment.v1.Catchment.Pin:input_type -> catchment.v1.Change
+	14,  // 154: catchment.v1.Catchment.Release:input_type -> catchment.v1.Change
+	10,  // 155: catchment.v1.Catchment.Maintenance:input_type -> catchment.v1.MaintenanceRequest
+	45,  // 156: catchment.v1.Catchment.AddMaintenance:input_type -> catchment.v1.NewWindow
+	46,  // 157: catchment.v1.Catchment.RemoveMaintenance:input_type -> catchment.v1.WindowName
+	12,  // 158: catchment.v1.Catchment.Reload:input_type -> catchment.v1.ReloadRequest
+	14,  // 159: catchment.v1.Catchment.Stop:input_type -> catchment.v1.Change
+	1,   // 160: catchment.v1.Catchment.Rights:output_type -> catchment.v1.RightsResponse
+	17,  // 161: catchment.v1.Catchment.Status:output_type -> catchment.v1.Status
+	4,   // 162: catchment.v1.Catchment.Services:output_type -> catchment.v1.ServicesResponse
+	6,   // 163: catchment.v1.Catchment.Slices:output_type -> catchment.v1.SlicesResponse
+	51,  // 164: catchment.v1.Catchment.Explain:output_type -> catchment.v1.Explanation
+	38,  // 165: catchment.v1.Catchment.Fleet:output_type -> catchment.v1.Fleet
+	56,  // 166: catchment.v1.Catchment.Journal:output_type -> catchment.v1.JournalEntry
+	57,  // 167: catchment.v1.Catchment.Watch:output_type -> catchment.v1.Event
+	60,  // 168: catchment.v1.Catchment.Plan:output_type -> catchment.v1.Plan
+	15,  // 169: catchment.v1.Catchment.Drain:output_type -> catchment.v1.Result
+	15,  // 170: catchment.v1.Catchment.Undrain:output_type -> catchment.v1.Result
+	15,  // 171: catchment.v1.Catchment.Hold:output_type -> catchment.v1.Result
+	15,  // 172: catchment.v1.Catchment.Pin:output_type -> catchment.v1.Result
+	15,  // 173: catchment.v1.Catchment.Release:output_type -> catchment.v1.Result
+	11,  // 174: catchment.v1.Catchment.Maintenance:output_type -> catchment.v1.MaintenanceResponse
+	15,  // 175: catchment.v1.Catchment.AddMaintenance:output_type -> catchment.v1.Result
+	15,  // 176: catchment.v1.Catchment.RemoveMaintenance:output_type -> catchment.v1.Result
+	16,  // 177: catchment.v1.Catchment.Reload:output_type -> catchment.v1.Reloaded
+	15,  // 178: catchment.v1.Catchment.Stop:output_type -> catchment.v1.Result
+	160, // [160:179] is the sub-list for method output_type
+	141, // [141:160] is the sub-list for method input_type
+	141, // [141:141] is the sub-list for extension type_name
+	141, // [141:141] is the sub-list for extension extendee
+	0,   // [0:141] is the sub-list for field type_name
 }
 
 func init() { file_catchment_proto_init() }
@@ -6641,6 +6652,7 @@ func file_catchment_proto_init() {
 	if File_catchment_proto != nil {
 		return
 	}
+	file_cache_proto_init()
 	file_core_proto_init()
 	file_catchment_proto_msgTypes[20].OneofWrappers = []any{}
 	file_catchment_proto_msgTypes[21].OneofWrappers = []any{}
