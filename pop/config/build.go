@@ -43,6 +43,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	statusText(settings)
 	p.decode(settings, &b.raw)
 	b.partial = o.Partial && b.raw.Core.Config
+	b.alone()
 	b.daemon()
 	b.group(o)
 	b.tlsFiles(o)
@@ -56,6 +57,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 		b.service("services["+strconv.Itoa(i)+"]", &b.raw.Services[i])
 	}
 	b.maintenance()
+	b.cache(o)
 	b.load()
 	b.balance()
 	b.ingress()
@@ -178,17 +180,36 @@ func (b *builder) bgp(o Options) {
 	if err != nil {
 		b.dynamic = true // not known is not the same as not there
 		for _, e := range flat(err) {
-			path, msg, ok := strings.Cut(e.Error(), ": ")
-			if !ok || !within(path, "bgp") {
-				path, msg = "bgp", e.Error()
-			}
-			b.refuse(path, "%s", msg)
+			b.blame("bgp", e)
 		}
 	}
 	for _, n := range addrs {
 		if n.IsValid() { // an unnumbered neighbor has none yet
 			b.neighbors[n.Unmap()] = true
 		}
+	}
+}
+
+// blame refuses the key of a section that an error begins with, or the section.
+func (b *builder) blame(section string, err error) {
+	path, msg, ok := strings.Cut(err.Error(), ": ")
+	if !ok || !within(path, section) {
+		path, msg = section, err.Error()
+	}
+	b.refuse(path, "%s", msg)
+}
+
+// alone gives a daemon that is a cache server and nothing else what one that
+// speaks BGP has to say: a speaker without neighbors that listens nowhere.
+func (b *builder) alone() {
+	r := &b.raw
+	cache := len(r.Cache.Listen)+len(r.Cache.TLS.Listen) > 0
+	if !cache || b.partial || len(r.BGP) > 0 || len(r.Services)+len(r.Ingress.Routers)+len(r.BFD) > 0 || r.FIB.Install || r.Fleet.Listen != "" {
+		return
+	}
+	r.BGP = map[string]any{"global": map[string]any{"config": map[string]any{"as": int64(64512), "router-id": "127.0.0.1", "port": int64(-1)}}}
+	if r.POP == "" {
+		r.POP = "cache"
 	}
 }
 
@@ -278,8 +299,8 @@ func (b *builder) whole() {
 	if b.partial {
 		return
 	}
-	if len(b.raw.Services) == 0 && !b.raw.FIB.Install && len(b.raw.Ingress.Routers) == 0 {
-		b.refuse("", "no services and no fib.install: nothing to do; an empty configuration is refused, not obeyed")
+	if len(b.raw.Services) == 0 && !b.raw.FIB.Install && len(b.raw.Ingress.Routers) == 0 && !c.Cache.On() {
+		b.refuse("", "no services, no fib.install and no cache.listen: nothing to do; an empty configuration is refused, not obeyed")
 	}
 	byHealth := func(s Service) bool { return !s.Always }
 	if slices.ContainsFunc(c.Services, byHealth) && !c.Fleet.Configured() && !c.Relay.On() {

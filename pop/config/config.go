@@ -42,6 +42,7 @@ type Config struct {
 	Load     Loads
 	Balance  Balance
 	Ingress  Ingress
+	Cache    Cache
 	Matrix   Matrix
 	FIB      FIB
 	Journal  Journal

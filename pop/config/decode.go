@@ -15,6 +15,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 
 	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/server/cache/site"
 )
 
 var (
@@ -28,6 +29,7 @@ var (
 		reflect.TypeFor[netip.Prefix]():   func(s string) (any, error) { return parsePrefix(s) },
 		reflect.TypeFor[netip.Addr]():     func(s string) (any, error) { return parseAddr(s) },
 		reflect.TypeFor[netip.AddrPort](): func(s string) (any, error) { return parseAddrPort(s) },
+		reflect.TypeFor[site.Size]():      func(s string) (any, error) { return site.ParseSize(s) },
 		reflect.TypeFor[nextHop]():        func(s string) (any, error) { return parseNextHop(s) },
 		reflect.TypeFor[bgp.Community]():  func(s string) (any, error) { return bgp.ParseCommunity(s) },
 		reflect.TypeFor[bgp.LargeCommunity](): func(s string) (any, error) {
@@ -43,6 +45,7 @@ var (
 		reflect.TypeFor[netip.Prefix]():       "a prefix such as 192.0.2.0/24",
 		reflect.TypeFor[netip.Addr]():         "an address",
 		reflect.TypeFor[netip.AddrPort]():     "ADDRESS:PORT",
+		reflect.TypeFor[site.Size]():          "a size such as 64MiB",
 		reflect.TypeFor[nextHop]():            `"self" or an address`,
 		reflect.TypeFor[bgp.Community]():      `a community such as "64500:120"`,
 		reflect.TypeFor[bgp.LargeCommunity](): `a large community such as "64500:1:120"`,

@@ -29,6 +29,7 @@ func Diff(old, new *Config) []string {
 			out = append(out, fmt.Sprintf("%s: %s -> not set", path, show(path, w)))
 		}
 	}
+	out = append(out, siteChanges(&old.Cache, &new.Cache)...)
 	slices.Sort(out)
 	return out
 }
@@ -49,6 +50,13 @@ var fixed = []struct{ key, why string }{
 	{"core", "the engine runs, and others know this POP by it"},
 	{"relay", "other POPs follow this one by it"},
 	{"fib", "routes are in the kernel"},
+	{"cache.name", "other caches know this one by it"},
+	{"cache.listen", "the listeners are open"},
+	{"cache.tls.listen", "the listeners are open"},
+	{"cache.http2", "the listeners are open"},
+	{"cache.h2c", "the listeners are open"},
+	{"cache.http3", "the listeners are open"},
+	{"cache.store", "it is open"},
 	{"journal", "it is open"},
 	{"log", "it is open"},
 }
@@ -59,6 +67,9 @@ func CheckReload(old, new *Config) error {
 	var errs []error
 	if old.Ingress.On() != new.Ingress.On() {
 		errs = append(errs, errors.New("ingress.routers: to begin or end the assignment of ingress routers needs a restart; the reload is refused, nothing changed"))
+	}
+	if old, new := len(old.Cache.Peers), len(new.Cache.Peers); (old == 0) != (new == 0) {
+		errs = append(errs, errors.New("cache.peers: to begin or end the sharing of work with other caches needs a restart; the reload is refused, nothing changed"))
 	}
 	for _, line := range Diff(old, new) {
 		path, change, _ := strings.Cut(line, ": ")
@@ -146,11 +157,16 @@ func label(list []any, i int) string {
 
 // secrets are keys whose values are not shown: what is shown is journaled, and
 // answered to whoever may ask for a plan.
-var secrets = []string{"request-headers", "send", "env"}
+var secrets = []string{"request-headers", "send", "env", "secret", "token"}
 
 func isSecret(path string) bool {
-	key, _, _ := strings.Cut(path[strings.LastIndexByte(path, '.')+1:], "[")
-	return strings.Contains(path, "password") || slices.Contains(secrets, key)
+	for step := range strings.SplitSeq(path, ".") {
+		key, _, _ := strings.Cut(step, "[")
+		if slices.Contains(secrets, key) {
+			return true
+		}
+	}
+	return strings.Contains(path, "password")
 }
 
 func show(path string, v any) string {

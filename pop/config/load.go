@@ -41,6 +41,13 @@ type Options struct {
 	TLS func(TLS) error
 	// Matrix judges matrix.file where it is set. Nil: it is taken as it is.
 	Matrix func(file string) error
+	// SitesFile reads cache.sites-file where it is set. Nil: it is not read, and
+	// there are no sites.
+	SitesFile func(file string) ([]byte, error)
+	// Cache judges the cache section where there is a cache server: the files
+	// that it names. Its errors begin with a key in the section and a colon.
+	// Nil: it is taken as it is.
+	Cache func(*Cache) error
 	// Partial takes a file with core.config: true for what it is, without the
 	// rest that comes from the core. Otherwise the text has to be whole.
 	Partial bool
@@ -65,28 +72,39 @@ func Parse(r io.Reader, format string, o Options) (*Config, error) {
 }
 
 func parse(r io.Reader, format, file string, o Options) (*Config, error) {
+	p, v, err := open(r, format, file)
+	if err != nil {
+		return nil, err
+	}
+	p.environment(v, o.Env)
+	settings, _ := plain(v.AllSettings()).(map[string]any)
+	return p.build(settings, o)
+}
+
+// open reads a text, and leaves what it means to others.
+func open(r io.Reader, format, file string) (*problems, *viper.Viper, error) {
 	p := &problems{file: file, env: map[string]string{}}
 	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, nil, fmt.Errorf("config: %w", err)
 	}
 	if len(text) > maxFile {
-		return nil, &Error{File: file, Msg: fmt.Sprintf("longer than %d MiB", maxFile>>20)}
+		return nil, nil, &Error{File: file, Msg: fmt.Sprintf("longer than %d MiB", maxFile>>20)}
 	}
 	v := viper.NewWithOptions(viper.KeyDelimiter(sep))
 	switch format {
 	case "yaml", "yml":
 		v.SetConfigType("yaml")
 		if err := oneDocument(text); err != nil {
-			return nil, &Error{File: file, Msg: oneLine(err)}
+			return nil, nil, &Error{File: file, Msg: oneLine(err)}
 		}
 	case "toml":
 		v.SetConfigType("toml")
 	default:
-		return nil, &Error{File: file, Msg: fmt.Sprintf("format %q: want a name that ends in .yaml, .yml or .toml", format)}
+		return nil, nil, &Error{File: file, Msg: fmt.Sprintf("format %q: want a name that ends in .yaml, .yml or .toml", format)}
 	}
 	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
-		return nil, &Error{File: file, Msg: syntax(err)}
+		return nil, nil, &Error{File: file, Msg: syntax(err)}
 	}
 	if format == "toml" {
 		_ = toml.Unmarshal(text, &p.written) // viper has parsed it already
@@ -94,9 +112,7 @@ func parse(r io.Reader, format, file string, o Options) (*Config, error) {
 		_ = yaml.Unmarshal(text, &p.written)
 		p.lines = lines(text)
 	}
-	p.environment(v, o.Env)
-	settings, _ := plain(v.AllSettings()).(map[string]any)
-	return p.build(settings, o)
+	return p, v, nil
 }
 
 // sep joins key paths inside viper; a dot would cut keys that hold one.

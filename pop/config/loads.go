@@ -313,6 +313,12 @@ func (b *builder) unmeasured() {
 	if len(c.Links) > 0 {
 		host[load.In], host[load.Out] = true, true
 	}
+	if b.out.Cache.On() {
+		host[load.Requests], host[load.Out], host[load.Connections] = true, true, true
+		if has := service[b.out.CachedService()]; has != nil {
+			has[load.Requests], has[load.Out], has[load.Connections] = true, true, true
+		}
+	}
 	host[load.CPU] = c.System || c.Cgroup != ""
 	for i := range c.Sources {
 		s := &c.Sources[i]

@@ -43,6 +43,7 @@ type rawConfig struct {
 	Load     rawLoad        `mapstructure:"load"`
 	Balance  rawBalance     `mapstructure:"balance"`
 	Ingress  rawIngress     `mapstructure:"ingress"`
+	Cache    rawCache       `mapstructure:"cache"`
 	Matrix   rawMatrix      `mapstructure:"matrix"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
