@@ -77,6 +77,10 @@ func writeStatus(w io.Writer, st api.Status) {
 		say(w, "", fmt.Sprintf("%d ingress routers: %d of their slices assigned, %d waiting, %d on plain anycast (catchment ingress)",
 			n.Routers, n.Assigned, n.Waiting, n.Plain))
 	}
+	if st.Cache != nil {
+		fmt.Fprintln(w)
+		writeCacheLine(w, st.Cache)
+	}
 	if st.Core != nil {
 		fmt.Fprintln(w)
 		writeCoreLine(w, st)

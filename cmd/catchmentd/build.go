@@ -60,6 +60,8 @@ type parts struct {
 	turns      *turns.Keeper // nil: no control core, or a dry run
 	routes     *routes       // nil: no FIB
 	ingress    *routeControl // nil: no ingress routers
+	cache      *cacheServer  // nil: no cache server
+	inForce    atomic.Pointer[config.Config]
 	tasks      []task
 }
 
@@ -81,7 +83,7 @@ func judged() config.Options {
 		Group: knownGroup,
 		TLS:   func(t config.TLS) error { return api.TLS(t).Check() },
 
-		Matrix: judgeCatchments,
+		Matrix: judgeCatchments, SitesFile: readSites, Cache: judgeCache,
 	}
 }
 
@@ -102,6 +104,7 @@ func knownGroup(group string) error {
 func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts, error) {
 	d := &parts{cfg: cfg, origin: src, dry: dry, log: logger(cfg.Log, stderr), asked: make(chan string, 1)}
 	d.deadline.Store(int64(cfg.Stop.Deadline))
+	d.inForce.Store(cfg)
 	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
 		return nil, fmt.Errorf("state-dir: %w", err)
 	}
@@ -143,6 +146,12 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 			m.ObserveResult(s.Spec.Service, s.Spec.ID, api.CheckOf(s).Outcome, s.Last.Latency)
 		},
 	})
+	if err := d.buildCache(j, m.SetAlarm); err != nil {
+		return nil, err
+	}
+	if d.cache != nil {
+		m.Register(d.cache)
+	}
 	d.watcher = socket.NewWatcher(socket.Options{Logger: d.log, OnHint: d.runner.Hint})
 	d.load = load.NewRunner(d.log)
 	d.matrix = matrix.NewBook(filepath.Join(cfg.StateDir, "matrix.json"), d.log)
@@ -191,11 +200,14 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	if page != nil {
 		tasks = append(tasks, page)
 	}
+	before, after := d.cacheTasks()
+	tasks = append(tasks, before...)
 	tasks = append(tasks, d.server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})
 	}
 	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
+	tasks = append(tasks, after...)
 	tasks = append(tasks, d.ingress.tasks()...)
 	if d.core != nil {
 		tasks = append(tasks, d.core)

@@ -55,7 +55,7 @@ func (b withCore) Status(ctx context.Context) (api.Status, error) {
 // so what is not set is no mistake, and what it names is on another host.
 func judgeOther(text string, whole bool) error {
 	o := judged()
-	o.Partial, o.Env, o.Group, o.TLS, o.Matrix = true, nil, nil, nil, nil
+	o.Partial, o.Env, o.Group, o.TLS, o.Matrix, o.SitesFile, o.Cache = true, nil, nil, nil, nil, nil, nil
 	if !whole {
 		o.BGP = nil
 	}

@@ -179,6 +179,9 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 		st.Alarms = append(slices.Clip(st.Alarms), r.alarms()...)
 		st.Ingress = &api.IngressSummary{Routers: n.Routers, Assigned: n.Assigned, Waiting: n.Waiting, Plain: n.Plain}
 	}
+	if b.d.cache != nil && err == nil {
+		b.d.cache.into(&st)
+	}
 	return st, err
 }
 

@@ -17,6 +17,9 @@ func (d *parts) measure(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if d.cache != nil {
+		plan.Sources = append(plan.Sources, cacheSources(cfg, cacheMeter{d.cache.carried, d.cache.starts})...)
+	}
 	return d.load.Set(plan)
 }
 

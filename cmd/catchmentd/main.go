@@ -91,7 +91,11 @@ func summary(cfg *config.Config) string {
 		slices += len(s.Slices)
 		checks += len(s.Checks)
 	}
-	return number(len(cfg.Services), "service") + ", " + number(slices, "slice") + ", " + number(checks, "check")
+	text := number(len(cfg.Services), "service") + ", " + number(slices, "slice") + ", " + number(checks, "check")
+	if cfg.Cache.On() {
+		text += ", a cache server of " + number(len(cfg.Cache.Sites), "site")
+	}
+	return text
 }
 
 func number(n int, what string) string {

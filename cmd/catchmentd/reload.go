@@ -31,12 +31,13 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	}
 	err = d.speaker.Reload(ctx, section, d.own(cfg), imports(cfg))
 	if err == nil {
-		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)), d.ingress.adopt(ctx, cfg))
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)), d.ingress.adopt(ctx, cfg), d.cache.adopt(d, cfg))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
 	}
 	d.deadline.Store(int64(cfg.Stop.Deadline))
+	d.inForce.Store(cfg)
 	changes := config.Diff(old, cfg)
 	for _, w := range cfg.Warnings {
 		changes = append(changes, "warning: "+w)
@@ -50,7 +51,7 @@ func (d *parts) goBack(ctx context.Context, old *config.Config) error {
 	if err == nil {
 		err = d.speaker.Reload(ctx, section, d.own(old), imports(old))
 	}
-	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old)), d.ingress.adopt(ctx, old)); err != nil {
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old)), d.ingress.adopt(ctx, old), d.cache.adopt(d, old)); err != nil {
 		return fmt.Errorf("back to the old configuration: %w", err)
 	}
 	return nil

@@ -81,12 +81,13 @@ func (d *parts) obey(c *crew, signals <-chan os.Signal) error {
 // stop drains and withdraws within the deadline; a second signal to end cuts
 // the drain short.
 func (d *parts) stop(ctx context.Context, by string, again <-chan os.Signal) error {
-	if d.dry {
-		return nil // nothing is announced that could be drained
-	}
 	deadline := time.Duration(d.deadline.Load())
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	defer d.cache.drain(ctx) // what its clients still read may end, when nobody comes any more
+	if d.dry {
+		return nil // nothing is announced that could be drained
+	}
 	go func() {
 		for {
 			select {

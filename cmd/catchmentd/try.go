@@ -13,7 +13,7 @@ import (
 // show in an answer.
 func try(old *config.Config, text, format string) (*config.Config, []string, error) {
 	o := judged()
-	o.TLS, o.Matrix = nil, nil
+	o.TLS, o.Matrix, o.SitesFile, o.Cache = nil, nil, nil, nil
 	cfg, err := config.Parse(strings.NewReader(text), format, o)
 	if err != nil {
 		return nil, nil, err

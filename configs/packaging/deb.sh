@@ -34,7 +34,7 @@ put 644 "$configs/catchmentd.service" usr/lib/systemd/system/catchmentd.service
 put 640 "$here/catchment.yaml" etc/catchment/catchment.yaml
 put 644 "$here/catchmentd.default" etc/default/catchmentd
 doc=usr/share/doc/catchment
-for f in minimal.yaml reference.yaml catchment.toml alerts.yml grafana.json; do
+for f in minimal.yaml reference.yaml catchment.toml cache.yaml sites.yaml alerts.yml grafana.json; do
 	put 644 "$configs/$f" $doc/examples/$f
 done
 for f in "$configs"/routers/*.conf "$configs"/routers/*.cfg; do

@@ -121,7 +121,7 @@ func TestPackage(t *testing.T) {
 		"-rw-r--r-- root/root ./usr/share/zsh/vendor-completions/_catchment",
 		"-rw-r--r-- root/root ./usr/share/fish/vendor_completions.d/catchment.fish",
 		"-rw-r--r-- root/root ./usr/share/doc/catchment/copyright", "-rw-r--r-- root/root ./usr/share/doc/catchment/catchmentd.cdx.json",
-		"-rw-r--r-- root/root ./usr/share/doc/catchment/examples/minimal.yaml",
+		"-rw-r--r-- root/root ./usr/share/doc/catchment/examples/minimal.yaml", "-rw-r--r-- root/root ./usr/share/doc/catchment/examples/sites.yaml",
 		"-rw-r--r-- root/root ./usr/share/doc/catchment/examples/routers/frr.conf",
 	} {
 		mode, name, _ := strings.Cut(want, " ./")
