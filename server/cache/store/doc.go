@@ -16,6 +16,6 @@
 // its chunks and records carry that id in their checksums, so bytes of two
 // versions can never be mixed.
 //
-// Locks, in the order they are taken: Object.mu, shard.mu, then one of the
+// Locks, in the order they are taken: Object.mu, disk.upkeep, shard.mu, then one of the
 // leaf locks (tier.mu, disk queue, slab, journal buffer).
 package store

@@ -194,9 +194,15 @@ func (j *journal) settle() {
 	}
 }
 
-// flush is tryFlush that tells of a failure.
+// flush is tryFlush that tells of a failure. A delete that cannot be written
+// makes the index on disk useless: it would come back at the next start.
 func (j *journal) flush() error {
-	err := j.tryFlush()
+	j.mu.Lock()
+	err := j.write()
+	if err != nil && j.dels {
+		j.broken, j.buf, j.dels = true, nil, false
+	}
+	j.mu.Unlock()
 	if err != nil {
 		j.lost(err)
 	}

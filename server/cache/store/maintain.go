@@ -7,11 +7,10 @@ import (
 
 // maintain makes room until the disk tier is within its quota: it evicts
 // until enough of the segments is dead, then copies what lives out of the
-// oldest of those that are dead most.
+// segments that are dead most. It takes no lock of an object, so a writer that
+// holds one may call it.
 func (d *disk) maintain() {
-	if !d.upkeep.TryLock() {
-		return
-	}
+	d.upkeep.Lock()
 	defer d.upkeep.Unlock()
 	for d.over() {
 		size, live, _ := d.segs.use()
