@@ -26,7 +26,7 @@ func (o *Object) load() error {
 		case o.loadErr == nil:
 			o.s.disk.health.row.Store(0)
 			o.ready.Store(true)
-		case errors.Is(o.loadErr, errDiskDown):
+		case errors.Is(o.loadErr, errDiskDown), o.gone.Load(): // gone: deleted meanwhile, with its files
 		default:
 			o.s.disk.log.Warn("cache store: stored object dropped", "error", o.loadErr)
 			o.s.disk.scrub.bad.Add(1)

@@ -21,8 +21,8 @@ func TestConcurrent(t *testing.T) {
 		steps = 120
 	}
 	for _, opt := range []Options{
-		{RAM: 8 << 20},
-		{RAM: 1 << 20, Disk: 24 << 20, Dir: t.TempDir(), OpenFiles: 2, segment: 256 << 10, ScrubRate: 1 << 40},
+		{RAM: 16 << 20},
+		{RAM: 1 << 20, Disk: 9 << 20, Dir: t.TempDir(), OpenFiles: 2, segment: 256 << 10, ScrubRate: 1 << 40},
 	} {
 		s, err := Open(opt)
 		if err != nil {
