@@ -28,19 +28,19 @@ func rounds(t *testing.T, n int) int {
 // no other bytes, no version that was deleted or replaced, no metadata of
 // before a refresh that had returned.
 func TestCrash(t *testing.T) {
-	testCrash(t, false, rounds(t, 150))
+	testCrash(t, false, rounds(t, 60))
 }
 
 // TestPowerFailure is the same with pages lost that were not synced: older
 // versions may come back, other bytes never.
 func TestPowerFailure(t *testing.T) {
-	testCrash(t, true, rounds(t, 150))
+	testCrash(t, true, rounds(t, 60))
 }
 
 func testCrash(t *testing.T, power bool, n int) {
 	served, crashed := 0, 0
 	for i := range n {
-		m := crashRun(t, power, uint64(i/60), 2+(i*7)%420)
+		m := crashRun(t, power, uint64(i/40), 2+(i*7)%420)
 		served += m.served
 		if m.doubt >= 0 {
 			crashed++

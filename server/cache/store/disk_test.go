@@ -215,7 +215,7 @@ func each(t *testing.T, dir string, f func(name string, size int64)) {
 func TestDamage(t *testing.T) {
 	bad := uint64(0)
 	served := 0
-	for i := range rounds(t, 40) {
+	for i := range rounds(t, 16) {
 		m := newModel(t, uint64(i), Options{Dir: t.TempDir(), Disk: 64 << 20, segment: 256 << 10})
 		for range 60 {
 			m.step()

@@ -75,7 +75,7 @@ func (f *fifo) remove(n uint32) {
 	}
 	q.n--
 	q.bytes -= d.size
-	*d = node{}
+	*d = node{size: d.size}
 }
 
 // resize notes another size of n.

@@ -19,7 +19,11 @@ func (s *Store) reopen(h *shard, n uint32, e *entry) *Object {
 }
 
 // load reads the object from disk, once; whoever finds it meanwhile waits.
+// Nothing is read of an object that was created here.
 func (o *Object) load() error {
+	if o.ready.Load() {
+		return nil
+	}
 	o.loading.Do(func() {
 		o.loadErr = o.fetch()
 		switch {

@@ -8,7 +8,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -338,13 +340,47 @@ func (m *model) invariants() {
 	if got := s.disk.q.bytes(); got != stored {
 		m.t.Fatalf("queue holds %d bytes, objects %d", got, stored)
 	}
-	if st.Live+st.Large < stored || s.disk.dying.Load() != 0 {
-		m.t.Fatalf("live %d + large %d < %d of the objects, dying %d", st.Live, st.Large, stored, s.disk.dying.Load())
+	live, large, files := m.charges()
+	if st.Live != live || st.Large != large || s.disk.dying.Load() != 0 {
+		m.t.Fatalf("live %d, want %d; large %d, want %d; dying %d", st.Live, live, st.Large, large, s.disk.dying.Load())
 	}
+	each(m.t, filepath.Join(s.opt.Dir, "large"), func(name string, _ int64) {
+		if !files[strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))] {
+			m.t.Fatalf("%s belongs to no object", name)
+		}
+	})
+}
+
+// charges adds up what the objects are charged, and names the large ones.
+func (m *model) charges() (live, large int64, files map[string]bool) {
+	s := m.s
+	files = map[string]bool{}
+	for i := range s.shards {
+		h := &s.shards[i]
+		h.mu.Lock()
+		for _, n := range h.slots {
+			for ; n != 0; n = s.slab.at(n).next {
+				e := s.slab.at(n)
+				id := fmt.Sprintf("%016x", e.id)
+				switch {
+				case e.kind == inSegment:
+					live += int64(e.length)
+				case e.open != 0 && h.open[e.open-1].b.file != nil:
+					large += h.open[e.open-1].b.file.bytes
+					files[id] = true
+				case e.kind == inFile:
+					large += e.node.size
+					files[id] = true
+				}
+			}
+		}
+		h.mu.Unlock()
+	}
+	return live, large, files
 }
 
 func TestModel(t *testing.T) {
-	steps := 1500
+	steps := 800
 	if testing.Short() {
 		steps = 300
 	}
@@ -354,16 +390,18 @@ func TestModel(t *testing.T) {
 	}{
 		{"ram", Options{RAM: 8 << 20}},
 		{"disk", Options{RAM: 2 << 20, Disk: 64 << 20, segment: 256 << 10}},
-		{"tight", Options{RAM: 300_000, Disk: 12 << 20, OpenFiles: 2, Objects: 14, segment: 128 << 10}},
+		{"tight", Options{RAM: 300_000, Disk: 9 << 20, OpenFiles: 2, Objects: 14, segment: 128 << 10}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.name != "ram" {
 				c.opt.Dir = t.TempDir()
 			}
 			m := newModel(t, 1, c.opt)
+			evicted := uint64(0)
 			for i := range steps {
 				m.step()
 				m.invariants()
+				evicted = max(evicted, m.s.Stats().DiskEvicted)
 				if m.opt.Dir != "" && i%100 == 99 {
 					m.close()
 					m.open()
@@ -371,6 +409,9 @@ func TestModel(t *testing.T) {
 				}
 			}
 			m.readAll()
+			if c.name == "tight" && evicted < 5 {
+				t.Fatalf("only %d objects evicted from disk", evicted)
+			}
 			if m.served < steps/10 {
 				t.Fatalf("only %d reads found something", m.served)
 			}

@@ -125,12 +125,10 @@ func (s *Store) Lookup(k Key, dst []*Object) []*Object {
 func (s *Store) settle(dst []*Object, from int) []*Object {
 	to, cold := from, false
 	for _, o := range dst[from:] {
-		if !o.ready.Load() {
-			cold = true
-			if o.load() != nil {
-				o.Release()
-				continue
-			}
+		cold = cold || !o.ready.Load()
+		if o.load() != nil {
+			o.Release()
+			continue
 		}
 		if !o.resident.Load() && !o.gone.Load() {
 			o.mu.Lock()
