@@ -28,13 +28,13 @@ func rounds(t *testing.T, n int) int {
 // no other bytes, no version that was deleted or replaced, no metadata of
 // before a refresh that had returned.
 func TestCrash(t *testing.T) {
-	testCrash(t, false, rounds(t, 60))
+	testCrash(t, false, rounds(t, 40))
 }
 
 // TestPowerFailure is the same with pages lost that were not synced: older
 // versions may come back, other bytes never.
 func TestPowerFailure(t *testing.T) {
-	testCrash(t, true, rounds(t, 60))
+	testCrash(t, true, rounds(t, 40))
 }
 
 func testCrash(t *testing.T, power bool, n int) {
