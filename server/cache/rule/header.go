@@ -15,11 +15,23 @@ var hopFields = []string{
 	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
+// firmFields are meant for all recipients, so Connection must not name them (RFC 9110 §7.6.1). A client that does so would
+// have upstream answer another request than the one the answer is stored for.
+var firmFields = map[string]bool{
+	"Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Authorization": true, "Cache-Control": true,
+	"Cdn-Loop": true, "Content-Encoding": true, "Content-Language": true, "Content-Length": true, "Content-Location": true,
+	"Content-Range": true, "Content-Type": true, "Cookie": true, "Date": true, "Etag": true, "Expires": true, "Forwarded": true,
+	"Host": true, "If-Match": true, "If-Modified-Since": true, "If-None-Match": true, "If-Range": true,
+	"If-Unmodified-Since": true, "Last-Modified": true, "Location": true, "Max-Forwards": true, "Origin": true, "Range": true,
+	"Referer": true, "Set-Cookie": true, "User-Agent": true, "Vary": true, "Via": true, "X-Forwarded-For": true,
+	"X-Forwarded-Host": true, "X-Forwarded-Proto": true, "X-Real-Ip": true,
+}
+
 // keptFields of a stored response are never changed by a 304 or a HEAD: they describe the stored bytes (RFC 9111 §3.2).
 var keptFields = []string{"Content-Length", "Content-Encoding", "Content-Range", "Transfer-Encoding"}
 
-// EndToEnd returns a copy of h without the fields of the connection: the fixed ones and those Connection names. Use it in
-// both directions; for a request the caller adds Te or Upgrade again where it means them.
+// EndToEnd returns a copy of h without the fields of the connection: the fixed ones and those Connection names, unless they
+// are of those that it must not name. Use it in both directions; for a request the caller adds Te or Upgrade again where it means them.
 func EndToEnd(h http.Header) http.Header {
 	out := h.Clone()
 	if out == nil {
@@ -30,7 +42,9 @@ func EndToEnd(h http.Header) http.Header {
 	}
 	for _, line := range h.Values("Connection") {
 		for name := range strings.SplitSeq(line, ",") {
-			out.Del(strings.Trim(name, " \t"))
+			if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); !firmFields[name] {
+				delete(out, name)
+			}
 		}
 	}
 	return out

@@ -201,6 +201,21 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+func TestEndToEnd(t *testing.T) {
+	g := &stage{}
+	in := g.fields("Connection: close, x-a , X-B, | Connection: cache-control, Vary | X-A: 1 | X-B: 1 | X-C: 1 | Cache-Control: private | Vary: X | Te: x | Keep-Alive: 1")
+	got := rule.EndToEnd(in)
+	if len(got) != 3 || got.Get("X-C") != "1" || got.Get("Cache-Control") != "private" || got.Get("Vary") != "X" {
+		t.Errorf("%v", got)
+	}
+	if got.Set("X-C", "2"); len(in) != 8 || in.Get("X-C") != "1" {
+		t.Errorf("the input was changed: %v", in)
+	}
+	if got := rule.EndToEnd(nil); got == nil || len(got) != 0 {
+		t.Errorf("nil gives %v", got)
+	}
+}
+
 func TestStrip(t *testing.T) {
 	p := rule.DefaultPolicy()
 	h := http.Header{"Cdn-Cache-Control": {"max-age=1"}, "Cache-Control": {"no-store"}}
