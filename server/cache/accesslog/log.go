@@ -80,13 +80,18 @@ func (o *Options) defaults() {
 	}
 }
 
+// settings are what Add goes by.
+type settings struct {
+	format format
+	slow   Slow
+}
+
 // Log is an access log with its slow log.
 type Log struct {
-	opt    Options
-	format format
-	main   *queue
-	slow   *queue // nil: none
-	recent *ring
+	settings atomic.Pointer[settings]
+	main     *queue
+	slow     *queue
+	recent   *ring
 
 	scratch sync.Pool
 	seen    atomic.Uint64 // requests that sampling looked at
@@ -100,32 +105,45 @@ func New(o Options) (*Log, error) {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
 	o.defaults()
-	l := &Log{
-		opt:    o,
-		format: format{uriLimit: o.URILimit, userAgent: o.UserAgent, referer: o.Referer, sample: o.Sample},
-		main:   newQueue(o.Path, &o),
-		recent: newRing(max(0, o.Recent)),
-		reopen: make(chan struct{}, 1),
-	}
+	l := &Log{main: newQueue(o.Logger), slow: newQueue(o.Logger), recent: newRing(max(0, o.Recent)), reopen: make(chan struct{}, 1)}
 	l.scratch.New = func() any { b := make([]byte, 0, 1024); return &b }
-	if o.Slow.Path != "" {
-		l.slow = newQueue(o.Slow.Path, &o)
-	}
+	l.apply(&o)
 	return l, nil
+}
+
+// Set takes other options into use, but for Recent and Logger. What waits is
+// written to where the new ones say. If they are wrong, all stays as it was.
+func (l *Log) Set(o Options) error {
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("access log: %w", err)
+	}
+	o.defaults()
+	l.apply(&o)
+	l.Reopen()
+	return nil
+}
+
+func (l *Log) apply(o *Options) {
+	l.main.set(target{o.Path, o.MaxSize, o.Keep, o.Queue})
+	l.slow.set(target{o.Slow.Path, o.MaxSize, o.Keep, o.Queue})
+	l.settings.Store(&settings{
+		format: format{uriLimit: o.URILimit, userAgent: o.UserAgent, referer: o.Referer, sample: o.Sample}, slow: o.Slow,
+	})
 }
 
 // Add logs a request. It never waits, and keeps nothing of the record.
 func (l *Log) Add(r *Record) {
+	set := l.settings.Load()
 	p := l.scratch.Get().(*[]byte)
-	if l.sampled(r) {
-		*p = l.format.appendRecord((*p)[:0], r, nil)
+	if l.sampled(set.format.sample, r) {
+		*p = set.format.appendRecord((*p)[:0], r, nil)
 		l.main.add(*p)
 	}
-	if l.slow != nil {
+	if set.slow.Path != "" {
 		var buf [160]byte
-		if why := l.opt.Slow.why(buf[:0], r); len(why) > 0 {
+		if why := set.slow.why(buf[:0], r); len(why) > 0 {
 			l.isSlow.Add(1)
-			*p = l.format.appendRecord((*p)[:0], r, why)
+			*p = set.format.appendRecord((*p)[:0], r, why)
 			l.slow.add(*p)
 		}
 	}
@@ -133,8 +151,7 @@ func (l *Log) Add(r *Record) {
 }
 
 // sampled reports whether the request is logged: every n-th in the long run.
-func (l *Log) sampled(r *Record) bool {
-	s := l.opt.Sample
+func (l *Log) sampled(s float64, r *Record) bool {
 	if s <= 0 || s >= 1 || r.Status >= 400 {
 		return true
 	}
@@ -194,11 +211,8 @@ type Stats struct {
 
 // Stats returns them, those of the slow log's lines added.
 func (l *Log) Stats() Stats {
-	s := l.main.stats()
-	if l.slow != nil {
-		o := l.slow.stats()
-		s.Dropped, s.Failed, s.Waiting = s.Dropped+o.Dropped, s.Failed+o.Failed, s.Waiting+o.Waiting
-	}
+	s, o := l.main.stats(), l.slow.stats()
+	s.Dropped, s.Failed, s.Waiting = s.Dropped+o.Dropped, s.Failed+o.Failed, s.Waiting+o.Waiting
 	s.Slow = l.isSlow.Load()
 	return s
 }
@@ -206,10 +220,7 @@ func (l *Log) Stats() Stats {
 // Run writes until ctx ends, and then what waits still. Files that cannot be
 // opened or written are tried again, so it returns nil.
 func (l *Log) Run(ctx context.Context) error {
-	queues := []*queue{l.main}
-	if l.slow != nil {
-		queues = append(queues, l.slow)
-	}
+	queues := []*queue{l.main, l.slow}
 	var wg sync.WaitGroup
 	reopen := make([]chan struct{}, len(queues))
 	for i, q := range queues {

@@ -260,7 +260,9 @@ func TestDiskFull(t *testing.T) {
 		t.Error("the last lines are not in memory")
 	}
 	path := filepath.Join(t.TempDir(), "log")
-	l.main.path = path
+	if err := l.Set(Options{Path: path}); err != nil {
+		t.Fatal(err)
+	}
 	l.Add(record())
 	l.main.flush(nil)
 	l.main.close()
@@ -281,6 +283,37 @@ func TestNoDirectory(t *testing.T) {
 	l.main.close()
 	if s := l.Stats(); len(lines(t, path)) != 1 || s.Failed != 1 || s.Written != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Options change while it runs: no line is lost, each is in one of the files.
+func TestSet(t *testing.T) {
+	dir := t.TempDir()
+	a, b, slow := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "slow")
+	l, _ := New(Options{Path: a})
+	serve(t, l, func() {
+		l.Add(&Record{Seq: 1})
+		for l.Stats().Written == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if err := l.Set(Options{Path: "relative"}); err == nil {
+			t.Error("wrong options are taken")
+		}
+		if err := l.Set(Options{Path: b, Referer: true, Slow: Slow{Path: slow, TTFB: time.Second}}); err != nil {
+			t.Error(err)
+		}
+		l.Add(&Record{Seq: 2, Referer: "r", TTFB: 2 * time.Second})
+		for l.Stats().Written == 1 {
+			time.Sleep(time.Millisecond)
+		}
+		l.Set(Options{})
+		l.Add(&Record{Seq: 3})
+	})
+	if one, two, three := lines(t, a), lines(t, b), lines(t, slow); len(one) != 1 || len(two) != 1 || two[0].Referer != "r" || len(three) != 1 {
+		t.Errorf("%+v\n%+v\n%+v", one, two, three)
+	}
+	if got := l.Recent(1, nil); len(got) != 1 || got[0].Seq != 3 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -18,15 +18,20 @@ const (
 	complainAt = time.Minute            // at most so often
 )
 
-// queue is the lines that wait for one file, and the file.
-type queue struct {
-	path    string
+// target is where lines go.
+type target struct {
+	path    string // empty: nowhere
 	maxSize int64
 	keep    int
-	limit   int
-	log     *slog.Logger
+	limit   int // bytes that may wait
+}
+
+// queue is the lines that wait for one file, and the file.
+type queue struct {
+	log *slog.Logger
 
 	mu      sync.Mutex
+	wanted  target
 	waiting []byte
 	spare   []byte // swapped with waiting by run
 	lost    uint64 // lines dropped since the last that was written
@@ -37,23 +42,39 @@ type queue struct {
 	written, dropped, failed atomic.Uint64
 
 	// of run
+	target
 	f          *os.File
 	size       int64
 	complained time.Time
 }
 
-func newQueue(path string, o *Options) *queue {
-	return &queue{
-		path: path, maxSize: o.MaxSize, keep: o.Keep, limit: o.Queue, log: o.Logger,
-		some: make(chan struct{}, 1), full: make(chan struct{}, 1),
+func newQueue(log *slog.Logger) *queue {
+	return &queue{log: log, some: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+}
+
+// set says where lines go from the next write on.
+func (q *queue) set(t target) {
+	q.mu.Lock()
+	q.wanted = t
+	q.mu.Unlock()
+}
+
+// aim takes over where lines are to go.
+func (q *queue) aim() {
+	q.mu.Lock()
+	t := q.wanted
+	q.mu.Unlock()
+	if t.path != q.path {
+		q.close()
 	}
+	q.target = t
 }
 
 // add puts a line into the queue, or counts it as dropped.
 func (q *queue) add(line []byte) {
 	q.mu.Lock()
 	before := len(q.waiting)
-	if before+len(line) > q.limit {
+	if before+len(line) > q.wanted.limit {
 		q.lost++
 		q.mu.Unlock()
 		q.dropped.Add(1)
@@ -86,9 +107,7 @@ func (q *queue) stats() Stats {
 // run writes what waits until ctx ends, then the rest.
 func (q *queue) run(ctx context.Context, reopen <-chan struct{}, keep *ring) {
 	defer q.close()
-	if q.path != "" {
-		q.open() // so that the operator sees at once what is wrong with it
-	}
+	q.show()
 	for {
 		select {
 		case <-ctx.Done():
@@ -96,6 +115,7 @@ func (q *queue) run(ctx context.Context, reopen <-chan struct{}, keep *ring) {
 			return
 		case <-reopen:
 			q.close()
+			q.show()
 			continue
 		case <-q.some:
 		}
@@ -108,8 +128,16 @@ func (q *queue) run(ctx context.Context, reopen <-chan struct{}, keep *ring) {
 	}
 }
 
+// show opens the file, so that the operator sees at once what is wrong with it.
+func (q *queue) show() {
+	if q.aim(); q.path != "" && q.f == nil {
+		q.open()
+	}
+}
+
 // flush writes all that waits.
 func (q *queue) flush(keep *ring) {
+	q.aim()
 	q.mu.Lock()
 	batch, lost := q.waiting, q.lost
 	q.waiting, q.spare, q.lost = q.spare[:0], nil, 0
