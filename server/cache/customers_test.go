@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -246,5 +248,48 @@ func TestRatesAndMethodsAtTheServer(t *testing.T) {
 		if after, _ := strconv.Atoi(got.header.Get("Retry-After")); got.status != want || (want == 429) != (after > 0) {
 			t.Errorf("request %d: %+v, want %d", i, got, want)
 		}
+	}
+}
+
+// A reload takes sites and access log as one, or nothing of them.
+func TestReloadOfSitesAndLog(t *testing.T) {
+	o := newSource(t)
+	path := filepath.Join(t.TempDir(), "access.log")
+	c := cache.Config{Sites: []site.Config{o.customer("a", "a.example")}}
+	s, stop := startStop(t, c)
+	c.Store.RAM = 16 << 20 // as startStop has it
+	bad := c
+	bad.Sites = []site.Config{o.customer("a", "a.example"), o.customer("b", "a.example")}
+	bad.AccessLog.Path = path + ".bad"
+	if err := s.Reload(bad); err == nil || !strings.Contains(err.Error(), `site "b"`) {
+		t.Errorf("two sites for one host: %v", err)
+	}
+	wrong := c
+	wrong.Sites = []site.Config{o.customer("b", "b.example")}
+	wrong.AccessLog.Path = "relative"
+	if err := s.Reload(wrong); err == nil || !strings.Contains(err.Error(), "access-log: path") {
+		t.Errorf("a wrong access log: %v", err)
+	}
+	if got := do(s, "GET", "http://a.example/"); got.status != 200 {
+		t.Errorf("after reloads that were refused: %+v", got)
+	}
+	c.Sites = []site.Config{o.customer("b", "b.example")}
+	c.AccessLog.Path = path
+	if err := s.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	if got := do(s, "GET", "http://a.example/x"); got.status != 421 {
+		t.Errorf("a site that is gone: %+v", got)
+	}
+	if got := do(s, "GET", "http://b.example/y"); got.status != 200 {
+		t.Errorf("a new site: %+v", got)
+	}
+	stop()
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), `"uri":"/y"`) || !strings.Contains(string(text), `"status":421`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := os.Stat(path + ".bad"); err == nil {
+		t.Error("a reload that was refused has made a log")
 	}
 }

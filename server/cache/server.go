@@ -300,7 +300,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	return err
 }
 
-// Reload takes a new configuration into use: sites, certificates, limits. If anything is wrong with it, all stays as it
+// Reload takes a new configuration into use: sites, certificates, limits, the access log. If anything is wrong with it, all stays as it
 // was. Requests under way go on under the configuration they began with.
 func (s *Server) Reload(c Config) error {
 	s.reloading.Lock()
@@ -308,6 +308,9 @@ func (s *Server) Reload(c Config) error {
 	c = c.withDefaults()
 	if err := s.cfg.fixed(&c); err != nil {
 		return fmt.Errorf("cache: %w", err)
+	}
+	if err := c.AccessLog.Validate(); err != nil {
+		return fmt.Errorf("cache: access-log: %w", err)
 	}
 	old := s.state.Load()
 	next, err := s.makeState(&c, old)
@@ -324,7 +327,7 @@ func (s *Server) Reload(c Config) error {
 	}
 	s.state.Store(next)
 	s.running.swap(old, next)
-	return nil
+	return s.accesses.Set(c.AccessLog)
 }
 
 // Health is nil while the server can serve; the error says why it cannot.
