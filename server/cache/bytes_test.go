@@ -42,7 +42,7 @@ func TestColdRange(t *testing.T) {
 			g.check(t, fmt.Sprintf("Content-Range: bytes %d-%d/%d", from, to-1, len(body)), fmt.Sprintf("Content-Length: %d", to-from), `Etag: "v1"`)
 			return g
 		}
-		at := func() int64 { return r.origin.sent.Load() }
+		at := func() int64 { return r.cost() }
 
 		want("/a", "5000000-5000999", 5000000, 5001000)
 		if n := at(); n > 2*mib {
@@ -86,12 +86,12 @@ func TestHalves(t *testing.T) {
 		if !bytes.Equal(append(first.body, second.body...), body) {
 			t.Fatal("the halves are not the whole")
 		}
-		cost := r.origin.sent.Load()
+		cost := r.cost()
 		whole := r.get("/a")
 		if !bytes.Equal(whole.body, body) {
 			t.Fatalf("whole: %d bytes", len(whole.body))
 		}
-		if n := r.origin.sent.Load(); n != cost || n > 4*mib {
+		if n := r.cost(); n != cost || n > 4*mib {
 			t.Errorf("the halves cost %d, the whole %d more", cost, n-cost)
 		}
 		multi := r.get("/a", "Range: bytes=10-19, 3000000-3000999, -5")
@@ -105,12 +105,12 @@ func TestMultiRangeOfPartial(t *testing.T) {
 	body := content(12*mib, 3)
 	r.origin.answer(file(body, `Etag: "v1"`, "Cache-Control: max-age=3600"))
 	checkParts(t, r.get("/a", "Range: bytes=0-9, 11000000-11000009"), body, [][2]int{{0, 10}, {11000000, 11000010}})
-	if n := r.origin.sent.Load(); n > 4*mib {
+	if n := r.cost(); n > 4*mib {
 		t.Errorf("two ranges of 10 bytes cost %d", n)
 	}
-	cost := r.origin.sent.Load()
+	cost := r.cost()
 	checkParts(t, r.get("/a", "Range: bytes=100-109,11000020-11000029"), body, [][2]int{{100, 110}, {11000020, 11000030}})
-	if r.origin.sent.Load() != cost {
+	if r.cost() != cost {
 		t.Error("stored parts were fetched again")
 	}
 	if g := r.get("/a", "Range: bytes=99999999-"); g.StatusCode != 416 {

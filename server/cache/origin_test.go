@@ -230,6 +230,13 @@ func (r *rig) get(path string, fields ...string) got {
 	return r.do(http.MethodGet, path, nil, fields...)
 }
 
+// cost is how many body bytes the origin has sent, once nothing is fetched any more.
+func (r *rig) cost() int64 {
+	r.t.Helper()
+	eventually(r.t, "no fetch under way", func() bool { return r.s.fills.Stats().Running == 0 })
+	return r.origin.sent.Load()
+}
+
 // eventually waits for a condition that other goroutines bring about.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
