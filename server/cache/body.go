@@ -161,6 +161,10 @@ func (a *answer) sendSome(off, end int64) (int64, error) {
 		}
 		return 0, store.ErrNotYet
 	}
+	if p := a.e.Slice(off, n); len(p) > 0 {
+		sent, err := a.x.w.Write(p)
+		return int64(sent), err
+	}
 	if f, pos, m := fileOf(a.e.Object, off, n); m > 0 {
 		sent, err := front.Send(a.x.w, a.x.r, f, pos, m)
 		a.x.w.bytes += sent

@@ -79,6 +79,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveHealth(w, r)
 		return
 	}
+	if s.plainHit(w, r) {
+		return
+	}
 	x := s.newExchange(w, r)
 	defer x.finish()
 	if !s.enter(x.c.limits.Requests) {

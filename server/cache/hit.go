@@ -3,6 +3,7 @@ package cache
 import (
 	"crypto/sha256"
 	"os"
+	"strconv"
 	"sync"
 	"unsafe"
 
@@ -15,8 +16,15 @@ import (
 
 // plainHead is a response head ready to be sent for one site's rules.
 type plainHead struct {
-	site *site.Site
-	head *front.Head
+	site   *site.Site
+	head   *front.Head
+	fields []headField // the same for net/http
+}
+
+// headField is a field with its lines, shared by all answers and never changed.
+type headField struct {
+	name  string
+	lines []string
 }
 
 // shortHit is a hit of the fast path from lookup to the last byte. They come from a pool.
@@ -72,7 +80,7 @@ func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
 	h.fields.r = r
 	h.sr = site.Request{TLS: r.TLS, Host: r.Host, Path: r.Path, Query: r.Query}
 	h.site.Key(&h.key, &h.sr)
-	e, ok := h.lookup(r)
+	e, ok := h.lookup(&h.fields)
 	if !ok {
 		return false
 	}
@@ -83,7 +91,7 @@ func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
 	if !e.Whole() || size < 0 || !bodyAllowed(int(e.life.Status)) || rule.Decide(&plain, &e.life, now).Action != rule.Fresh {
 		return false
 	}
-	if a.Head = e.plainHead(h.site, size); a.Head == nil {
+	if a.Head = e.plainHead(h.site, size).head; a.Head == nil {
 		return false
 	}
 	first, length := int64(0), size
@@ -105,12 +113,12 @@ func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
 }
 
 // lookup finds the variant that fits. The entry's handle is the caller's.
-func (h *shortHit) lookup(r *front.Request) (entry, bool) {
+func (h *shortHit) lookup(fields rule.Fields) (entry, bool) {
 	h.id = sha256.Sum256(h.key.Bytes)
 	objects := h.s.store.Lookup(h.id, h.found[:0])
 	if len(objects) == 1 {
 		e, ok := open(objects[0])
-		if ok && !h.s.purged(&e) && (len(e.vary.Fields) == 0 || e.vary.Matches(&h.fields, h.site.Policy())) {
+		if ok && !h.s.purged(&e) && (len(e.vary.Fields) == 0 || e.vary.Matches(fields, h.site.Policy())) {
 			return e, true
 		}
 		objects[0].Release()
@@ -124,7 +132,7 @@ func (h *shortHit) lookup(r *front.Request) (entry, bool) {
 			o.Release()
 		}
 	}
-	at := rule.Select(live, func(e entry) (*rule.Vary, *rule.Life) { return &e.vary, &e.life }, &h.fields, h.site.Policy())
+	at := rule.Select(live, func(e entry) (*rule.Vary, *rule.Life) { return &e.vary, &e.life }, fields, h.site.Policy())
 	var out entry
 	for i, e := range live {
 		if i == at {
@@ -174,11 +182,12 @@ func (h *shortHit) part(r *front.Request, a *front.Answer, e *entry, size int64)
 
 // addBody adds bytes of an object: from memory, or pieces of its file.
 func addBody(a *front.Answer, o *store.Object, first, length int64) bool {
-	if b := o.Bytes(); b != nil {
-		a.AddBytes(b[first : first+length])
-		return true
-	}
 	for end := first + length; first < end; {
+		if b := o.Slice(first, end-first); len(b) > 0 {
+			a.AddBytes(b)
+			first += int64(len(b))
+			continue
+		}
 		f, pos, n := fileOf(o, first, end-first)
 		if n <= 0 {
 			return false
@@ -201,9 +210,9 @@ func fileOf(o *store.Object, off, limit int64) (f *os.File, pos, n int64) {
 }
 
 // plainHead makes the head at the first hit, and again when the site's rules have changed.
-func (e *entry) plainHead(st *site.Site, size int64) *front.Head {
+func (e *entry) plainHead(st *site.Site, size int64) *plainHead {
 	if p := e.plain.Load(); p != nil && p.site == st {
-		return p.head
+		return p
 	}
 	h := e.served()
 	delete(h, "Cache-Status")
@@ -215,8 +224,15 @@ func (e *entry) plainHead(st *site.Site, size int64) *front.Head {
 	if err != nil {
 		head = nil // the general path leaves bad fields to net/http
 	}
-	e.plain.Store(&plainHead{st, head})
-	return head
+	p := &plainHead{site: st, head: head}
+	for name, lines := range h {
+		if name != "Content-Length" {
+			p.fields = append(p.fields, headField{name, lines})
+		}
+	}
+	p.fields = append(p.fields, headField{"Content-Length", []string{strconv.FormatInt(size, 10)}})
+	e.plain.Store(p)
+	return p
 }
 
 // fastFields gives a fast request's fields to rule and ranges. What Values gives is good until its next call.

@@ -57,7 +57,7 @@ func (h *shortHit) log(r *front.Request, sent *front.Sent) {
 		Time: sent.Began, Site: h.site.Name, Protocol: "HTTP/1.1", Method: "GET", Scheme: "http",
 		Host: text(r.Host), Path: text(r.Path), Query: text(r.Query), Status: sent.Status, Bytes: sent.BodyBytes,
 		Duration: sent.Ended.Sub(sent.Began), Aborted: sent.Err != nil, Cache: h.result.String(), Reason: "fresh",
-		Key: h.id[:], Range: text(r.Range), Referer: text(r.Referer), UserAgent: text(r.UserAgent), Client: r.Remote(),
+		Key: h.id[:], Range: text(r.Range), Referer: text(r.Referer), UserAgent: text(r.UserAgent),
 	}
 	if r.Head {
 		rec.Method = "HEAD"

@@ -30,7 +30,7 @@ type scripted struct {
 	sent  atomic.Int64 // body bytes
 }
 
-func newScripted(t *testing.T) *scripted {
+func newScripted(t testing.TB) *scripted {
 	t.Helper()
 	o := &scripted{}
 	o.Server = httptest.NewServer(http.HandlerFunc(o.handle))
@@ -123,7 +123,7 @@ func content(n int, seed uint64) []byte {
 
 // rig is a cache on loopback before a scripted origin.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	s      *Server
 	origin *scripted
 	url    string
@@ -135,12 +135,12 @@ type rig struct {
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // newRig starts a cache; change may alter its configuration.
-func newRig(t *testing.T, change func(*Config)) *rig {
+func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
 	return newRigWith(t, newScripted(t), change)
 }
 
-func newRigWith(t *testing.T, o *scripted, change func(*Config)) *rig {
+func newRigWith(t testing.TB, o *scripted, change func(*Config)) *rig {
 	t.Helper()
 	cfg := Config{
 		Name:  "test",
@@ -186,7 +186,7 @@ func (r *rig) stop() {
 }
 
 // testWriter sends the log to the test's until that ends.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	if w.t.Context().Err() == nil {
@@ -238,7 +238,7 @@ func (r *rig) cost() int64 {
 }
 
 // eventually waits for a condition that other goroutines bring about.
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -248,7 +248,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // check reports fields that are not as wanted: "Name: value", "Name~part", "!Name".
-func (g got) check(t *testing.T, want ...string) {
+func (g got) check(t testing.TB, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if name, ok := strings.CutPrefix(w, "!"); ok {

@@ -240,7 +240,7 @@ func (a *answer) notModified() {
 func (a *answer) unsatisfiable() {
 	a.head()
 	h := a.x.w.Header()
-	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Md5", "Content-Digest", "Repr-Digest"} {
+	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Md5", "Content-Digest", "Repr-Digest", "Accept-Ranges"} {
 		delete(h, name)
 	}
 	h.Set("Content-Range", string(ranges.AppendUnsatisfied(nil, a.size)))

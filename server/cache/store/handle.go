@@ -14,3 +14,26 @@ func (o *Object) OSFile() *os.File {
 	f, _ := o.b.file.f.(osFile)
 	return f.File
 }
+
+// Slice returns bytes of the body from off on, at most limit and not beyond the
+// chunk's end, where that chunk is complete and in RAM; else nil. They are good
+// as long as the slice is held, and not to be changed.
+func (o *Object) Slice(off, limit int64) []byte {
+	if off < 0 || limit <= 0 {
+		return nil
+	}
+	if b := o.Bytes(); b != nil {
+		return b[min(off, int64(len(b))):min(off+limit, int64(len(b)))]
+	}
+	i, at := int(off/chunkSize), off%chunkSize
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.b.active[i] != nil || !o.b.done.has(i) {
+		return nil
+	}
+	mem, n := o.b.mem[i], o.chunkLen(i)
+	if mem == nil || int64(len(mem)) < n || at >= n {
+		return nil
+	}
+	return mem[at:min(n, at+limit)]
+}
