@@ -4,18 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/catchment/catchment/server/cache/origin"
 )
 
 // partial is an object of s's version of which nothing is there, and a flight.
@@ -180,136 +176,6 @@ func TestColdRange(t *testing.T) {
 	}
 }
 
-func sha(b []byte) string {
-	h := sha256.Sum256(b)
-	return "sha-256=:" + base64.StdEncoding.EncodeToString(h[:]) + ":"
-}
-
-// TestEnds: what becomes of bodies that break, lie or change.
-func TestEnds(t *testing.T) {
-	body := bytesOf(3, 1000)
-	for _, test := range []struct {
-		name  string
-		s     *server
-		err   error       // of the reader
-		kind  origin.Kind // if err is an *origin.Error
-		asked []string    // behind the first
-		read  int         // bytes a reader gets; -1: all
-	}{
-		{name: "whole", s: &server{etag: `"a"`}, read: -1},
-		{name: "no validator", s: &server{}, read: -1},
-		{name: "unknown length", s: &server{noLength: true}, read: -1},
-		{name: "breaks, goes on", s: &server{etag: `"a"`, breaks: []int64{330}}, asked: []string{"bytes=330-999"}, read: -1},
-		{name: "breaks thrice", s: &server{etag: `"a"`, breaks: []int64{330, 330, 330}}, asked: []string{"bytes=330-999", "bytes=660-999", "bytes=990-999"}, read: -1},
-		{name: "breaks, unknown length", s: &server{etag: `"a"`, noLength: true, breaks: []int64{330}}, asked: []string{"bytes=330-"}, read: -1},
-		{name: "breaks for good", s: &server{etag: `"a"`, breaks: []int64{330, 0, 0, 0, 0, 0, 0, 0}}, kind: origin.KindTruncated, asked: []string{"bytes=330-999", "bytes=330-999", "bytes=330-999"}, read: 330},
-		{name: "breaks, weak", s: &server{etag: `W/"a"`, breaks: []int64{330}}, kind: origin.KindTruncated, read: 330},
-		{name: "breaks, no ranges", s: &server{etag: `"a"`, noRanges: true, breaks: []int64{330}}, asked: []string{"bytes=330-999"}, read: -1},
-		{name: "breaks, says none", s: &server{etag: `"a"`, header: http.Header{"Accept-Ranges": {"none"}}, breaks: []int64{330}}, kind: origin.KindTruncated, read: 330},
-		{name: "breaks, then 500", s: &server{etag: `"a"`, breaks: []int64{330}, lie: func(h http.Header, status *int) {
-			if *status == 206 {
-				*status = 500
-			}
-		}}, err: &StatusError{}, asked: []string{"bytes=330-999", "bytes=330-999", "bytes=330-999"}, read: 330},
-		{name: "right digest", s: &server{header: http.Header{"Repr-Digest": {sha(body)}}}, read: -1},
-		{name: "wrong digest", s: &server{header: http.Header{"Repr-Digest": {sha(body[1:])}}}, err: ErrDigest, read: 900},
-		{name: "wrong digest, unknown length", s: &server{noLength: true, header: http.Header{"Content-Digest": {sha(body[1:])}}}, err: ErrDigest, read: 1000},
-		{name: "wrong MD5", s: &server{header: http.Header{"Content-Md5": {"1B2M2Y8AsgTpgAmY7PhCfg=="}}}, err: ErrDigest, read: 900},
-		{name: "digest not readable", s: &server{header: http.Header{"Repr-Digest": {"sha-256=x"}, "Content-Md5": {"?"}}}, read: -1},
-		{name: "total lies", s: &server{etag: `"a"`, breaks: []int64{330}, lie: func(h http.Header, status *int) {
-			if *status == 206 {
-				h.Set("Content-Range", "bytes 330-999/1001")
-			}
-		}}, err: ErrChanged, asked: []string{"bytes=330-999"}, read: 330},
-		{name: "range lies", s: &server{etag: `"a"`, breaks: []int64{330}, lie: func(h http.Header, status *int) {
-			if *status == 206 {
-				h.Set("Content-Range", "bytes 340-1009/*")
-			}
-		}}, err: ErrPart, asked: []string{"bytes=330-999", "bytes=330-999", "bytes=330-999"}, read: 330},
-		{name: "another ETag", s: &server{etag: `"a"`, breaks: []int64{330}, lie: func(h http.Header, status *int) {
-			if *status == 206 {
-				h.Set("Etag", `"b"`)
-			}
-		}}, err: ErrChanged, asked: []string{"bytes=330-999"}, read: 330},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := test.s
-				s.body, s.piece, s.pace = body, 100, time.Second
-				g := New(Options{})
-				defer g.Close()
-				out, err := g.Lead(t.Context(), Key{}, s.storing(128, nil))
-				if err != nil || out.Kind != Stored {
-					t.Fatalf("%+v, %v", out, err)
-				}
-				defer out.Close()
-				o := out.Value.(*object)
-				for range 2 { // the second one comes when all is over
-					got, err := readAll(t.Context(), out.Flight, 0, -1)
-					if test.read < 0 && (err != nil || !bytes.Equal(got, body)) || test.read >= 0 && (err == nil || !bytes.Equal(got, body[:test.read])) {
-						t.Fatalf("read %d bytes, %v", len(got), err)
-					}
-					var e *origin.Error
-					var status *StatusError
-					switch {
-					case test.err != nil && errors.As(test.err, &status):
-						if !errors.As(err, &status) || status.Status != 500 {
-							t.Errorf("error %v", err)
-						}
-					case test.err != nil && !errors.Is(err, test.err), test.err == nil && test.read >= 0 && (!errors.As(err, &e) || e.Kind != test.kind):
-						t.Errorf("error %v", err)
-					}
-					synctest.Wait()
-					asked := s.requests()[1:]
-					if test.read >= 0 && len(asked) > len(test.asked) { // the second reader asked again
-						asked = asked[:len(test.asked)]
-					}
-					if !slices.Equal(asked, test.asked) {
-						t.Errorf("asked %q", asked)
-					}
-					if o.Whole() != (test.read < 0) {
-						t.Errorf("whole %v", o.Whole())
-					}
-				}
-			})
-		})
-	}
-}
-
-func TestVersionChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &server{body: bytesOf(4, 1000), etag: `"a"`}
-		g := New(Options{})
-		defer g.Close()
-		o, f := s.partial(g, 100)
-		defer f.Release()
-		if err := f.Ensure(t.Context(), 0, 99); err != nil {
-			t.Fatal(err)
-		}
-		s.body, s.etag = bytesOf(5, 1000), `"b"`
-		if got, err := readAll(t.Context(), f, 50, 150); !errors.Is(err, ErrChanged) || !bytes.Equal(got, bytesOf(4, 1000)[50:100]) {
-			t.Errorf("%d bytes, %v", len(got), err)
-		}
-		if !errors.Is(o.Err(), ErrChanged) || g.Stats().Changed != 1 {
-			t.Errorf("object %v, %+v", o.Err(), g.Stats())
-		}
-	})
-}
-
-func TestNoValidator(t *testing.T) {
-	g := New(Options{})
-	defer g.Close()
-	s := &server{body: bytesOf(4, 1000)}
-	_, f := s.partial(g, 100)
-	defer f.Release()
-	if _, err := readAll(t.Context(), f, 0, -1); !errors.Is(err, ErrNoValidator) {
-		t.Error(err)
-	}
-	if n := len(s.requests()); n != 0 {
-		t.Errorf("%d requests", n)
-	}
-}
-
 // TestJump: a reader far before a slow fill does not wait for it, and the fill
 // leaves out what came that way if it is much.
 func TestJump(t *testing.T) {
@@ -404,104 +270,6 @@ func TestAbandon(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestStoreFails: what the store does not take goes on to those who read.
-func TestStoreFails(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		opt  Options
-		s    *server
-		good bool
-	}{
-		{"no relay", Options{Relay: -1}, &server{etag: `"a"`}, false},
-		{"relay", Options{Relay: 150}, &server{}, true},
-		{"unknown length", Options{Relay: 150}, &server{noLength: true}, true},
-		{"goes on by Range", Options{Relay: 150}, &server{etag: `"a"`, breaks: []int64{730}}, true},
-		{"breaks", Options{Relay: 150}, &server{breaks: []int64{730}}, false},
-		{"wrong digest", Options{Relay: 150}, &server{header: http.Header{"Repr-Digest": {sha([]byte("x"))}}}, false},
-		{"too many", Options{Relays: -1}, &server{}, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := test.s
-				s.body, s.piece, s.pace = bytesOf(4, 1000), 100, time.Second
-				g := New(test.opt)
-				defer g.Close()
-				f := s.storing(64, nil)
-				f.Judge = func(h *Head) Verdict { o := newObject(h.Total, 64); o.most = 450; return Store(o, o) }
-				out, err := g.Lead(t.Context(), Key{}, f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var wg sync.WaitGroup
-				for i := range 3 {
-					wg.Go(func() {
-						r := out.Flight.Reader(int64(i*100), -1)
-						defer r.Close()
-						var got []byte
-						b := make([]byte, 77)
-						var err error
-						for n := 0; err == nil; got = append(got, b[:n]...) {
-							n, err = r.Read(b)
-							time.Sleep(time.Duration(i) * time.Second)
-						}
-						want := s.body[i*100:]
-						if test.good && (err != io.EOF || !bytes.Equal(got, want)) || !test.good && (err == io.EOF || !bytes.HasPrefix(want, got)) {
-							t.Errorf("reader %d: %d bytes, %v", i, len(got), err)
-						}
-					})
-				}
-				wg.Wait()
-				o := out.Value.(*object)
-				if o.Whole() || !errors.Is(o.Err(), ErrStore) {
-					t.Errorf("object: %v", o.Err())
-				}
-				out.Close()
-				synctest.Wait()
-				if st := g.Stats(); st.Relaying != 0 || st.Flights != 0 || st.Running != 0 || (st.Relayed == 1) != (test.opt.Relay > 0) || o.references() != 0 {
-					t.Errorf("%+v", st)
-				}
-			})
-		})
-	}
-}
-
-// TestRelayWaits: a reader that stands still is left behind, one that does not
-// know of relays is told.
-func TestRelayWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &server{body: bytesOf(4, 1000), piece: 100, pace: time.Second}
-		g := New(Options{Relay: 150, RelayWait: time.Minute})
-		defer g.Close()
-		f := s.storing(64, nil)
-		f.Judge = func(h *Head) Verdict { o := newObject(h.Total, 64); o.most = 450; return Store(o, o) }
-		out, err := g.Lead(t.Context(), Key{}, f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		still := out.Flight.Reader(0, -1)
-		defer still.Close()
-		start := time.Now()
-		if got, err := readAll(t.Context(), out.Flight, 0, -1); err != nil || !bytes.Equal(got, s.body) {
-			t.Errorf("%d bytes, %v", len(got), err)
-		}
-		if d := time.Since(start); d < time.Minute || d > 2*time.Minute {
-			t.Errorf("took %v", d)
-		}
-		if got, err := io.ReadAll(still); !errors.Is(err, ErrStore) || !bytes.Equal(got, s.body[:400]) {
-			t.Errorf("%d bytes, %v", len(got), err)
-		}
-		late := out.Flight.Reader(950, -1)
-		defer late.Close()
-		if _, n, err := late.Next(t.Context()); err != ErrRelay || n != 0 {
-			t.Error(n, err)
-		}
-		if err := out.Flight.Ensure(t.Context(), 0, -1); err == nil {
-			t.Error("a body that is not stored is said to be there")
-		}
-	})
 }
 
 func TestSize(t *testing.T) {

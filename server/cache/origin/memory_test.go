@@ -95,18 +95,20 @@ func nap(r *http.Request, d time.Duration) {
 	}
 }
 
-func TestTimeouts(t *testing.T) {
-	limits := Timeouts{Connect: 2 * time.Second, FirstByte: 10 * time.Second, Idle: 5 * time.Second, MinRate: 1000, RateWindow: 20 * time.Second}
-	for _, test := range []struct {
-		name    string
-		address string
-		serve   http.HandlerFunc
-		pause   time.Duration // of the reader, between reads
-		kind    Kind
-		head    bool // the response's head comes
-		after   time.Duration
-		good    bool
-	}{
+// late is a server that takes its time, and what comes of it.
+type late struct {
+	name    string
+	address string
+	serve   http.HandlerFunc
+	pause   time.Duration // of the reader, between reads
+	kind    Kind
+	head    bool // the response's head comes
+	after   time.Duration
+	good    bool
+}
+
+func lates() []late {
+	return []late{
 		{name: "refused", address: "192.0.2.1:80", kind: KindConnect},
 		{name: "no answer", address: "192.0.2.99:80", kind: KindConnectTimeout, after: 2 * time.Second},
 		{name: "no first byte", serve: func(w http.ResponseWriter, r *http.Request) { nap(r, time.Hour) }, kind: KindTimeout, after: 10 * time.Second},
@@ -133,7 +135,12 @@ func TestTimeouts(t *testing.T) {
 		{name: "a reader that takes its time", serve: func(w http.ResponseWriter, r *http.Request) {
 			w.Write(make([]byte, 40*1000))
 		}, pause: time.Minute, head: true, good: true, after: 41 * time.Minute},
-	} {
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	limits := Timeouts{Connect: 2 * time.Second, FirstByte: 10 * time.Second, Idle: 5 * time.Second, MinRate: 1000, RateWindow: 20 * time.Second}
+	for _, test := range lates() {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var m memory
