@@ -18,7 +18,7 @@ type Sum struct {
 	Size int64
 	// SHA256 is of the body as it is stored and sent, content coding and all.
 	SHA256 [32]byte
-	// Root is the root of its Tree.
+	// Root is the root of its Tree, zero with Options.NoTree.
 	Root [32]byte
 }
 
@@ -111,18 +111,21 @@ func (w *wanted) read(field []string) {
 type digester struct {
 	next   int64 // bytes hashed
 	want   wanted
+	full   bool // a Sum is made
 	sha256 hash.Hash
 	sha512 hash.Hash // only if wanted, as md5
 	md5    hash.Hash
 	tree   *Tree
 }
 
-func newDigester(w wanted, plain bool) *digester {
-	d := &digester{want: w}
-	if !plain {
+// newDigester makes one for what is wanted, for a Sum too if sum, with its tree if
+// tree.
+func newDigester(w wanted, sum, tree bool) *digester {
+	d := &digester{want: w, full: sum}
+	if sum && tree {
 		d.tree = &Tree{}
 	}
-	if !plain || w.sha256 != nil {
+	if sum || w.sha256 != nil {
 		d.sha256 = sha256.New()
 	}
 	if w.sha512 != nil {
@@ -166,10 +169,13 @@ func (d *digester) check() error {
 
 // sum ends the body; ok is false if digests are off.
 func (d *digester) sum() (s Sum, ok bool) {
-	if d.tree == nil {
+	if !d.full {
 		return Sum{Size: d.next}, false
 	}
-	s = Sum{Size: d.next, Root: d.tree.Root()}
+	s = Sum{Size: d.next}
+	if d.tree != nil {
+		s.Root = d.tree.Root()
+	}
 	d.sha256.Sum(s.SHA256[:0])
 	return s, true
 }

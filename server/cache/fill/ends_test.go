@@ -149,3 +149,50 @@ func TestNoValidator(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 }
+
+// TestWithoutDigests: what is not wanted is not computed; what the origin gives is
+// checked all the same.
+func TestWithoutDigests(t *testing.T) {
+	for _, test := range []struct {
+		opt       Options
+		sum, tree bool
+	}{{Options{}, true, true}, {Options{NoTree: true}, true, false}, {Options{NoDigest: true}, false, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{body: bytesOf(3, 1000)}
+			g := New(test.opt)
+			defer g.Close()
+			told := false
+			read := func() error {
+				f := s.storing(128, nil)
+				f.Source.Whole = func(_ Object, sum Sum) {
+					told = true
+					if (sum.SHA256 == sha256.Sum256(s.body)) != test.sum || (sum.Root == treeOf(s.body)) != test.tree || sum.Size != 1000 {
+						t.Errorf("%+v: sum %+v", test.opt, sum)
+					}
+				}
+				out, err := g.Lead(t.Context(), Key{}, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer out.Close()
+				_, err = readAll(t.Context(), out.Flight, 0, -1)
+				synctest.Wait()
+				if sum := out.Flight.Sum(); err == nil && (sum != nil) != test.sum {
+					t.Errorf("%+v: sum %+v", test.opt, sum)
+				}
+				return err
+			}
+			if err := read(); err != nil || !told {
+				t.Error(err, told)
+			}
+			s.header = http.Header{"Repr-Digest": {sha(s.body)}}
+			if err := read(); err != nil {
+				t.Error(err)
+			}
+			s.header = http.Header{"Repr-Digest": {sha(nil)}}
+			if err := read(); !errors.Is(err, ErrDigest) {
+				t.Error(err)
+			}
+		})
+	}
+}

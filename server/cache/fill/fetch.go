@@ -24,7 +24,7 @@ func (f *Flight) first(cancel context.CancelCauseFunc, head *Head) *fetch {
 	}
 	if want := reprWanted(head.Status, head.Header); want.any() {
 		f.digests.Lock()
-		f.dig = newDigester(want, f.g.opt.NoDigest)
+		f.dig = newDigester(want, !f.g.opt.NoDigest, !f.g.opt.NoTree)
 		f.digests.Unlock()
 	}
 	f.mu.Lock()
@@ -254,7 +254,7 @@ func (f *Flight) copy(ctx context.Context, x *fetch, head *Head) error {
 	var part *digester
 	if head.Status == http.StatusPartialContent {
 		if w := partWanted(head.Header); w.any() {
-			part = newDigester(w, true)
+			part = newDigester(w, false, false)
 		}
 	}
 	at, end := head.First, int64(-1)
@@ -322,23 +322,24 @@ func (f *Flight) bodyEnded(x *fetch, head *Head, part *digester, at, end int64) 
 // digest is known are written only if it is right. leapt tells that x goes on
 // elsewhere.
 func (f *Flight) write(ctx context.Context, x *fetch, p []byte) (leapt bool, err error) {
-	f.hash(p, x.pos)
-	next := x.pos + int64(len(p))
+	at, next := x.pos, x.pos+int64(len(p))
 	f.mu.Lock()
-	last := next == f.total
+	last, passing := next == f.total, f.relay != nil && f.relay.x == x
 	f.mu.Unlock()
+	if last || passing {
+		f.hash(p, at)
+	} else {
+		defer f.hash(p, at) // readers need not wait for it
+	}
 	if last {
 		if err := f.lastLook(next); err != nil {
 			return false, err
 		}
 	}
-	f.mu.Lock()
-	passing := f.relay != nil && f.relay.x == x
-	f.mu.Unlock()
 	if passing {
 		return false, f.relayWrite(ctx, x, p)
 	}
-	if _, err := f.obj.WriteAt(p, x.pos); err != nil {
+	if _, err := f.obj.WriteAt(p, at); err != nil {
 		err = fmt.Errorf("%w: %w", ErrStore, err)
 		if !f.divert(x, err) {
 			return false, err
@@ -349,10 +350,9 @@ func (f *Flight) write(ctx context.Context, x *fetch, p []byte) (leapt bool, err
 	f.g.stats.bytes.Add(uint64(len(p)))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	was := x.pos
 	x.pos = next
 	leapt = f.leap(x)
-	f.wake(was, next, nil)
+	f.wake(at, next, nil)
 	return leapt, nil
 }
 

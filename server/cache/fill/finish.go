@@ -36,7 +36,7 @@ func (f *Flight) finish() {
 	f.settle(func() {
 		f.finishing = false
 		f.finished = err == nil
-		if err == nil && f.dig != nil && f.dig.tree != nil {
+		if err == nil && f.dig != nil && f.dig.full {
 			f.sum = &sum
 		}
 		if fatal {

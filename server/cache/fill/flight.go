@@ -75,7 +75,7 @@ func (g *Group) flight(obj Object, src Source) *Flight {
 		obj.Hold()
 		f = &Flight{g: g, obj: obj, chunk: obj.ChunkSize(), total: obj.Size(), src: src, waiters: map[*waiter]struct{}{}, readers: map[*Reader]struct{}{}}
 		if !g.opt.NoDigest {
-			f.dig = newDigester(wanted{}, false)
+			f.dig = newDigester(wanted{}, true, !g.opt.NoTree)
 		}
 		g.flights[obj.ID()] = f
 	}

@@ -46,8 +46,10 @@ type Options struct {
 	// hold up the others (30 s).
 	Relay, Relays int
 	RelayWait     time.Duration
-	// NoDigest computes no digests but those that the origin gives to check.
-	NoDigest bool
+	// NoTree leaves out the digest tree (Sum.Root is zero then), which costs as much
+	// as the digest; NoDigest computes no digests but those that the origin gives to
+	// check.
+	NoTree, NoDigest bool
 }
 
 func def[T int | int64 | float64 | time.Duration](p *T, v T) {
