@@ -216,7 +216,11 @@ func (c *cacheServer) leave(addrs []netip.Addr) {
 		return
 	}
 	c.leaving = slices.Clone(addrs)
-	c.log.Info("cache: clients of these addresses are let go", "addresses", addrs)
+	if len(addrs) > 0 {
+		c.log.Info("cache: clients of addresses whose route moves are let go", "addresses", addrs)
+	} else {
+		c.log.Info("cache: clients stay")
+	}
 	c.srv.Leave(c.leaving)
 }
 

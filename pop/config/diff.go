@@ -57,6 +57,8 @@ var fixed = []struct{ key, why string }{
 	{"cache.h2c", "the listeners are open"},
 	{"cache.http3", "the listeners are open"},
 	{"cache.store", "it is open"},
+	{"cache.access-log", "it is open"},
+	{"cache.trusted", "connections were judged by it"},
 	{"journal", "it is open"},
 	{"log", "it is open"},
 }
@@ -87,6 +89,9 @@ func reason(path string, of ...*Config) string {
 		if under(path, f.key) {
 			return f.why
 		}
+	}
+	if under(path, "cache.limits") && path != "cache.limits.requests" {
+		return "connections were begun by it"
 	}
 	for _, c := range of {
 		list, _ := c.BGP["dynamic-neighbors"].([]any)
