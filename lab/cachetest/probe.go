@@ -186,7 +186,9 @@ func (o ProbeOptions) write(found map[string]map[string]error, figures map[strin
 	for _, s := range o.Subjects {
 		if s.Ours && found[s.Name] != nil {
 			for _, g := range probeGoals(asked-passed[s.Name], figures[s.Name]) {
-				fmt.Fprintln(o.Out, g)
+				if o.Only == "" || !math.IsNaN(g.Value) {
+					fmt.Fprintln(o.Out, g)
+				}
 			}
 		}
 	}

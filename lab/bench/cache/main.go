@@ -36,7 +36,7 @@ func main() {
 func run() int {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
-	flag.StringVar(&o.caches, "caches", "catchment-lib,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
+	flag.StringVar(&o.caches, "caches", "catchment,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
 	flag.StringVar(&o.only, "only", "", "loads whose name has one of these in it, with commas")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
 	flag.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache")

@@ -76,26 +76,26 @@ func (o options) do(ctx context.Context, what string) error {
 	}
 	switch what {
 	case "suite":
-		subjects, err := o.subjects("catchment-lib", "nginx")
+		subjects, err := o.subjects("catchment", "nginx")
 		if err != nil {
 			return err
 		}
 		return cachetest.RunSuite(ctx, cachetest.SuiteOptions{Out: os.Stdout, Dir: o.suite, Work: work, Bin: o.bin,
 			Subjects: subjects, Repeat: o.repeat, One: o.one, Failures: o.failures})
 	case "h2spec":
-		subjects, err := o.subjects("catchment-lib", "nginx", "nginx-h2c")
+		subjects, err := o.subjects("catchment", "nginx", "nginx-h2c")
 		if err != nil {
 			return err
 		}
 		return cachetest.H2Spec(ctx, cachetest.H2SpecOptions{Out: os.Stdout, Work: work, Bin: o.bin, Program: o.h2spec, Subjects: subjects})
 	case "probe":
-		subjects, err := o.subjects("catchment-lib", "nginx", "nginx-slice", "varnish")
+		subjects, err := o.subjects("catchment", "nginx", "nginx-slice", "varnish")
 		if err != nil {
 			return err
 		}
 		return cachetest.Probe(ctx, cachetest.ProbeOptions{Out: os.Stdout, Work: work, Bin: o.bin, Subjects: subjects, Only: o.one})
 	case "faults":
-		subjects, err := o.subjects("catchment-lib", "nginx")
+		subjects, err := o.subjects("catchment", "nginx")
 		if err != nil {
 			return err
 		}
