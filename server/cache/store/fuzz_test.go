@@ -41,6 +41,36 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
+// TestFrameBits flips every bit of a journal: what is read is a beginning of
+// what was written.
+func TestFrameBits(t *testing.T) {
+	j := journal{}
+	for n := range 3 {
+		e := anEntry(n)
+		j.put(&e)
+		j.del(&e.key, e.id)
+	}
+	for bit := range len(j.buf) * 8 {
+		b := bytes.Clone(j.buf)
+		b[bit/8] ^= 1 << (bit % 8)
+		puts, dels := 0, 0
+		n := frames(b, func(e entry) {
+			if e != anEntry(puts) {
+				t.Fatalf("bit %d: %+v", bit, e)
+			}
+			puts++
+		}, func(k Key, id uint64) {
+			if k != key(dels) || id != uint64(dels+1) {
+				t.Fatalf("bit %d: delete of %d", bit, id)
+			}
+			dels++
+		})
+		if n > bit/8 {
+			t.Fatalf("bit %d flipped, %d bytes read", bit, n)
+		}
+	}
+}
+
 // TestEntryCodec brings back what was written.
 func TestEntryCodec(t *testing.T) {
 	e := anEntry(7)
