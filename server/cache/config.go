@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/server/cache/accesslog"
@@ -24,7 +26,7 @@ type Options struct {
 	Hooks map[string]*site.Chain
 }
 
-// Config says what the server serves. Reload takes a new one; Name, Front.Listen, Store, StateDir and Identity stay as they
+// Config says what the server serves. Reload takes a new one; Name, Front, Fill, Store, StateDir and Identity stay as they
 // were given to New.
 type Config struct {
 	// Name is this cache in Cache-Status (RFC 9211 §2) and Via; empty: "catchment".
@@ -103,6 +105,15 @@ func (c *Config) fixed(next *Config) error {
 	}
 	if c.Store.Dir != next.Store.Dir || c.Store.RAM != next.Store.RAM || c.Store.Disk != next.Store.Disk {
 		errs = append(errs, errors.New("store: cannot change while running"))
+	}
+	if c.Front.Limits != next.Front.Limits {
+		errs = append(errs, errors.New("limits: those of connections cannot change while running"))
+	}
+	if c.Fill.Fills != next.Fill.Fills || c.Fill.PerUpstream != next.Fill.PerUpstream || c.Fill.Queue != next.Fill.Queue {
+		errs = append(errs, errors.New("limits: those of fills cannot change while running"))
+	}
+	if !bytes.Equal(c.Identity.Secret, next.Identity.Secret) || !slices.Equal(c.Identity.Trusted, next.Identity.Trusted) {
+		errs = append(errs, errors.New("identity: cannot change while running"))
 	}
 	if !sameListen(c.Front.Listen, next.Front.Listen) {
 		errs = append(errs, errors.New("listen: cannot change while running"))

@@ -40,6 +40,8 @@ type exchange struct {
 	began time.Time
 	// epoch is the newest purge when the request came: what is fetched for it is older than any later one.
 	epoch purge.Epoch
+	// apart is set to the newest purge when a fetch that this request waited for turned out to be older.
+	apart purge.Epoch
 	// done is what became of the request, for Cache-Status, log and metrics.
 	done outcome
 	// trace collects the steps for who may see them, nil else.

@@ -29,6 +29,8 @@ type plan struct {
 	header http.Header
 	req    rule.Request
 	ranged bool // a part is asked for
+	// apart keeps a request from joining a fetch that began before a purge; 0: it may.
+	apart purge.Epoch
 }
 
 // shared is what all who waited for an answer learn when there is no new body.

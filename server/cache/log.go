@@ -12,7 +12,7 @@ import (
 
 // longTransfer is from which body on the kernel is asked how the transfer went: one system call, and shorter ones say
 // nothing about a path.
-const longTransfer = 64 << 10
+const longTransfer = 256 << 10
 
 // log writes the record of a finished exchange.
 func (x *exchange) log() {

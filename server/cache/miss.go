@@ -76,7 +76,7 @@ func (x *exchange) alone(f *found) bool {
 func (x *exchange) plan(e entry, validate bool) *plan {
 	p := &plan{
 		s: x.s, up: x.up, site: x.site, id: x.id, url: string(x.key.URL), epoch: x.epoch, request: x.r.Header, req: x.req,
-		ranged: len(x.r.Header["Range"]) > 0,
+		ranged: len(x.r.Header["Range"]) > 0, apart: x.apart,
 	}
 	p.sent = x.upstreamRequest(http.MethodGet)
 	rule.DropConditions(p.sent.Header)
@@ -128,10 +128,13 @@ func (p *plan) source() fill.Source {
 
 // fillKey is what requests must share to share one fetch: the object, and the variant as far as it is known.
 func (p *plan) fillKey(fields []string, alone bool) fill.Key {
-	if len(fields) == 0 && !alone {
+	if len(fields) == 0 && !alone && p.apart == 0 {
 		return fill.Key(p.id)
 	}
 	b := slices.Clone(p.id[:])
+	if p.apart != 0 {
+		b = strconv.AppendUint(append(b, " apart "...), uint64(p.apart), 10)
+	}
 	for _, name := range fields {
 		b = appendString(b, name)
 		b = appendString(b, strings.Join(p.request.Values(name), ","))
@@ -204,7 +207,7 @@ func (x *exchange) settleStored(f *found, out *fill.Outcome) next {
 		x.once = v.once
 	} else {
 		if x.outdated(&e) {
-			return askAlone
+			return askAgain
 		}
 		if !e.vary.Matches(x.r.Header, x.policy) {
 			f.fields = slices.Clone(e.vary.Fields)
@@ -232,9 +235,15 @@ type storedValue struct {
 }
 
 // outdated says whether a purge came between the beginning of a fetch and this request, which may not have what is older.
+// Those whom it concerns go on together.
 func (x *exchange) outdated(e *entry) bool {
-	verdict, _ := x.s.purges.Check(e.epoch, &e.object)
-	return verdict != purge.OK
+	verdict, now := x.s.purges.Check(e.epoch, &e.object)
+	if verdict == purge.OK {
+		return false
+	}
+	x.step("purged", "while it was fetched")
+	x.epoch, x.apart = now, now
+	return true
 }
 
 // settleShared goes on after an answer without a body: a validation, or an error that allows a stale response.
@@ -285,7 +294,7 @@ func (x *exchange) settleValidated(f *found, out *fill.Outcome, sh shared) next 
 		x.once = sh.fields
 	} else {
 		if x.outdated(&e) {
-			return askAlone
+			return askAgain
 		}
 		if d := rule.Decide(&x.req, &e.life, x.now()); d.Action != rule.Fresh && d.Action != rule.Stale {
 			return askAlone

@@ -198,7 +198,7 @@ func (a *answer) head() {
 	x, e := a.x, a.e
 	h := e.served()
 	now := x.now()
-	if age := e.life.Age(now); age > 0 || x.done.status.Hit {
+	if age := e.life.Age(now); age > 0 || x.done.status.Hit || x.done.status.Collapsed || x.done.status.Fwd == rule.FwdPartial {
 		h["Age"] = []string{strconv.FormatInt(int64(age), 10)}
 	}
 	if e.life.Status == http.StatusOK && len(h["Accept-Ranges"]) == 0 {

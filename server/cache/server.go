@@ -61,6 +61,7 @@ type Server struct {
 	hookLogged atomic.Int64 // when, in seconds
 
 	reloading sync.Mutex
+	current   Config // the last one taken into use; under reloading
 	running   runners
 	draining  atomic.Bool
 }
@@ -317,17 +318,29 @@ func (s *Server) Reload(c Config) error {
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
-	if s.peers != nil {
-		if err := s.peers.Set(c.Peers); err != nil {
-			return fmt.Errorf("cache: peers: %w", err)
-		}
+	if err := s.apply(&c); err != nil {
+		return fmt.Errorf("cache: %w", errors.Join(err, s.apply(&s.current)))
 	}
-	if err := s.loadTLS(&c); err != nil {
-		return fmt.Errorf("cache: %w", err)
-	}
+	s.current = c
 	s.state.Store(next)
 	s.running.swap(old, next)
-	return s.accesses.Set(c.AccessLog)
+	return nil
+}
+
+// apply takes into use what of a configuration is not in state.
+func (s *Server) apply(c *Config) error {
+	if err := s.loadTLS(c); err != nil {
+		return err
+	}
+	if s.peers != nil {
+		if err := s.peers.Set(c.Peers); err != nil {
+			return fmt.Errorf("peers: %w", err)
+		}
+	}
+	if err := s.accesses.Set(c.AccessLog); err != nil {
+		return fmt.Errorf("access-log: %w", err)
+	}
+	return nil
 }
 
 // Health is nil while the server can serve; the error says why it cannot.
