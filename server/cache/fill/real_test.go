@@ -223,6 +223,9 @@ func TestRealRange(t *testing.T) {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	read(out.Flight, 3_000_000, 3_000_999)
+	if err := out.Flight.Ensure(t.Context(), 2<<20, 3<<20-1); err != nil { // its chunk
+		t.Error(err)
+	}
 	out.Close()
 	if n := sent.Load(); n != 1<<20 {
 		t.Errorf("cold 1 kB: %d bytes from the origin", n)
