@@ -329,3 +329,97 @@ func TestPanics(t *testing.T) {
 		t.Errorf("%d panics counted", n)
 	}
 }
+
+// TestStreamAnswers asks the same objects over HTTP/2 and 3: status, fields and bytes are those of HTTP/1.1.
+func TestStreamAnswers(t *testing.T) {
+	var hits shelf
+	for _, n := range []int{0, 1, 1000, 70_000, 1_000_000} {
+		hits.put(t, fmt.Sprintf("/m%d", n), pattern(n), http.Header{"Etag": {`"v1"`}, "Vary": {"a", "b"}, "Cache-Status": {"up; hit"}, "Content-Type": {"text/x"}})
+		hits.putFile(t, fmt.Sprintf("/f%d", n), pattern(n))
+		hits.put(t, fmt.Sprintf("/p%d", n), pattern(n), http.Header{"Etag": {`"v1"`}}).cut = int64(n/3 + 1)
+	}
+	s := start(t, nil, &hits, allProtocols)
+	one := s.dial()
+	br := bufio.NewReader(one)
+	var asked uint64
+	clients := map[string]struct {
+		client *http.Client
+		url    string
+	}{"h2": {s.client2(), "https://" + s.secure}, "h2c": {s.clientH2C(), "http://" + s.addr}, "h3": {s.client3(), "https://" + s.secure}}
+	for path, o := range hits.objects {
+		n := int(o.head.Length())
+		for _, req := range [][2]string{{"GET", ""}, {"HEAD", ""}, {"GET", "If-None-Match: \"v1\""}, {"GET", "Range: bytes=0-0"}, {"GET", fmt.Sprintf("Range: bytes=%d-", n/2)}, {"GET", "Range: bytes=-9"}} {
+			line := ""
+			if req[1] != "" {
+				line = req[1] + "\r\n"
+			}
+			want := ask(t, one, br, req[0]+" "+path+"?q HTTP/1.1\r\nHost: x\r\n"+line+"\r\n", req[0])[0]
+			wantBody := body(want)
+			for name, c := range clients {
+				r, _ := http.NewRequest(req[0], c.url+path+"?q", nil)
+				r.Header.Set("Te", "trailers")
+				if k, v, ok := strings.Cut(req[1], ": "); ok {
+					r.Header.Set(k, v)
+				}
+				got, err := c.client.Do(r)
+				if err != nil {
+					t.Fatalf("%s %s %v: %v", name, path, req, err)
+				}
+				b, err := io.ReadAll(got.Body)
+				got.Body.Close()
+				asked++
+				if err != nil || got.StatusCode != want.StatusCode || string(b) != wantBody || got.ContentLength != want.ContentLength && req[0] != "HEAD" && got.StatusCode < 300 {
+					t.Fatalf("%s %s %v: %d, %d bytes, %v; want %d, %d bytes", name, path, req, got.StatusCode, len(b), err, want.StatusCode, len(wantBody))
+				}
+				for _, k := range []string{"Etag", "Vary", "Content-Type", "Content-Range", "Age", "Content-Length", "Cache-Status"} {
+					if k == "Content-Length" && got.StatusCode == 416 {
+						continue
+					}
+					if g, w := strings.Join(got.Header.Values(k), ", "), strings.Join(want.Header.Values(k), ", "); g != w {
+						t.Errorf("%s %s %v: %s %q, want %q", name, path, req, k, g, w)
+					}
+				}
+			}
+		}
+	}
+	if st := s.Stats(); st.General != 0 || st.BadAnswers != 0 || st.Fast < asked {
+		t.Errorf("%d asked: %+v", asked, st)
+	}
+	hits.mu.Lock()
+	defer hits.mu.Unlock()
+	for _, x := range hits.sent {
+		if x.Err != nil || x.Conn == nil {
+			t.Fatalf("told %+v", x)
+		}
+	}
+}
+
+// TestStreamMisses: what the short way must not take goes to the handler.
+func TestStreamMisses(t *testing.T) {
+	var hits shelf
+	hits.put(t, "/a", []byte("hit"), nil)
+	s := start(t, nil, &hits, func(o *Options) { o.SlowNames = []string{"X-Token"} })
+	c := s.client2()
+	for i, x := range []struct{ method, path, name, value, body, want string }{
+		{"GET", "/a", "X", "y", "", "hit"}, {"GET", "/b", "X", "y", "", "general GET /b"}, {"POST", "/a", "X", "y", "z", "general POST /a"},
+		{"GET", "/a", "X", "y", "body", "general GET /a"}, {"GET", "/a", "Authorization", "y", "", "general GET /a"}, {"GET", "/a", "X-Token", "y", "", "general GET /a"},
+		{"GET", "/a", "Cache-Control", "no-cache", "", "general GET /a"}, {"DELETE", "/a", "X", "y", "", "general DELETE /a"},
+	} {
+		var rd io.Reader
+		if x.body != "" {
+			rd = strings.NewReader(x.body)
+		}
+		r, _ := http.NewRequest(x.method, "https://"+s.secure+x.path, rd)
+		r.Header.Set(x.name, x.value)
+		got, err := c.Do(r)
+		if err != nil {
+			t.Logf("%d: %v", i, err) // the library refuses some itself
+			continue
+		}
+		b, _ := io.ReadAll(got.Body)
+		got.Body.Close()
+		if string(b) != x.want {
+			t.Errorf("%d: %q, want %q", i, b, x.want)
+		}
+	}
+}

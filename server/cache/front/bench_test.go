@@ -102,13 +102,14 @@ func BenchmarkStreams(b *testing.B) {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(data))}
 		w.Write(data)
 	}
-	for name, rate := range map[string]int{"front": 0, "front without rate": -1} {
+	for name, hit := range map[string]Hitter{"hit": nil, "handler": &quiet{}} {
 		b.Run(name, func(b *testing.B) {
-			s := start(b, handler, nil, func(o *Options) {
-				unlimited(o)
-				o.Limits.SendRate = rate
-			})
-			runClient(b, s.secure, "FRONT_BENCH_H2=1")
+			if hit == nil {
+				hits := &quiet{}
+				hits.put(b, "/a", data, nil)
+				hit = hits
+			}
+			runClient(b, start(b, handler, hit, unlimited).secure, "FRONT_BENCH_H2=1")
 		})
 	}
 	b.Run("nethttp", func(b *testing.B) {

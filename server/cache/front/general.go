@@ -90,9 +90,11 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	f.stats.general.Add(1)
 	f.handlers.enter()
 	defer f.handlers.leave()
+	if c.port != nil && c.port.altSvc != "" {
+		w.Header().Set("Alt-Svc", c.port.altSvc)
+	}
 	if r.ProtoMajor > 1 {
 		if ref := f.checkRequest(r); ref != nil {
 			f.stats.bad.Add(1)
@@ -105,12 +107,13 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && (f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) || f.leaves(c)) {
 			w.Header().Set("Connection", "close") // net/http makes it GOAWAY
 		}
+		if f.hitStream(w, r, c) {
+			return
+		}
 	} else if f.letsGo(c) || c.lastOne() {
 		w.Header().Set("Connection", "close")
 	}
-	if c.port != nil && c.port.altSvc != "" {
-		w.Header().Set("Alt-Svc", c.port.altSvc)
-	}
+	f.stats.general.Add(1)
 	if m := f.opts.Limits.MaxBody; m > 0 && r.Body != nil && r.Body != http.NoBody {
 		r.Body = http.MaxBytesReader(w, r.Body, m)
 	}

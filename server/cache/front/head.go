@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ type Head struct {
 	n304   int    // how much of fields goes into a 304
 	date   bool   // fields has a Date
 	length int64  // of the whole body
+
+	values      []values // the same fields for HTTP/2 and 3
+	lengthValue []string
 }
 
 // ownFields are never taken from a stored response: hop-by-hop fields (RFC 9110 §7.6.1) and those that front writes.
@@ -60,10 +64,26 @@ func NewHead(status int, fields iter.Seq2[string, string], length int64) (*Head,
 		}
 		h.date = h.date || lower == "date"
 		b.WriteString(name + ": " + value + "\r\n")
+		h.addValue(http.CanonicalHeaderKey(name), value, !not304[lower])
 	}
+	for i := range h.values {
+		h.values[i].list = slices.Clip(h.values[i].list) // shared by all answers: who appends must copy
+	}
+	h.lengthValue = []string{strconv.FormatInt(length, 10)}
 	h.n304 = meta.Len()
 	h.fields = meta.String() + rest.String()
 	return h, nil
+}
+
+// addValue notes a field for header maps.
+func (h *Head) addValue(name, value string, meta bool) {
+	for i := range h.values {
+		if v := &h.values[i]; v.name == name {
+			v.list = append(v.list, value)
+			return
+		}
+	}
+	h.values = append(h.values, values{name, []string{value}, meta})
 }
 
 // Header gives the fields of h one by one for NewHead.
@@ -80,7 +100,7 @@ func Header(h http.Header) iter.Seq2[string, string] {
 }
 
 // Bytes is about how much memory h takes.
-func (h *Head) Bytes() int { return 80 + len(h.line) + len(h.fields) }
+func (h *Head) Bytes() int { return 160 + len(h.line) + len(h.fields) + 100*len(h.values) }
 
 // Status and Length are as given to NewHead.
 func (h *Head) Status() int   { return h.status }

@@ -5,8 +5,6 @@ import (
 	"os"
 	"strconv"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // oneWrite is up to which size head and body go out in one write.
@@ -17,8 +15,8 @@ const copyRoom = 64 << 10
 
 var copyPool = sync.Pool{New: func() any { b := make([]byte, copyRoom); return &b }}
 
-// send writes the answer at work: the head and a short body in one write, files by sendfile with the head before it held
-// back by MSG_MORE.
+// send writes the answer at work: the head and a short body in one write, the head and longer bytes by one writev, files by
+// sendfile behind the head. The head is not held back for a file (MSG_MORE): on loopback that costs more than the packet.
 func (l *loop) send(closing bool) error {
 	c, w := l.c, l.w
 	o := outcome{date: c.front.date(), close: closing}
@@ -35,11 +33,11 @@ func (l *loop) send(closing bool) error {
 	if parts, err = w.inline(parts); err != nil {
 		return err
 	}
-	flags := 0
-	if len(parts) > 0 && !c.secure {
-		flags = unix.MSG_MORE
+	var more []byte
+	if len(parts) > 0 && parts[0].File == nil {
+		more, parts = parts[0].Bytes, parts[1:]
 	}
-	n, err := l.write(w.out, flags)
+	n, err := l.write(w.out, more)
 	w.sent.HeadBytes = int64(min(n, head))
 	w.sent.BodyBytes = int64(max(n-head, 0))
 	if cap(w.out) > 2*oneWrite {
@@ -50,7 +48,7 @@ func (l *loop) send(closing bool) error {
 			return err
 		}
 		var m int64
-		m, err = l.part(&parts[i], i < len(parts)-1)
+		m, err = l.part(&parts[i])
 		w.sent.BodyBytes += m
 	}
 	return err
@@ -83,28 +81,30 @@ func (w *work) inline(parts []Part) ([]Part, error) {
 
 // shortFile is the length of a piece of a file that is read and copied rather than sent by sendfile: one system call more,
 // but one packet and one wake-up less.
-const shortFile = 4 << 10
+const shortFile = 16 << 10
 
-func (l *loop) write(p []byte, flags int) (int, error) {
-	if l.c.secure {
-		return l.c.stream.Write(p)
+// write sends p and more.
+func (l *loop) write(p, more []byte) (int, error) {
+	if !l.c.secure {
+		return l.c.sock.send(p, more)
 	}
-	return l.c.sock.send(p, flags)
+	n, err := l.c.stream.Write(p)
+	if err != nil || len(more) == 0 {
+		return n, err
+	}
+	m, err := l.c.stream.Write(more)
+	return n + m, err
 }
 
-// part sends one piece of a body. more says that others follow.
-func (l *loop) part(p *Part, more bool) (int64, error) {
+// part sends one piece of a body.
+func (l *loop) part(p *Part) (int64, error) {
 	switch {
 	case p.File != nil && l.c.secure:
 		return copyFile(l.c.stream, p.File, p.Offset, p.Length, l.c.front)
 	case p.File != nil:
 		return l.c.sock.sendFile(p.File, p.Offset, p.Length)
 	}
-	flags := 0
-	if more && !l.c.secure {
-		flags = unix.MSG_MORE
-	}
-	n, err := l.write(p.Bytes, flags)
+	n, err := l.write(p.Bytes, nil)
 	return int64(n), err
 }
 
@@ -147,7 +147,7 @@ func (l *loop) refuse(ref *refusal) {
 	}
 	p = append(p, "Content-Length: "+strconv.Itoa(len(text))+"\r\n\r\n"+text...)
 	c.sock.calm()
-	if _, err := l.write(p, 0); err == nil {
+	if _, err := l.write(p, nil); err == nil {
 		l.linger()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,7 @@ type sock struct {
 
 	tooSlow bool // was cut: no more is sent, not even a TLS alert
 
+	iov [2]unix.Iovec
 	op  writeOp
 	wfn func(fd uintptr) bool
 	rop readOp
@@ -42,11 +44,11 @@ type sock struct {
 
 // writeOp is what wfn shall do and what came of it.
 type writeOp struct {
-	p     []byte // bytes to send, or
+	p     []byte // bytes to send,
+	more  []byte // and these behind them, or
 	file  int    // file to send from, when not negative
 	off   int64
 	count int
-	flags int
 	wait  bool // wait when the socket is full
 	n     int
 	err   error
@@ -80,10 +82,10 @@ func (s *sock) tryWrite(fd uintptr) bool {
 		if o.file >= 0 {
 			off := o.off
 			o.n, o.err = unix.Sendfile(int(fd), o.file, &off, o.count)
-		} else if o.flags == 0 {
+		} else if len(o.more) == 0 {
 			o.n, o.err = unix.Write(int(fd), o.p)
 		} else {
-			o.n, o.err = unix.SendmsgN(int(fd), o.p, nil, nil, o.flags)
+			o.n, o.err = s.writev(fd, o.p, o.more)
 		}
 		if o.err != unix.EINTR {
 			break
@@ -177,12 +179,30 @@ func (s *sock) SetDeadline(t time.Time) error {
 }
 
 // Write sends all of p.
-func (s *sock) Write(p []byte) (int, error) { return s.send(p, 0) }
+func (s *sock) Write(p []byte) (int, error) { return s.send(p, nil) }
 
-// send sends all of p with flags (0 or MSG_MORE).
-func (s *sock) send(p []byte, flags int) (sent int, err error) {
-	for sent < len(p) {
-		s.op = writeOp{p: p[sent:], file: -1, flags: flags}
+// writev writes two pieces by one system call.
+func (s *sock) writev(fd uintptr, p, more []byte) (int, error) {
+	s.iov[0].Base, s.iov[1].Base = &p[0], &more[0]
+	s.iov[0].SetLen(len(p))
+	s.iov[1].SetLen(len(more))
+	n, _, errno := unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&s.iov[0])), uintptr(len(s.iov)))
+	s.iov[0].Base, s.iov[1].Base = nil, nil
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// send sends all of p and more, both by the same system calls as far as that goes.
+func (s *sock) send(p, more []byte) (sent int, err error) {
+	for sent < len(p)+len(more) {
+		s.op = writeOp{file: -1}
+		if sent < len(p) {
+			s.op.p, s.op.more = p[sent:], more
+		} else {
+			s.op.p = more[sent-len(p):]
+		}
 		n, err := s.step()
 		sent += n
 		if err != nil {
@@ -190,7 +210,7 @@ func (s *sock) send(p []byte, flags int) (sent int, err error) {
 			return sent, err
 		}
 	}
-	s.op.p = nil
+	s.op = writeOp{}
 	return sent, nil
 }
 
