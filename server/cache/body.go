@@ -59,6 +59,7 @@ func (a *answer) send() next {
 	x.writeTrace()
 	x.w.WriteHeader(status)
 	if body {
+		a.noteFlow(span.Start, max(span.Len(), -1))
 		x.cut(a.sendSpan(span))
 	}
 	return answered

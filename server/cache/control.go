@@ -247,7 +247,7 @@ func (s *Server) Trace(ctx context.Context, method, rawURL string, h http.Header
 		r.Header = http.Header{}
 	}
 	if u.Scheme == "https" {
-		r.TLS = &tls.ConnectionState{}
+		r.TLS = innerTLS
 	}
 	x := s.newExchange(nopWriter{}, r.WithContext(ctx))
 	x.trace = &trace{clock: s.clock, began: x.began}
@@ -300,6 +300,9 @@ func (t *Trace) decide(x *exchange) {
 var wouldText = map[rule.Action]string{
 	rule.Fresh: "hit", rule.Stale: "stale", rule.Revalidate: "revalidate", rule.Miss: "miss", rule.Bypass: "pass", rule.GatewayTimeout: "error",
 }
+
+// innerTLS stands for the connection of requests by https that no client made.
+var innerTLS = &tls.ConnectionState{}
 
 // nopWriter takes an answer that nobody gets.
 type nopWriter struct{}

@@ -107,6 +107,9 @@ func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
 	cs := rule.CacheStatus{Cache: h.s.cfg.Name, Hit: true, TTL: e.life.TTL(now), HasTTL: true}
 	a.CacheStatus = cs.AppendTo(h.status[:0])
 	a.Done, a.Token = h, nil
+	if e.valid.ETag.Strong() {
+		a.ETag = string(e.valid.ETag)
+	}
 	h.result = resultHit
 	e.hits.Add(1)
 	return true
