@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +20,7 @@ import (
 	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/journal"
+	"github.com/catchment/catchment/server/cache/front"
 )
 
 // cached is a world with a cache server before an origin.
@@ -314,5 +317,77 @@ func TestCacheListens(t *testing.T) {
 	c.refuses(1, nil, "cache", "address already in use")
 	if heard := c.r4.settle(); count(heard, "announce "+web4) > 0 {
 		t.Errorf("announced: %q", heard)
+	}
+}
+
+// TestCacheCertificates: a reload takes other certificates while connections
+// go on, and files that do not belong together change nothing.
+func TestCacheCertificates(t *testing.T) {
+	c := newCached(t, "")
+	c.vip = netip.AddrPortFrom(c.us4, 8080)
+	tlsAddr := netip.AddrPortFrom(c.us4, 8443).String()
+	put := func(pair, name string) {
+		cert, err := front.SelfSigned(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, key, err := front.EncodePEM(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.write(pair+".pem", string(chain))
+		c.write(pair+".key", string(key))
+	}
+	with := func(pem, key string) {
+		c.sections["cache"] = c.section("www.example.com", fmt.Sprintf("  tls: {listen: [\"%s\"], certificates: [{certificate: %s, key: %s}]}\n", tlsAddr, c.file(pem), c.file(key)))
+		c.configure(c.web())
+	}
+	put("a", "first.example.com")
+	put("b", "second.example.com")
+	with("a.pem", "a.key")
+	c.up("web")
+	d := c.start(nil)
+	d.says("msg=ready")
+	shown := func() string {
+		conn, err := tls.Dial("tcp", tlsAddr, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].DNSNames[0]
+	}
+	if got := shown(); got != "first.example.com" {
+		t.Fatalf("shows %s", got)
+	}
+	open, err := tls.Dial("tcp", tlsAddr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	with("b.pem", "a.key")
+	if _, err := c.client().Reload(soon(t)); err == nil || !strings.Contains(err.Error(), "cache.tls.certificates[0]") {
+		t.Errorf("a key that is another's: %v", err)
+	}
+	if got := shown(); got != "first.example.com" {
+		t.Errorf("after a refused reload it shows %s", got)
+	}
+	with("b.pem", "b.key")
+	if _, err := c.client().Reload(soon(t)); err != nil {
+		t.Error(err)
+	}
+	if got := shown(); got != "second.example.com" {
+		t.Errorf("after the reload it shows %s", got)
+	}
+	fmt.Fprintf(open, "GET /a HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(open), nil)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("a connection from before the reload: %v, %v", resp, err)
+	}
+	put("b", "third.example.com") // renewed in place: the configuration is the same
+	if _, err := c.client().Reload(soon(t)); err != nil {
+		t.Error(err)
+	}
+	if got := shown(); got != "third.example.com" {
+		t.Errorf("renewed, it shows %s", got)
 	}
 }
