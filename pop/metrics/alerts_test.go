@@ -33,7 +33,8 @@ func TestAlertsNameWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, labels := constants(t)
-	labels = append(labels, "instance", "job", "le")
+	more, of := cacheMetrics(t)
+	names, labels = append(names, more...), append(append(labels, "instance", "job", "le"), of...)
 	metric := regexp.MustCompile(`catchment_[a-z_]+`)
 	label := regexp.MustCompile(`([a-z]+)=~?"|\$labels\.([a-z]+)`)
 	seen := map[string]bool{}
@@ -60,4 +61,23 @@ func TestAlertsNameWhatThereIs(t *testing.T) {
 	if len(seen) < 10 {
 		t.Error("only", len(seen), "rules were read")
 	}
+}
+
+// cacheMetrics are the metrics that the cache server makes itself, and their
+// labels, from its source.
+func cacheMetrics(t *testing.T) (names, labels []string) {
+	text, err := os.ReadFile("../../server/cache/collect.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`desc\("([a-z_]+)", "[^"]+"((?:, "[a-z]+")*)\)`).FindAllStringSubmatch(string(text), -1) {
+		names = append(names, "catchment_cache_"+m[1])
+		for l := range strings.SplitSeq(strings.Trim(m[2], ", "), ", ") {
+			labels = append(labels, strings.Trim(l, `"`))
+		}
+	}
+	if len(names) < 10 {
+		t.Fatalf("read only %q", names)
+	}
+	return names, labels
 }
