@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"math"
+	"testing"
+	"time"
+)
 
 // What a client prints that was not served rightly is no sample.
 func TestCount(t *testing.T) {
@@ -40,5 +44,21 @@ func TestMedian(t *testing.T) {
 	}
 	if mid, least, most := tab.median("x", "y", rate); mid != 4 || least != 1 || most != 100 {
 		t.Errorf("%v, %v to %v; want 4, 1 to 100", mid, least, most)
+	}
+}
+
+// What slows both in a round does not show in the ratio.
+func TestRatio(t *testing.T) {
+	tab := table{}
+	for _, foreign := range []time.Duration{1, 3, 2} {
+		tab.add("x", "ours", sample{cpu: 8 * foreign})
+		tab.add("x", peer, sample{cpu: 10 * foreign})
+	}
+	if r := tab.ratio("x", "ours"); r != 0.8 {
+		t.Errorf("%v, want 0.8", r)
+	}
+	tab.add("x", peer, sample{cpu: 1})
+	if r := tab.ratio("x", "ours"); !math.IsNaN(r) {
+		t.Errorf("%v with a round missing", r)
 	}
 }
