@@ -73,7 +73,7 @@ func writeCache(w io.Writer, s api.CacheStatus) {
 		t.row("not hit because", cacheReasons(s.Reasons))
 	}
 	t.row("bytes", storedBytes(s.Total.Sent)+" sent, "+storedBytes(s.Fills.Fetched)+" fetched")
-	t.row("fills", fmt.Sprintf("%d running, %d requests wait; %d done, %d failed, %d joined by others", s.Fills.Running, s.Fills.Waiting, s.Fills.Done, s.Fills.Failed, s.Fills.Joined))
+	t.row("fills", fmt.Sprintf("%d running, %d requests waiting; %d done, %d failed, %d joined by others", s.Fills.Running, s.Fills.Waiting, s.Fills.Done, s.Fills.Failed, s.Fills.Joined))
 	t.row("store", cacheStore(w, s.Store))
 	if s.Purges > 0 {
 		t.row("purges", strconv.FormatUint(s.Purges, 10)+" (catchment cache purges)")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -207,6 +208,9 @@ func (c *cacheServer) CachePurge(ctx context.Context, by string, p api.CachePurg
 
 // CachePurges implements api.Cache.
 func (c *cacheServer) CachePurges(_ context.Context, limit int) ([]api.CachePurged, error) {
+	if limit == 0 {
+		limit = math.MaxInt32 // all
+	}
 	list, err := c.server().Purges(limit)
 	var out []api.CachePurged
 	for _, e := range list {
