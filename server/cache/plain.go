@@ -52,7 +52,8 @@ func (h *shortHit) plain(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.object = e.Object
-	now, plain := rule.At(began), rule.PlainRequest()
+	// The time is that of after the lookup: a soft purge that it met has made the response stale from a moment ago.
+	now, plain := h.s.now(), rule.PlainRequest()
 	size := e.Size()
 	if !e.Whole() || !bodyAllowed(int(e.life.Status)) || rule.Decide(&plain, &e.life, now).Action != rule.Fresh {
 		return false
