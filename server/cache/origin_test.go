@@ -57,9 +57,8 @@ type counted struct {
 }
 
 func (w *counted) Write(p []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(p)
-	w.o.sent.Add(int64(n))
-	return n, err
+	w.o.sent.Add(int64(len(p))) // before they are gone, so that who has them sees them counted
+	return w.ResponseWriter.Write(p)
 }
 func (w *counted) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
