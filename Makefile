@@ -111,10 +111,12 @@ cache-faults: build
 	@lab/deps.sh nginx nginx-light
 	$(CACHETEST) faults
 
-# CPU a request of hits beside nginx and Varnish, in one run; two cores.
+# CPU a request of hits beside nginx and Varnish, in one run, on two cores; RAM
+# for the index of a million objects, and the hit ratio on a trace beside LRU.
 bench-cache: build
 	@lab/deps.sh nginx nginx-light varnishd varnish wrk wrk h2load nghttp2-client taskset util-linux
 	$(GO) build -o $(BIN)/bench-cache ./lab/bench/cache && $(BIN)/bench-cache -bin $(BIN) $(BENCHFLAGS)
+	@CATCHMENT_STORE_OBJECTS=1000000 $(GO) test -count=1 -v -timeout 10m -run 'TestMillion$$|TestHitRatio$$' ./server/cache/store | grep -vE '^(===|---|PASS|ok)'
 
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.
