@@ -3,7 +3,6 @@ package cache
 import (
 	"hash/fnv"
 	"sync/atomic"
-	"time"
 
 	"github.com/catchment/catchment/server/cache/fill"
 	"github.com/catchment/catchment/server/cache/purge"
@@ -108,6 +107,3 @@ func hashFields(fields []string, key string) uint64 {
 	h.Write([]byte(key))
 	return h.Sum64() | 1
 }
-
-// age of an entry for people: since it was received.
-func (e entry) since(now time.Time) time.Duration { return now.Sub(e.life.Received.Time()) }

@@ -14,7 +14,6 @@ type body struct {
 	rc     io.ReadCloser
 	cancel context.CancelCauseFunc
 	ctx    context.Context // the attempt's
-	parent context.Context // the caller's
 	limits Timeouts
 	left   int64 // bytes still due, -1 unknown
 	// ended is told how the body ended, once; nil error for a good end or a Close.

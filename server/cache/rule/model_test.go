@@ -29,7 +29,6 @@ type object struct {
 	body       []byte
 	have       ranges.Span
 	size       int64
-	soft       bool
 }
 
 // answer is a response, from the origin or from us.

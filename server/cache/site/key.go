@@ -36,8 +36,7 @@ type Key struct {
 	// URL. Path and Query are what the origin is asked for.
 	Host, Path, Query []byte
 
-	params  []param
-	scratch []byte
+	params []param
 }
 
 // keyer makes the keys of a site.

@@ -84,7 +84,7 @@ type signer struct {
 func Sign(secret []byte, t Token, path string) (string, error) {
 	switch {
 	case t.KeyID == "" || !tokenText(t.KeyID):
-		return "", fmt.Errorf("site: token: key id %q: want letters, digits, - _ and .", t.KeyID)
+		return "", fmt.Errorf("site: token: key id %q: want letters, digits, hyphens, underscores and dots", t.KeyID)
 	case t.Prefix != "" && (t.Prefix[0] != '/' || strings.ContainsAny(t.Prefix, "~&;#?, \t\r\n\"")):
 		return "", fmt.Errorf("site: token: prefix %q: want a path such as /video/", t.Prefix)
 	case t.Prefix == "" && !strings.HasPrefix(path, "/"):
