@@ -16,6 +16,9 @@ const longTransfer = 256 << 10
 
 // log writes the record of a finished exchange.
 func (x *exchange) log() {
+	if !x.s.accesses.Wanted() {
+		return
+	}
 	now := x.s.clock()
 	rec := accesslog.Record{
 		Time: x.began, Protocol: x.r.Proto, Method: x.r.Method, Scheme: "http", Host: x.r.Host,
@@ -53,6 +56,9 @@ func (x *exchange) reason() string {
 
 // logHit writes the record of a hit of the fast path.
 func (h *shortHit) log(r *front.Request, sent *front.Sent) {
+	if !h.s.accesses.Wanted() {
+		return
+	}
 	rec := accesslog.Record{
 		Time: sent.Began, Site: h.site.Name, Protocol: "HTTP/1.1", Method: "GET", Scheme: "http",
 		Host: text(r.Host), Path: text(r.Path), Query: text(r.Query), Status: sent.Status, Bytes: sent.BodyBytes,
@@ -64,6 +70,9 @@ func (h *shortHit) log(r *front.Request, sent *front.Sent) {
 	}
 	if r.TLS {
 		rec.Scheme = "https"
+	}
+	if sent.Conn != nil {
+		rec.Protocol = sent.Conn.Proto()
 	}
 	addConn(&rec, sent.Conn)
 	h.s.accesses.Add(&rec)

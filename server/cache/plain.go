@@ -105,6 +105,9 @@ func (h *shortHit) sendPlain(w http.ResponseWriter, size int64) (sent int64, err
 
 // logPlain writes the record of a plain hit.
 func (h *shortHit) logPlain(r *http.Request, began time.Time, sent int64, err error) {
+	if !h.s.accesses.Wanted() {
+		return
+	}
 	rec := accesslog.Record{
 		Time: began, Site: h.site.Name, Protocol: r.Proto, Method: r.Method, Scheme: "http", Host: r.Host,
 		Path: text(h.sr.Path), Query: text(h.sr.Query), Status: http.StatusOK, Bytes: sent, Duration: h.s.clock().Sub(began),

@@ -24,7 +24,7 @@ type Options struct {
 	URILimit  int // bytes of path and query; 2048
 	UserAgent bool
 	Referer   bool
-	Recent    int // lines kept in memory; 1000, negative none
+	Recent    int // lines kept in memory; 0: none
 	Slow      Slow
 	Logger    *slog.Logger
 }
@@ -64,7 +64,7 @@ func (o *Options) Validate() error {
 }
 
 func (o *Options) defaults() {
-	for p, v := range map[*int]int{&o.Keep: 8, &o.Queue: 4 << 20, &o.URILimit: 2048, &o.Recent: 1000} {
+	for p, v := range map[*int]int{&o.Keep: 8, &o.Queue: 4 << 20, &o.URILimit: 2048} {
 		if *p == 0 {
 			*p = v
 		}
@@ -82,6 +82,7 @@ func (o *Options) defaults() {
 
 // settings are what Add goes by.
 type settings struct {
+	lines  bool // somebody will read them: a file, or who asks for the last ones
 	format format
 	slow   Slow
 }
@@ -127,15 +128,23 @@ func (l *Log) apply(o *Options) {
 	l.main.set(target{o.Path, o.MaxSize, o.Keep, o.Queue})
 	l.slow.set(target{o.Slow.Path, o.MaxSize, o.Keep, o.Queue})
 	l.settings.Store(&settings{
+		lines:  o.Path != "" || len(l.recent.lines) > 0,
 		format: format{uriLimit: o.URILimit, userAgent: o.UserAgent, referer: o.Referer, sample: o.Sample}, slow: o.Slow,
 	})
+}
+
+// Wanted reports whether Add does anything: who has to look for what a record
+// holds may leave it out otherwise.
+func (l *Log) Wanted() bool {
+	set := l.settings.Load()
+	return set.lines || set.slow.Path != ""
 }
 
 // Add logs a request. It never waits, and keeps nothing of the record.
 func (l *Log) Add(r *Record) {
 	set := l.settings.Load()
 	p := l.scratch.Get().(*[]byte)
-	if l.sampled(set.format.sample, r) {
+	if set.lines && l.sampled(set.format.sample, r) {
 		*p = set.format.appendRecord((*p)[:0], r, nil)
 		l.main.add(*p)
 	}

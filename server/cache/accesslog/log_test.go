@@ -245,7 +245,7 @@ func TestDiskFull(t *testing.T) {
 		t.Skip("no /dev/full")
 	}
 	var said bytes.Buffer
-	l, _ := New(Options{Path: "/dev/full", Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	l, _ := New(Options{Path: "/dev/full", Recent: 10, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	for range 3 {
 		l.Add(record())
 		l.main.flush(l.recent)
@@ -290,7 +290,7 @@ func TestNoDirectory(t *testing.T) {
 func TestSet(t *testing.T) {
 	dir := t.TempDir()
 	a, b, slow := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "slow")
-	l, _ := New(Options{Path: a})
+	l, _ := New(Options{Path: a, Recent: 10})
 	serve(t, l, func() {
 		l.Add(&Record{Seq: 1})
 		for l.Stats().Written == 0 {
