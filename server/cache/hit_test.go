@@ -47,7 +47,7 @@ func TestHitAllocates(t *testing.T) {
 				for range 5 { // others in the process allocate too: the least of several runs counts
 					n = min(n, testing.AllocsPerRun(200, func() { ask(r.s, q, &a, sent) }))
 				}
-				if n > 0 {
+				if n > 0 && !raced { // under the race detector pools lose things on purpose
 					t.Errorf("dir %q, %s, %s: %v allocations", dir, path, name, n)
 				}
 			}
