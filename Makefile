@@ -48,9 +48,10 @@ cover:
 
 # A million random schedules against the guards of one POP's view (three
 # minutes), and of whole fleets that speak with one another (half an hour).
+SCHEDULES       ?= 1000000
 FLEET_SCHEDULES ?= 1000000
 schedules:
-	CATCHMENT_SCHEDULES=1000000 GOGC=400 $(GO) test -count=1 -v -timeout 30m -run 'TestSchedules$$' ./policy/guard
+	CATCHMENT_SCHEDULES=$(SCHEDULES) GOGC=400 $(GO) test -count=1 -v -timeout 30m -run 'TestSchedules$$' ./policy/guard
 	CATCHMENT_SCHEDULES=$(FLEET_SCHEDULES) GOGC=400 $(GO) test -count=1 -v -timeout 180m -run 'TestFleetSchedules$$' ./pop/fleet
 
 # Each fuzz target for a short while; FUZZTIME=10m for longer.

@@ -349,6 +349,9 @@ func (s *stage) all() string {
 func TestPlanIsWhatHappens(t *testing.T) {
 	kinds, moves := map[api.SupposeKind]int{}, 0
 	seeds := 200
+	if testing.Short() {
+		seeds = 40
+	}
 	if n, err := strconv.Atoi(os.Getenv("CATCHMENT_PLANS")); err == nil {
 		seeds = n
 	}

@@ -24,7 +24,10 @@ import (
 // restart, lies. After each step the invariants must hold. The number comes
 // from CATCHMENT_SCHEDULES (make schedules runs a million).
 func TestSchedules(t *testing.T) {
-	total := 30_000
+	total := 10_000
+	if testing.Short() {
+		total = 2_000
+	}
 	if n, err := strconv.Atoi(os.Getenv("CATCHMENT_SCHEDULES")); err == nil {
 		total = n
 	}

@@ -91,6 +91,9 @@ func (b *browser) end() {
 // but not in CI, which installs it: make deps.
 func chromium(t *testing.T) string {
 	t.Helper()
+	if testing.Short() { // as make race asks: the page is no Go
+		t.Skip("the page is looked at without -short")
+	}
 	path, err := exec.LookPath("chromium")
 	switch {
 	case err == nil:
