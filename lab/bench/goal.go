@@ -1,32 +1,15 @@
 package bench
 
 import (
-	"fmt"
-	"math"
 	"slices"
 	"time"
+
+	"github.com/catchment/catchment/lab/goal"
 )
-
-// goal is one line of the report's end.
-type goal struct {
-	name         string
-	value, limit float64
-}
-
-func (g goal) String() string {
-	word := "met"
-	switch {
-	case math.IsNaN(g.value):
-		return fmt.Sprintf("goal %s - %g not-measured", g.name, g.limit)
-	case g.value > g.limit:
-		word = "missed"
-	}
-	return fmt.Sprintf("goal %s %.3g %g %s", g.name, g.value, g.limit, word)
-}
 
 // goals compares what was measured with what was promised. What was not asked
 // for has no line.
-func goals(results map[string]*result) []goal {
+func goals(results map[string]*result) []goal.Goal {
 	pick := func(names []string, of func(*result) series) (all series) {
 		for _, n := range names {
 			if r := results[n]; r != nil {
@@ -42,10 +25,10 @@ func goals(results map[string]*result) []goal {
 	react := pick(slices.Concat(assisted, polling), func(r *result) series { return r.react })
 	hung := pick([]string{"hang"}, func(r *result) series { return r.detect })
 	frozen := pick([]string{"frozen-bfd"}, func(r *result) series { return slices.Concat(r.down["frr"], r.down["bird"]) })
-	var out []goal
+	var out []goal.Goal
 	add := func(name string, s series, value func(series) time.Duration, unit time.Duration, limit float64) {
 		if len(s) > 0 {
-			out = append(out, goal{name, float64(value(s)) / float64(unit), limit})
+			out = append(out, goal.AtMost(name, float64(value(s))/float64(unit), limit))
 		}
 	}
 	add("kill-frr-p99-ms", frr, series.p99, time.Millisecond, 75)
@@ -53,7 +36,7 @@ func goals(results map[string]*result) []goal {
 	add("verdict-to-update-median-ms", react, series.median, time.Millisecond, 1)
 	add("verdict-to-update-p99-ms", react, series.p99, time.Millisecond, 5)
 	if r, ok := worstRatio(results, polling); ok {
-		out = append(out, goal{"polling-vs-fastest-peer", r, 1})
+		out = append(out, goal.AtMost("polling-vs-fastest-peer", r, 1))
 	}
 	add("hang-timeouts", hung, series.median, time.Second, 1.5)
 	add("frozen-bfd-ms", frozen, series.max, time.Millisecond, 1000)

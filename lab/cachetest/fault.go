@@ -10,6 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/catchment/catchment/lab/goal"
 )
 
 // fault is one way to do harm, and what may not happen then.
@@ -172,7 +174,7 @@ func (o FaultOptions) report(all []outcome) error {
 	}
 	for _, out := range all {
 		if out.sub.Ours && out.err == nil {
-			fmt.Fprintln(o.Out, AtMost("cache-fault-"+out.fault.name+"-wrong", float64(len(out.wrong)), 0))
+			fmt.Fprintln(o.Out, goal.AtMost("cache-fault-"+out.fault.name+"-wrong", float64(len(out.wrong)), 0))
 		}
 	}
 	return errors.Join(errs...)

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"text/tabwriter"
 	"time"
+
+	"github.com/catchment/catchment/lab/goal"
 )
 
 // H2SpecOptions of a run of h2spec.
@@ -48,7 +50,7 @@ func H2Spec(ctx context.Context, o H2SpecOptions) error {
 		return err
 	}
 	var errs []error
-	var goals []Goal
+	var goals []goal.Goal
 	var misses string
 	tw := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "server\ttransport\tpassed\tof")
@@ -72,7 +74,7 @@ func H2Spec(ctx context.Context, o H2SpecOptions) error {
 			}
 			fmt.Fprintf(tw, "%s\t%s\t%d\t%d\n", sub.Name, way.name, passed, all)
 			if sub.Ours {
-				goals = append(goals, AtLeast("h2spec-"+way.name, float64(passed), h2specGoal))
+				goals = append(goals, goal.AtLeast("h2spec-"+way.name, float64(passed), h2specGoal))
 				misses += fmt.Sprintf("\nOurs does not pass (%s):\n%s\n", way.name, list)
 			}
 		}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/catchment/catchment/lab/goal"
 )
 
 // check is one question to a cache. The error says what it did wrong.
@@ -224,19 +226,19 @@ const (
 	chunkFetches = "10 clients on one cold range: fetches"
 )
 
-func probeGoals(failed int, f map[string]float64) []Goal {
+func probeGoals(failed int, f map[string]float64) []goal.Goal {
 	figure := func(name string) float64 {
 		if v, ok := f[name]; ok {
 			return v
 		}
 		return math.NaN()
 	}
-	return []Goal{
-		AtMost("cache-probe-failed", float64(failed), 0),
-		AtMost("cold-range-chunks-from-origin", math.Ceil(figure(coldBytes)*1e6/(1<<20)), 2),
-		AtMost("halves-then-whole-more-bytes", figure(halvesBytes)*1e6, 0),
-		AtMost("coalesced-fetches", figure(crowdFetches), 1),
-		AtMost("coalesced-first-byte-after-origin-s", figure(crowdFirst)-0.2, 0.1),
-		AtMost("uncacheable-10-clients-s", figure(queueTime), 1.5),
+	return []goal.Goal{
+		goal.AtMost("cache-probe-failed", float64(failed), 0),
+		goal.AtMost("cold-range-chunks-from-origin", math.Ceil(figure(coldBytes)*1e6/(1<<20)), 2),
+		goal.AtMost("halves-then-whole-more-bytes", figure(halvesBytes)*1e6, 0),
+		goal.AtMost("coalesced-fetches", figure(crowdFetches), 1),
+		goal.AtMost("coalesced-first-byte-after-origin-s", figure(crowdFirst)-0.2, 0.1),
+		goal.AtMost("uncacheable-10-clients-s", figure(queueTime), 1.5),
 	}
 }

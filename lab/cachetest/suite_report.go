@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
+
+	"github.com/catchment/catchment/lab/goal"
 )
 
 //go:embed reasons.txt
@@ -179,8 +182,8 @@ func (s *Suite) reportOurs(o SuiteOptions, r results, why map[string]string) err
 	fmt.Fprintln(o.Out)
 	required, _ := s.score(Required, r)
 	optimal, _ := s.score(Optimal, r)
-	fmt.Fprintln(o.Out, AtLeast("cache-tests-required", float64(required), 150))
-	fmt.Fprintln(o.Out, AtLeast("cache-tests-optimal", float64(optimal), 85))
+	fmt.Fprintln(o.Out, goal.AtLeast("cache-tests-required", float64(required), 150))
+	fmt.Fprintln(o.Out, goal.AtLeast("cache-tests-optimal", float64(optimal), 85))
 	err := s.writeFailures(o.Failures, failed, r)
 	if len(bare) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d failures without a reason in reasons.txt: %s", len(bare), strings.Join(bare, " ")))
@@ -200,3 +203,5 @@ func (s *Suite) writeFailures(file string, failed []string, r results) error {
 	}
 	return writeFile(file, b.String())
 }
+
+func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0o644) }

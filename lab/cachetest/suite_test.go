@@ -57,16 +57,3 @@ func TestReasons(t *testing.T) {
 		}
 	}
 }
-
-func TestGoal(t *testing.T) {
-	for g, want := range map[Goal]string{
-		AtLeast("x", 150, 150): "goal x 150 150 met",
-		AtLeast("x", 149, 150): "goal x 149 150 missed",
-		AtMost("x", 0.9, 0.85): "goal x 0.9 0.85 missed",
-		AtMost("x", 0.8, 0.85): "goal x 0.8 0.85 met",
-	} {
-		if g.String() != want {
-			t.Errorf("%q, want %q", g, want)
-		}
-	}
-}

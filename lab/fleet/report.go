@@ -7,6 +7,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -90,14 +91,7 @@ func asked(all []second) (n float64) {
 
 // goals are what the lab has to show. Acts that ended without an error have
 // shown the rest.
-func goals(done []played) []string {
-	line := func(name string, value, limit float64) string {
-		word := "met"
-		if value > limit {
-			word = "missed"
-		}
-		return fmt.Sprintf("goal %s %.3g %g %s", name, value, limit, word)
-	}
+func goals(done []played) []goal.Goal {
 	worst, over, lost, all := 0.0, 0, 0, 0.0
 	for _, p := range done {
 		for _, pop := range p.receivers {
@@ -112,13 +106,13 @@ func goals(done []played) []string {
 		all += asked(p.seconds)
 	}
 	settled := slices.IndexFunc(done, func(p played) bool { return p.name == "overload" })
-	out := []string{
-		line("fleet-receiver-worst-share-of-capacity", worst, 1),
-		line("fleet-receiver-seconds-above-capacity", float64(over), 0),
-		line("fleet-failed-requests-per-million", float64(lost)/max(all, 1)*1e6, 0),
+	out := []goal.Goal{
+		goal.AtMost("fleet-receiver-worst-share-of-capacity", worst, 1),
+		goal.AtMost("fleet-receiver-seconds-above-capacity", float64(over), 0),
+		goal.AtMost("fleet-failed-requests-per-million", float64(lost)/max(all, 1)*1e6, 0),
 	}
 	if settled >= 0 {
-		out = append(out, line("fleet-overload-seconds-until-below-capacity", until(done[settled].seconds, "LON"), 60))
+		out = append(out, goal.AtMost("fleet-overload-seconds-until-below-capacity", until(done[settled].seconds, "LON"), 60))
 	}
 	return out
 }

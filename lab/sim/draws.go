@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/shed"
 )
@@ -52,7 +53,7 @@ func Draws(m *Measured, n int, headroom, points float64) *Report {
 	rep.Notes = append(rep.Notes, fmt.Sprintf("ours keeps %.2g standard deviations of the noise free at each receiver (margin 2: two); a site whose load fits nowhere with that keeps it.", safe),
 		"optimum: one planner for all sites that knows demands and responses exactly, and nothing of the noise to come; it too may only withdraw or prepend whole slices, one site at least normal on each. Layered DNS moves what is above capacity by size to the larger half, every user's resolver in the user's catchment.",
 		"Somebody is overloaded by it: above capacity after the actions and the noise, and neither before nor with the noise alone.")
-	rep.Goals = append(rep.Goals, Goal{Name: "draws-overloaded-by-safe-actions", Value: float64(caused["ours"]), Limit: 0})
+	rep.Goals = append(rep.Goals, goal.AtMost("draws-overloaded-by-safe-actions", float64(caused["ours"]), 0))
 	return rep
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/catchment/catchment/lab/goal"
 )
 
 // fleets are the small one, and the public measurements where they are.
@@ -91,7 +93,7 @@ func TestReadMeasuredRefuses(t *testing.T) {
 // TestReport: what is printed and written.
 func TestReport(t *testing.T) {
 	r := &Report{Name: "x", Title: "Title", Head: []string{"a", "b"}, Notes: []string{"note"},
-		Goals: []Goal{{"low", 1.2, 1.1, false}, {"high", 95, 93, true}, {"none", math.NaN(), 1, false}},
+		Goals: []goal.Goal{goal.AtMost("low", 1.2, 1.1), goal.AtLeast("high", 95, 93), goal.AtMost("none", math.NaN(), 1)},
 		Chart: &Chart{Title: "T", Series: []string{"s", "t"}, Log: true}}
 	r.Add("row", 1.5)
 	r.Chart.Add("g", 1, 2)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/shed"
 )
@@ -48,8 +49,8 @@ func Partial(m *Measured, k int) (*Report, error) {
 		"A part counts as let go within one hundredth of the site's load: rows of uninvolved configurations drift by more.",
 		"Layered DNS is given what it cannot have: every user's resolver is in the user's catchment, and the next layer (the larger half of the sites) takes by size. It moves any amount, slices move eighths; where it is better, that is why.",
 		"No learning withdraws whole slices, taking the load to spread by size. Central optimum is the best found of all ways to give the slices measured configurations.")
-	r.Goals = append(r.Goals, Goal{Name: "shed-quarter-worst-neighbour", Value: worst[0.25], Limit: 1.10},
-		Goal{Name: "shed-half-worst-neighbour", Value: worst[0.5], Limit: 1.25})
+	r.Goals = append(r.Goals, goal.AtMost("shed-quarter-worst-neighbour", worst[0.25], 1.10),
+		goal.AtMost("shed-half-worst-neighbour", worst[0.5], 1.25))
 	return r, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/shed"
 )
@@ -48,8 +49,8 @@ func Predict(m *Measured) (*Report, error) {
 	r.Add("all", policies, ours/float64(policies), size/float64(policies), held, cases)
 	r.Notes = append(r.Notes, "The published drift between two measurements of the same configuration is 1.7 to 2.4 points.",
 		"The model's two constants were chosen on the measured catchments; with Level 0.01 to 0.03 and Drift 0.015 to 0.025, 92 to 100 % of the intervals hold there.")
-	r.Goals = append(r.Goals, Goal{Name: "prediction-split-points", Value: ours / float64(policies), Limit: 2.0},
-		Goal{Name: "prediction-intervals-held-percent", Value: 100 * float64(held) / float64(cases), Limit: 93, Least: true})
+	r.Goals = append(r.Goals, goal.AtMost("prediction-split-points", ours/float64(policies), 2.0),
+		goal.AtLeast("prediction-intervals-held-percent", 100*float64(held)/float64(cases), 93))
 	return r, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/plan"
 	"github.com/catchment/catchment/policy/shed"
@@ -39,8 +40,8 @@ func Scale(largest Size, repeat int) (*Report, error) {
 		rep.Add(s.POPs, s.Slices, s.Networks, ms(last.fold), ms(last.round), ms(last.fold+last.round), ms(last.cpu), float64(last.peak)/(1<<20), last.over, 100*last.left)
 	}
 	rep.Notes = append(rep.Notes, fmt.Sprintf("Fastest of %d; GOMAXPROCS %d. The planner uses one core, so CPU time is what it takes where nothing else runs; the goal is judged by it.", repeat, runtime.GOMAXPROCS(0)))
-	rep.Goals = append(rep.Goals, Goal{Name: "round-500-pops-cpu-ms", Value: ms(last.cpu), Limit: 1000},
-		Goal{Name: "round-500-pops-mib", Value: float64(last.peak) / (1 << 20), Limit: 1024})
+	rep.Goals = append(rep.Goals, goal.AtMost("round-500-pops-cpu-ms", ms(last.cpu), 1000),
+		goal.AtMost("round-500-pops-mib", float64(last.peak)/(1<<20), 1024))
 	return rep, nil
 }
 

@@ -19,34 +19,9 @@ import (
 	"math"
 	"net/netip"
 
+	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/policy"
 )
-
-// Goal is one line of the end: what was promised, and what came out.
-type Goal struct {
-	Name         string
-	Value, Limit float64
-	// Least is true where Limit is the least value rather than the most.
-	Least bool
-}
-
-// Met reports whether the goal is met.
-func (g Goal) Met() bool {
-	if g.Least {
-		return g.Value >= g.Limit
-	}
-	return g.Value <= g.Limit
-}
-
-func (g Goal) String() string {
-	switch {
-	case math.IsNaN(g.Value):
-		return fmt.Sprintf("goal %s - %g not-measured", g.Name, g.Limit)
-	case g.Met():
-		return fmt.Sprintf("goal %s %.4g %g met", g.Name, g.Value, g.Limit)
-	}
-	return fmt.Sprintf("goal %s %.4g %g missed", g.Name, g.Value, g.Limit)
-}
 
 // Report is what one experiment says.
 type Report struct {
@@ -56,7 +31,7 @@ type Report struct {
 	Head  []string
 	Rows  [][]string
 	Notes []string
-	Goals []Goal
+	Goals []goal.Goal
 	Chart *Chart // nil: no picture
 }
 

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/catchment/catchment/lab/cachetest"
+	"github.com/catchment/catchment/lab/goal"
 )
 
 // table is all samples by load and cache.
@@ -100,7 +100,7 @@ func (t table) write(out io.Writer, w *world) {
 	fmt.Fprintln(out)
 	for _, l := range loads() {
 		if w.wants(l.name) && l.goal > 0 {
-			fmt.Fprintln(out, cachetest.AtMost("cache-"+l.name+"-cpu-vs-nginx", t.ratio(l.name, ours), l.goal))
+			fmt.Fprintln(out, goal.AtMost("cache-"+l.name+"-cpu-vs-nginx", t.ratio(l.name, ours), l.goal))
 		}
 	}
 }

@@ -1,14 +1,15 @@
-package cachetest
+// Package goal is the last lines of every report: what was promised, and what
+// was measured.
+package goal
 
 import (
 	"fmt"
 	"math"
-	"os"
 )
 
-// Goal is a promise and what was measured: one line at a report's end.
+// Goal is a promise and what was measured.
 type Goal struct {
-	Name         string
+	Name         string // words joined by "-", with the unit if it has one
 	Value, Limit float64
 	Least        bool // the value must reach the limit; else it must not pass it
 }
@@ -19,7 +20,7 @@ func AtLeast(name string, value, limit float64) Goal { return Goal{name, value, 
 // AtMost is a goal that is met up to the limit.
 func AtMost(name string, value, limit float64) Goal { return Goal{name, value, limit, false} }
 
-// Met says whether it is; NaN, not measured, is not.
+// Met reports whether it is; NaN, not measured, is not.
 func (g Goal) Met() bool {
 	if g.Least {
 		return g.Value >= g.Limit
@@ -27,6 +28,7 @@ func (g Goal) Met() bool {
 	return g.Value <= g.Limit
 }
 
+// String is the line "goal NAME VALUE LIMIT met", or missed, or not-measured.
 func (g Goal) String() string {
 	switch {
 	case math.IsNaN(g.Value):
@@ -36,5 +38,3 @@ func (g Goal) String() string {
 	}
 	return fmt.Sprintf("goal %s %.4g %g missed", g.Name, g.Value, g.Limit)
 }
-
-func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0o644) }
