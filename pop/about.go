@@ -22,7 +22,7 @@ func (c *Controller) About() json.RawMessage {
 
 // about sums up the POP.
 func (v *View) about(version string, now time.Time) fleet.About {
-	a := fleet.About{Version: version, Sessions: len(v.Peers), Core: v.core, CoreLost: !v.Input.Core.Lost.IsZero(), Drains: v.drains(now)}
+	a := fleet.About{Version: version, Sessions: len(v.Peers), Core: v.core, Resync: v.resync, CoreLost: !v.Input.Core.Lost.IsZero(), Drains: v.drains(now)}
 	for _, n := range v.Peers {
 		if n.State == bgp.Established {
 			a.SessionsUp++

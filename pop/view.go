@@ -27,6 +27,7 @@ type View struct {
 	Stopping  bool
 	windows   []api.MaintenanceWindow
 	core      string                         // what we are to the control core; empty: nothing
+	resync    string                         // where flows are told to us
 	where     map[policy.POPID]*api.Location // of the configuration
 	index     announcements
 	cover     map[policy.SliceID]bool
@@ -66,7 +67,7 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, n
 	if !c.opt.DryRun {
 		v.announced = c.set
 	}
-	v.core = c.cfg.Core.Mode
+	v.core, v.resync = c.cfg.Core.Mode, c.cfg.Resync.Advertise
 	for _, p := range c.windows.all {
 		v.windows = append(v.windows, c.shown(p, now))
 	}

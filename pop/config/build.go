@@ -62,6 +62,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.balance()
 	b.ingress()
 	b.matrix(o)
+	b.resync()
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err

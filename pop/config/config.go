@@ -44,6 +44,7 @@ type Config struct {
 	Ingress  Ingress
 	Cache    Cache
 	Matrix   Matrix
+	Resync   Resync
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop

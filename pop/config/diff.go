@@ -59,6 +59,7 @@ var fixed = []struct{ key, why string }{
 	{"cache.store", "it is open"},
 	{"cache.access-log", "it is open"},
 	{"cache.trusted", "connections were judged by it"},
+	{"resync", "other POPs are told by it, and sockets are open"},
 	{"journal", "it is open"},
 	{"log", "it is open"},
 }

@@ -45,6 +45,7 @@ type rawConfig struct {
 	Ingress  rawIngress     `mapstructure:"ingress"`
 	Cache    rawCache       `mapstructure:"cache"`
 	Matrix   rawMatrix      `mapstructure:"matrix"`
+	Resync   rawResync      `mapstructure:"resync"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`

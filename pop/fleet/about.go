@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/catchment/catchment/policy"
@@ -20,6 +22,9 @@ type About struct {
 	// Core is what it is to the control core (config.Core.Mode); empty: nothing.
 	Core     string `json:"core,omitempty"`
 	CoreLost bool   `json:"core_lost,omitempty"` // out of reach
+	// Resync is where it takes what others tell of their flows, host:port;
+	// empty: nowhere.
+	Resync string `json:"resync,omitempty"`
 	// Drains are those that operators asked for, Windows the maintenance to
 	// come and under way, earliest first.
 	Drains  []Drain  `json:"drains,omitempty"`
@@ -59,6 +64,7 @@ type Turn struct {
 const (
 	maxDrains  = 32
 	maxVersion = 64
+	maxAddress = 300 // host:port
 	maxSpan    = 10 * 366 * 24 * time.Hour
 )
 
@@ -85,6 +91,9 @@ func DecodeAbout(b []byte) (About, error) {
 		return About{}, fmt.Errorf("about: %w", err)
 	}
 	a.Version, a.Core = tidyTo(a.Version, maxVersion), tidyTo(a.Core, maxVersion)
+	if _, _, err := net.SplitHostPort(a.Resync); err != nil || len(a.Resync) > maxAddress || strings.ContainsAny(a.Resync, "/ @") {
+		a.Resync = ""
+	}
 	for i := range a.Drains {
 		d := &a.Drains[i]
 		d.Of, d.By, d.Why = tidy(d.Of), tidy(d.By), tidy(d.Why)

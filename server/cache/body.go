@@ -48,6 +48,9 @@ func (a *answer) send() next {
 	switch {
 	case a.kind == ranges.Partial:
 		status = http.StatusPartialContent
+		if body {
+			a.resumes(span.Start, span.Len())
+		}
 		h.Set("Content-Range", string(ranges.AppendContentRange(nil, span, a.size)))
 		h.Set("Content-Length", strconv.FormatInt(span.Len(), 10))
 	case a.size >= 0 && bodyAllowed(status):

@@ -24,6 +24,9 @@ type Options struct {
 	Env origin.Env
 	// Hooks are the customers' own steps, by the name of the site. They stay over Reload.
 	Hooks map[string]*site.Chain
+	// Resume, if not nil, is called before the head of an answer that begins after byte 0 is sent, on the goroutine of the
+	// request: it must not wait.
+	Resume func(Resuming)
 }
 
 // Config says what the server serves. Reload takes a new one; Name, Front, Fill, Store, StateDir and Identity stay as they

@@ -112,6 +112,7 @@ func (h *shortHit) answer(r *front.Request, a *front.Answer) bool {
 	}
 	h.result = resultHit
 	e.hits.Add(1)
+	h.resumes(r, a, &e, first, length)
 	return true
 }
 

@@ -2,7 +2,6 @@ package resync
 
 import (
 	"context"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,6 +10,12 @@ import (
 	"github.com/catchment/catchment/server/resync/checkpoint"
 	"github.com/catchment/catchment/server/resync/jump"
 )
+
+// Socket is a connection's, such as a syscall.RawConn or a connection of the
+// cache server. Control fails once it is closed.
+type Socket interface {
+	Control(func(fd uintptr)) error
+}
 
 // Jumper gives sockets their window (jump.Jumper).
 type Jumper interface {
@@ -22,13 +27,14 @@ type Jumper interface {
 // POP, its checkpoint is used up, and the connection may jump; that is
 // followed to its end in the background. It returns what was known, so that
 // the server can warm what comes next, and false where nothing was.
-func (r *Resync) Resume(conn syscall.RawConn, a checkpoint.Ask) (checkpoint.Known, bool) {
+func (r *Resync) Resume(conn Socket, a checkpoint.Ask) (checkpoint.Known, bool) {
 	now := time.Now()
 	known, ok := r.opt.Book.Take(a, now)
 	if !ok || known.POP == r.opt.POP {
 		return checkpoint.Known{}, false
 	}
-	if r.opt.Jumper == nil || conn == nil {
+	r.count(func(c *Counts) { c.Resumed++ })
+	if r.opt.Jumper == nil || conn == nil || r.opt.Jumps != nil && !r.opt.Jumps(a.VIP) {
 		return known, true
 	}
 	j := Jump{At: now, From: known.POP, Client: a.Client,
@@ -63,13 +69,15 @@ func (r *Resync) Resume(conn syscall.RawConn, a checkpoint.Ask) (checkpoint.Know
 }
 
 func (r *Resync) tell(j Jump, err error) {
-	if j.Err = err; r.opt.OnJump != nil {
+	j.Err = err
+	r.count(func(c *Counts) { c.jump(&j) })
+	if r.opt.OnJump != nil {
 		r.opt.OnJump(j)
 	}
 }
 
 // jump makes a flow jump and follows it.
-func (r *Resync) jump(ctx context.Context, conn syscall.RawConn, j Jump, between careful.Between, before sample) {
+func (r *Resync) jump(ctx context.Context, conn Socket, j Jump, between careful.Between, before sample) {
 	err := r.apply(conn, jump.Hint{Window: j.Jump.Window, Rate: j.Jump.Rate})
 	if err != nil {
 		r.done(j, between, careful.Ended, err)
@@ -94,7 +102,7 @@ func (r *Resync) done(j Jump, between careful.Between, phase careful.Phase, err 
 	r.tell(j, err)
 }
 
-func (r *Resync) apply(conn syscall.RawConn, h jump.Hint) (err error) {
+func (r *Resync) apply(conn Socket, h jump.Hint) (err error) {
 	if e := conn.Control(func(fd uintptr) { err = r.opt.Jumper.Apply(int(fd), h) }); e != nil {
 		return e
 	}
@@ -103,7 +111,7 @@ func (r *Resync) apply(conn syscall.RawConn, h jump.Hint) (err error) {
 
 // follow looks at a flow that has jumped until it is known how that ended, a
 // few times a round trip; one that was closed meanwhile has ended.
-func (r *Resync) follow(ctx context.Context, conn syscall.RawConn, w *careful.Watch) (careful.Phase, error) {
+func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch) (careful.Phase, error) {
 	for {
 		s, err := look(conn)
 		if err != nil {
@@ -140,7 +148,7 @@ func phaseAtEnd(w *careful.Watch) careful.Phase {
 // sample is a look at a socket.
 type sample struct{ *unix.TCPInfo }
 
-func look(conn syscall.RawConn) (s sample, err error) {
+func look(conn Socket) (s sample, err error) {
 	if e := conn.Control(func(fd uintptr) { s.TCPInfo, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); e != nil {
 		return s, e
 	}

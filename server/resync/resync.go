@@ -37,8 +37,13 @@ type Options struct {
 	Gone func(pop string) bool
 	// Waker wakes clients; nil: nobody is woken.
 	Waker Waker
+	// Silent is how long nothing was heard of a POP that may be gone, where its
+	// connection has not ended; 350 ms.
+	Silent time.Duration
 	// Jumper lets flows jump; nil: all begin with slow start.
 	Jumper Jumper
+	// Jumps reports whether flows of one of our addresses may jump; nil: all.
+	Jumps  func(vip netip.Addr) bool
 	Limits careful.Limits
 	// Networks is of how many (pair of POPs, client network) is kept what was
 	// learned; 100,000.
@@ -62,6 +67,9 @@ type Takeover struct {
 	Woken int // of them, those for which probes go out
 	// Silent is how long before that the POP's last word was.
 	Silent time.Duration
+	// Round counts how often they have been woken, from 1: routes need time
+	// to come here, and until then a client's answer is lost.
+	Round int
 }
 
 // Jump is one flow that began, or could have begun, where another ended.
@@ -88,8 +96,22 @@ type Resync struct {
 	ctx     context.Context // of Run; nil: it does not run
 	earned  *careful.Earned
 	watched int
-	taken   map[string]time.Time // POPs that were taken over, by their last word
+	taken   map[string]takeover // POPs that are gone
+	counts  Counts
 }
+
+// takeover is where the wakening of a POP's clients is.
+type takeover struct {
+	heard time.Time // the POP's last word
+	round int
+	next  time.Time // when they are woken again
+}
+
+// The time between two rounds: it doubles.
+const (
+	roundFirst = 500 * time.Millisecond
+	roundMost  = 8 * time.Second
+)
 
 // maxWatched is how many jumps are followed at once; a flow beyond it does not
 // jump, for a jump that nobody follows would not retreat.
@@ -98,7 +120,8 @@ const maxWatched = 4096
 // New makes a Resync; Run does the work.
 func New(o Options) *Resync {
 	o.Networks, o.Every = cmp.Or(o.Networks, 100_000), cmp.Or(o.Every, 50*time.Millisecond)
-	return &Resync{opt: o, earned: careful.NewEarned(o.Networks), taken: map[string]time.Time{}}
+	o.Silent = cmp.Or(o.Silent, 350*time.Millisecond)
+	return &Resync{opt: o, earned: careful.NewEarned(o.Networks), taken: map[string]takeover{}}
 }
 
 // Run looks after POPs that fall silent until ctx ends, and then waits for the
@@ -125,34 +148,73 @@ func (r *Resync) Run(ctx context.Context) error {
 	}
 }
 
-// look wakes the clients of POPs that have gone since the last look.
+// Again has the clients of POPs that are gone woken at once, such as when a
+// route of this POP has just been announced.
+func (r *Resync) Again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for pop, t := range r.taken {
+		t.next = time.Time{}
+		r.taken[pop] = t
+	}
+}
+
+// look wakes the clients of POPs that are gone, again and again until what is
+// known of them has expired.
 func (r *Resync) look(now time.Time) {
 	if r.opt.Waker == nil {
 		return
 	}
 	for _, p := range r.opt.Book.POPs() {
-		r.mu.Lock()
-		done := r.taken[p.POP].Equal(p.Heard)
-		if p.Talking {
+		silent := now.Sub(p.Heard)
+		if p.Talking && silent <= r.opt.Silent {
+			r.mu.Lock()
 			delete(r.taken, p.POP)
-		}
-		r.mu.Unlock()
-		if p.Talking || p.Flows == 0 || done || !r.opt.Gone(p.POP) {
+			r.mu.Unlock()
 			continue
 		}
-		known := r.opt.Book.Flows(p.POP, now)
-		flows := make([]probe.Flow, len(known))
-		for i, k := range known {
-			flows[i] = probe.Flow{Client: k.Client, VIP: k.VIP, At: p.Heard}
+		if p.Flows > 0 && r.due(p, now) && r.opt.Gone(p.POP) {
+			r.takeOver(p, now)
 		}
-		t := Takeover{POP: p.POP, Flows: len(flows), Woken: r.opt.Waker.Wake(flows, now), Silent: now.Sub(p.Heard)}
-		r.mu.Lock()
-		r.taken[p.POP] = p.Heard
-		r.mu.Unlock()
-		r.opt.Log.Info("the clients of a POP that is gone are woken", "pop", t.POP, "flows", t.Flows, "woken", t.Woken, "silent", t.Silent)
-		if r.opt.OnTakeover != nil {
-			r.opt.OnTakeover(t)
-		}
+	}
+}
+
+// due reports whether a silent POP's clients may be woken now.
+func (r *Resync) due(p checkpoint.Report, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.taken[p.POP]
+	return !t.heard.Equal(p.Heard) || !now.Before(t.next)
+}
+
+// takeOver wakes the clients of a POP that is gone.
+func (r *Resync) takeOver(p checkpoint.Report, now time.Time) {
+	known := r.opt.Book.Flows(p.POP, now)
+	if len(known) == 0 {
+		return
+	}
+	flows := make([]probe.Flow, len(known))
+	for i, k := range known {
+		flows[i] = probe.Flow{Client: k.Client, VIP: k.VIP, At: p.Heard}
+	}
+	woken := r.opt.Waker.Wake(flows, now)
+	r.mu.Lock()
+	t := r.taken[p.POP]
+	if !t.heard.Equal(p.Heard) {
+		t = takeover{heard: p.Heard}
+		r.counts.Takeovers++
+	}
+	t.round++
+	t.next = now.Add(min(roundFirst<<min(t.round-1, 10), roundMost))
+	r.taken[p.POP] = t
+	r.counts.Woken += uint64(woken)
+	r.mu.Unlock()
+	did := Takeover{POP: p.POP, Flows: len(flows), Woken: woken, Silent: now.Sub(p.Heard), Round: t.round}
+	if t.round == 1 {
+		r.opt.Log.Info("the clients of a POP that is gone are woken", "pop", did.POP, "flows", did.Flows, "woken", did.Woken, "silent", did.Silent)
+	}
+	if r.opt.OnTakeover != nil {
+		r.opt.OnTakeover(did)
 	}
 }
 

@@ -67,22 +67,26 @@ func (w *waker) Wake(f []probe.Flow, _ time.Time) int {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// TestTakeover: clients are woken once when their POP is silent and the fleet
-// says that it is gone, and neither before nor again, unless it was back.
+// TestTakeover: clients are woken when their POP is silent and the fleet says
+// that it is gone, and neither before nor by one of the two alone; then again
+// and again until what is known of them is old.
 func TestTakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, hang := said(t, "LON", 3)
 		var gone atomic.Bool
 		w := &waker{}
-		var told []Takeover
-		r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return gone.Load() }, Waker: w, OnTakeover: func(x Takeover) { told = append(told, x) }})
+		told := map[int][]Takeover{} // by round
+		r := New(Options{
+			POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return gone.Load() }, Waker: w, Silent: time.Minute,
+			OnTakeover: func(x Takeover) { told[x.Round] = append(told[x.Round], x) },
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Run(ctx) }()
 		step := func(what string, change func(), want ...int) {
 			t.Helper()
 			change()
-			time.Sleep(time.Second)
+			time.Sleep(400 * time.Millisecond) // less than the second round
 			synctest.Wait()
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -94,14 +98,47 @@ func TestTakeover(t *testing.T) {
 		step("it talks, though others say that it is gone", func() { gone.Store(true) })
 		step("its connection is gone, others hear it", func() { gone.Store(false); hang() })
 		step("it is gone", func() { gone.Store(true) }, 3)
-		step("it is still gone", func() {}, 3)
-		step("it is back", func() { gone.Store(false); hang = talk(b, "LON", 5) }, 3)
-		step("and gone again", func() { gone.Store(true); hang() }, 3, 5)
-		step("what it said is old", func() { time.Sleep(time.Hour) }, 3, 5)
+		step("it is still gone", func() {}, 3, 3)
+		step("our route is here", func() { r.Again() }, 3, 3, 3)
+		step("it is back", func() { gone.Store(false); hang = talk(b, "LON", 5) }, 3, 3, 3)
+		step("and gone again, its connection is there", func() { gone.Store(true) }, 3, 3, 3)
+		step("and silent", func() { time.Sleep(time.Minute - time.Second) }, 3, 3, 3)
 		cancel()
-		if err := <-done; err != nil || len(told) != 2 || told[0].POP != "LON" || told[0].Woken != 3 || told[0].Silent < 3*time.Second || told[0].Silent > 4*time.Second {
+		if err := <-done; err != nil || len(told[1]) != 1 || told[1][0].POP != "LON" || told[1][0].Woken != 3 || told[1][0].Silent < 1200*time.Millisecond || told[1][0].Silent > 1300*time.Millisecond {
 			t.Errorf("%v, told %+v", err, told)
 		}
+		if c := r.Counts(); c.Takeovers != 1 || c.Woken != 9 {
+			t.Errorf("counts %+v", c)
+		}
+		hang()
+	})
+}
+
+// TestSilence: a connection that is there and silent is no sign of life, and
+// wakening goes on, ever more seldom, until what is known has expired.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, hang := said(t, "LON", 5)
+		defer hang()
+		w := &waker{}
+		r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return true }, Waker: w})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		for _, at := range []struct {
+			after  time.Duration
+			rounds int
+		}{{300 * time.Millisecond, 0}, {200 * time.Millisecond, 1}, {500 * time.Millisecond, 2}, {time.Second, 3}, {time.Minute, 11}, {time.Hour, 11}} {
+			time.Sleep(at.after)
+			synctest.Wait()
+			w.mu.Lock()
+			if n := len(w.woken); n != at.rounds {
+				t.Errorf("%v later: %d rounds, want %d", at.after, n, at.rounds)
+			}
+			w.mu.Unlock()
+		}
+		cancel()
+		<-done
 	})
 }
 

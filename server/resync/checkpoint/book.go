@@ -36,6 +36,7 @@ type page struct {
 	life    uint64 // of the connection that writes here
 	talking bool
 	drain   time.Time
+	moving  []netip.Addr // nil with drain: all
 	counts  Counts
 }
 
@@ -78,7 +79,7 @@ func (b *Book) begin(pop string, now time.Time) (p *page, life uint64) {
 		b.pops[pop] = p
 	}
 	p.life++
-	p.heard, p.talking, p.drain = now, true, time.Time{}
+	p.heard, p.talking, p.drain, p.moving = now, true, time.Time{}, nil
 	b.clear(p)
 	return p, p.life
 }
@@ -225,8 +226,10 @@ type Report struct {
 	Flows   int
 	Heard   time.Time // its last word
 	Talking bool      // its connection is there
-	Drain   time.Time // when it said that its flows are about to move; zero: it has not
-	Counts  Counts
+	Drain   time.Time // when it said that flows of it are about to move; zero: it has not
+	// Moving are the VIPs that it said so of; empty: all.
+	Moving []netip.Addr
+	Counts Counts
 }
 
 // POPs reports on all.
@@ -235,7 +238,7 @@ func (b *Book) POPs() []Report {
 	defer b.mu.Unlock()
 	var out []Report
 	for name, p := range b.pops {
-		out = append(out, Report{name, len(p.flows), p.heard, p.talking, p.drain, p.counts})
+		out = append(out, Report{name, len(p.flows), p.heard, p.talking, p.drain, p.moving, p.counts})
 	}
 	return out
 }

@@ -42,11 +42,17 @@ type Object struct {
 	URL  [16]byte // the first half of the SHA-256 of the cache key
 	ETag string   // strong, as in the field: with its quotes; at most MaxETag bytes
 	Size uint64   // of the whole, 0: not known
+	// Link is the URL itself, with which the object can be fetched before its
+	// client asks; empty: it cannot, or is longer than MaxLink.
+	Link string
 }
 
 // MaxETag is the longest validator that is sent; a flow of an object with a
-// longer one is sent without its object.
-const MaxETag = 128
+// longer one is sent without its object. MaxLink is the longest URL.
+const (
+	MaxETag = 128
+	MaxLink = 1024
+)
 
 // Errors of a peer that does not keep to the protocol: its connection is
 // closed, and what it said before stays until it expires.

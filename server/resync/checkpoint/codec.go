@@ -20,8 +20,10 @@ import (
 //	flow     id, vip, object+1 (0: none), client, offset, speed
 //	move     id, bytes further, speed
 //	gone     id
-//	drain    (nothing): all flows are about to move
+//	drain    (nothing): all flows are about to move; or how many addresses,
+//	         and those: of each VIP that is about to move, all there are
 //	beat     (nothing): the sender lives
+//	link     object, URL
 //
 // An address and port are 1 byte (4 or 6), 4 or 16 bytes, 2 bytes. Speed is
 // the rate and the round trip as logarithms, 2 bytes, and a byte of flags.
@@ -35,9 +37,10 @@ const (
 	kindGone   = 5
 	kindDrain  = 6
 	kindBeat   = 7
+	kindLink   = 8
 
 	// maxFrame is longer than any frame needs to be.
-	maxFrame = 256
+	maxFrame = MaxLink + 64
 
 	flagClientLimited = 1
 )
@@ -53,14 +56,16 @@ func appendFrame(b []byte, kind byte, fill func([]byte) []byte) []byte {
 }
 
 func appendAddrPort(b []byte, a netip.AddrPort) []byte {
-	if ip := a.Addr(); ip.Is4() {
-		v := ip.As4()
-		b = append(append(b, 4), v[:]...)
-	} else {
-		v := ip.As16()
-		b = append(append(b, 6), v[:]...)
+	return binary.BigEndian.AppendUint16(appendAddr(b, a.Addr()), a.Port())
+}
+
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		v := a.As4()
+		return append(append(b, 4), v[:]...)
 	}
-	return binary.BigEndian.AppendUint16(b, a.Port())
+	v := a.As16()
+	return append(append(b, 6), v[:]...)
 }
 
 // log8 is a number as 8 bits: 5 of exponent and 3 of mantissa, within 6 %. It
@@ -126,7 +131,11 @@ func (r *reader) uvarint() uint64 {
 }
 
 func (r *reader) addrPort() netip.AddrPort {
-	var a netip.Addr
+	a := r.addr()
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(r.take(2)))
+}
+
+func (r *reader) addr() (a netip.Addr) {
 	switch r.take(1)[0] {
 	case 4:
 		a = netip.AddrFrom4([4]byte(r.take(4)))
@@ -138,7 +147,24 @@ func (r *reader) addrPort() netip.AddrPort {
 	default:
 		r.bad = true
 	}
-	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(r.take(2)))
+	return a
+}
+
+// link reads the rest of a frame as a URL of the web, in the characters that
+// one is made of (RFC 3986 §2).
+func (r *reader) link() string {
+	s := string(r.b)
+	r.b = nil
+	if !linkable(s) {
+		r.bad = true
+		return ""
+	}
+	return s
+}
+
+func linkable(s string) bool {
+	return len(s) <= MaxLink && (strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")) &&
+		!strings.ContainsFunc(s, func(c rune) bool { return c <= 0x20 || c >= 0x7f })
 }
 
 func (r *reader) speed(f *Flow) {

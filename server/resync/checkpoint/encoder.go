@@ -125,14 +125,37 @@ func (e *Encoder) object(b []byte, o Object) ([]byte, uint64) {
 		e.recent.Remove(at)
 	}
 	e.objects[o] = e.recent.PushFront(slot{n, o})
-	return appendFrame(b, kindObject, func(b []byte) []byte {
+	b = appendFrame(b, kindObject, func(b []byte) []byte {
 		b = append(binary.AppendUvarint(b, n), o.URL[:]...)
 		return append(binary.AppendUvarint(b, o.Size), o.ETag...)
-	}), n + 1
+	})
+	if linkable(o.Link) {
+		b = appendFrame(b, kindLink, func(b []byte) []byte { return append(binary.AppendUvarint(b, n), o.Link...) })
+	}
+	return b, n + 1
 }
 
 // Drain appends that all of this POP's flows are about to move.
 func (e *Encoder) Drain(b []byte) []byte { return appendFrame(b, kindDrain, nil) }
+
+// maxMoving is how many addresses are said to be about to move; with more it
+// is said of all.
+const maxMoving = 60
+
+// Moving appends which VIPs' flows are about to move: all that do now. None:
+// nothing moves any more.
+func (e *Encoder) Moving(b []byte, vips []netip.Addr) []byte {
+	if len(vips) > maxMoving {
+		return e.Drain(b)
+	}
+	return appendFrame(b, kindDrain, func(b []byte) []byte {
+		b = binary.AppendUvarint(b, uint64(len(vips)))
+		for _, a := range vips {
+			b = appendAddr(b, a.Unmap().WithZone(""))
+		}
+		return b
+	})
+}
 
 // Beat appends that this POP lives.
 func (e *Encoder) Beat(b []byte) []byte { return appendFrame(b, kindBeat, nil) }

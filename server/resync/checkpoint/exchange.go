@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,8 +35,10 @@ type ExchangeOptions struct {
 	// clients. Both are asked each time and must not block.
 	Flows func() []Flow
 	Peers func() []Peer
-	// Every is the time from one word to the next; 1 s.
+	// Every is the time from one word on flows to the next; 1 s.
 	Every time.Duration
+	// Beat is the time between two signs of life; 100 ms, and at most Every.
+	Beat time.Duration
 }
 
 // Exchange tells other POPs of our flows and writes what they say into the
@@ -46,12 +50,31 @@ type Exchange struct {
 	mu    sync.Mutex
 	lines map[Peer]*line
 	heard map[net.Conn]bool
+	said  moving
+}
+
+// moving is what is about to move.
+type moving struct {
+	n    int // counts what was said of it; 0: nothing yet
+	all  bool
+	vips []netip.Addr
 }
 
 // line is the connection to a POP.
 type line struct {
 	stop context.CancelFunc
-	kick chan struct{} // size one: speak now, of a drain
+	kick chan struct{} // size one: speak now
+	now  Line          // under Exchange.mu
+}
+
+// Line is how the connection to a POP is.
+type Line struct {
+	Peer
+	Up    bool
+	Since time.Time // of Up, or of its end
+	Err   error     // why it is not up; nil: it is, or is tried for the first time
+	Flows int       // told of with the last word
+	Bytes uint64    // said, in all
 }
 
 // Bounds of connections.
@@ -64,12 +87,27 @@ const (
 // NewExchange makes an Exchange; Run does the work.
 func NewExchange(o ExchangeOptions) *Exchange {
 	o.Every = cmp.Or(o.Every, time.Second)
+	o.Beat = min(cmp.Or(o.Beat, 100*time.Millisecond), o.Every)
 	return &Exchange{opt: o, lines: map[Peer]*line{}, heard: map[net.Conn]bool{}}
 }
 
 // Drain tells all peers at once what is known now, and that all of our flows
 // are about to move.
-func (x *Exchange) Drain() {
+func (x *Exchange) Drain() { x.move(true, nil) }
+
+// Moving tells all peers at once what is known now, and which VIPs' flows are
+// about to move: all that do now. None: nothing moves any more.
+func (x *Exchange) Moving(vips []netip.Addr) { x.move(false, slices.Clone(vips)) }
+
+func (x *Exchange) move(all bool, vips []netip.Addr) {
+	x.mu.Lock()
+	x.said = moving{x.said.n + 1, all, vips}
+	x.mu.Unlock()
+	x.Kick()
+}
+
+// Kick tells all peers at once what is known now.
+func (x *Exchange) Kick() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, l := range x.lines {
@@ -78,6 +116,24 @@ func (x *Exchange) Drain() {
 		default:
 		}
 	}
+}
+
+// Lines tells how the connections to other POPs are, by name.
+func (x *Exchange) Lines() (out []Line) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, l := range x.lines {
+		out = append(out, l.now)
+	}
+	slices.SortFunc(out, func(a, b Line) int { return cmp.Or(cmp.Compare(a.POP, b.POP), cmp.Compare(a.Addr, b.Addr)) })
+	return out
+}
+
+// note changes what Lines says of a line.
+func (x *Exchange) note(l *line, f func(*Line)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	f(&l.now)
 }
 
 // Run speaks and listens until ctx ends. The listener is closed then.
@@ -142,7 +198,7 @@ func (x *Exchange) connect(ctx context.Context) {
 			continue
 		}
 		own, stop := context.WithCancel(ctx)
-		l := &line{stop, make(chan struct{}, 1)}
+		l := &line{stop: stop, kick: make(chan struct{}, 1), now: Line{Peer: p, Since: time.Now()}}
 		x.lines[p] = l
 		x.life.Go(func() { x.speak(own, p, l) })
 	}
@@ -157,6 +213,12 @@ func (x *Exchange) speak(ctx context.Context, p Peer, l *line) {
 		if ctx.Err() != nil {
 			return
 		}
+		x.note(l, func(n *Line) {
+			if n.Up {
+				n.Up, n.Since = false, time.Now()
+			}
+			n.Err = err
+		})
 		if time.Since(began) > time.Minute { // it was well
 			wait, troubled = x.opt.Every, false
 		}
@@ -194,27 +256,53 @@ func (x *Exchange) call(ctx context.Context, p Peer, l *line) error {
 	} else if name != p.POP {
 		return fmt.Errorf("it is %s, not %s", name, p.POP)
 	}
+	return x.tell(ctx, conn, l)
+}
+
+// tell speaks on a connection until it ends: of flows at times, and in between
+// only that we live.
+func (x *Exchange) tell(ctx context.Context, conn net.Conn, l *line) error {
+	x.note(l, func(n *Line) { n.Up, n.Since, n.Err = true, time.Now(), nil })
 	e, buf := NewEncoder(), []byte(nil)
-	tick := time.NewTicker(x.opt.Every)
+	tick := time.NewTicker(x.opt.Beat)
 	defer tick.Stop()
-	for drain := false; ; {
-		buf = e.Beat(e.Append(buf[:0], x.opt.Flows()))
-		if drain {
-			buf = e.Drain(buf)
+	said, last := 0, time.Time{}
+	for kicked := false; ; {
+		buf = buf[:0]
+		if kicked || time.Since(last) >= x.opt.Every-x.opt.Beat/2 {
+			last = time.Now()
+			x.mu.Lock()
+			move := x.said
+			x.mu.Unlock()
+			flows := x.opt.Flows()
+			buf = e.Append(buf, flows)
+			if move.n != said {
+				buf, said = move.append(e, buf), move.n
+			}
+			x.note(l, func(n *Line) { n.Flows = len(flows) })
 		}
+		buf = e.Beat(buf)
 		_ = conn.SetWriteDeadline(time.Now().Add(handshake))
 		if _, err := conn.Write(buf); err != nil {
 			return err
 		}
+		x.note(l, func(n *Line) { n.Bytes += uint64(len(buf)) })
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			drain = false
+			kicked = false
 		case <-l.kick:
-			drain = true
+			kicked = true
 		}
 	}
+}
+
+func (m *moving) append(e *Encoder, b []byte) []byte {
+	if m.all {
+		return e.Drain(b)
+	}
+	return e.Moving(b, m.vips)
 }
 
 // listen takes connections until the listener is closed.

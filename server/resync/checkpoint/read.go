@@ -87,7 +87,13 @@ func (d *decoder) frame(kind byte, body []byte, now time.Time) error {
 			}
 		}
 	case kindDrain:
-		d.page.drain = now
+		d.drain(r, now)
+	case kindLink:
+		if n, link := r.uvarint(), r.link(); n >= uint64(len(d.objects)) {
+			r.bad = true
+		} else if r.end() {
+			d.objects[n].Link = link
+		}
 	case kindBeat:
 	default: // of a later version: what is not understood is passed over
 		return nil
@@ -96,6 +102,32 @@ func (d *decoder) frame(kind byte, body []byte, now time.Time) error {
 		return malformed("a frame of kind %d: % x", kind, body)
 	}
 	return nil
+}
+
+// drain takes in what is about to move.
+func (d *decoder) drain(r *reader, now time.Time) {
+	if len(r.b) == 0 {
+		d.page.drain, d.page.moving = now, nil
+		return
+	}
+	n := r.uvarint()
+	if n > maxMoving {
+		r.bad = true
+	}
+	var vips []netip.Addr
+	for range n {
+		vips = append(vips, r.addr())
+		if r.bad {
+			return
+		}
+	}
+	if !r.end() {
+		return
+	}
+	if len(vips) == 0 {
+		now = time.Time{}
+	}
+	d.page.drain, d.page.moving = now, vips
 }
 
 // number reads one that is known, or the next one, below a bound.
