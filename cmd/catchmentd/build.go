@@ -61,6 +61,7 @@ type parts struct {
 	routes     *routes       // nil: no FIB
 	ingress    *routeControl // nil: no ingress routers
 	cache      *cacheServer  // nil: no cache server
+	flows      *flows        // nil: flows do not go on elsewhere
 	inForce    atomic.Pointer[config.Config]
 	tasks      []task
 }
@@ -146,7 +147,7 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 			m.ObserveResult(s.Spec.Service, s.Spec.ID, api.CheckOf(s).Outcome, s.Last.Latency)
 		},
 	})
-	if err := d.buildCache(j, m.SetAlarm); err != nil {
+	if err := errors.Join(d.buildResync(j), d.buildCache(j, m.SetAlarm)); err != nil {
 		return nil, err
 	}
 	if d.cache != nil {
@@ -202,6 +203,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	}
 	before, after := d.cacheTasks()
 	tasks = append(tasks, before...)
+	tasks = append(tasks, d.flows.tasks()...)
 	tasks = append(tasks, d.server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})

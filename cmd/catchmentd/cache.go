@@ -33,7 +33,8 @@ type cacheServer struct {
 	pop     string
 	journal *journal.Journal
 	onAlarm func(name string, on bool)
-	disk    string // directory of the store; empty: none
+	resume  func(cache.Resuming) // nil: requests that go on are as any
+	disk    string               // directory of the store; empty: none
 	ready   chan struct{}
 
 	mu       sync.Mutex
@@ -58,6 +59,9 @@ func (d *parts) buildCache(j *journal.Journal, onAlarm func(string, bool)) error
 		return err
 	}
 	c := &cacheServer{log: d.log, pop: string(d.cfg.POP), journal: j, onAlarm: onAlarm, disk: d.cfg.Cache.Store.Disk, ready: make(chan struct{}), cfg: cfg}
+	if d.flows != nil {
+		c.resume = d.flows.resume
+	}
 	if err := c.make(); err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func (c *cacheServer) Ready() <-chan struct{} { return c.ready }
 func (c *cacheServer) make() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	srv, err := cache.New(cache.Options{Log: c.log, Config: c.cfg})
+	srv, err := cache.New(cache.Options{Log: c.log, Config: c.cfg, Resume: c.resume})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}

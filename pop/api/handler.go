@@ -52,6 +52,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/watch", s.watch)
 	s.handleCore(mux)
 	s.handleCache(mux)
+	s.handleResync(mux)
 	for verb := range changes {
 		s.handleChange(mux, verb, func(r *http.Request) (any, error) {
 			var c Change

@@ -72,20 +72,20 @@ func (r *Resync) On() bool { return r.Listen != "" }
 func (r *Resync) Jumps(id policy.ServiceID) bool { return slices.Contains(r.Jump.Services, id) }
 
 type rawResync struct {
-	Listen     string         `mapstructure:"listen"`
-	Advertise  string         `mapstructure:"advertise"`
+	Listen     string          `mapstructure:"listen"`
+	Advertise  string          `mapstructure:"advertise"`
 	Peers      []rawResyncPeer `mapstructure:"peers"`
-	Tell       string         `mapstructure:"tell"`
-	TLS        rawCoreTLS     `mapstructure:"tls"`
-	VIPs       []netip.Addr   `mapstructure:"vips"`
-	Least      size           `mapstructure:"least"`
-	Interval   time.Duration  `mapstructure:"interval"`
-	Flows      int            `mapstructure:"flows"`
-	Keep       time.Duration  `mapstructure:"keep"`
-	Probes     int            `mapstructure:"probes"`
-	Warm       rawResyncWarm  `mapstructure:"warm"`
-	ResetAfter time.Duration  `mapstructure:"reset-after"`
-	Jump       rawResyncJump  `mapstructure:"jump"`
+	Tell       string          `mapstructure:"tell"`
+	TLS        rawCoreTLS      `mapstructure:"tls"`
+	VIPs       []netip.Addr    `mapstructure:"vips"`
+	Least      size            `mapstructure:"least"`
+	Interval   time.Duration   `mapstructure:"interval"`
+	Flows      int             `mapstructure:"flows"`
+	Keep       time.Duration   `mapstructure:"keep"`
+	Probes     int             `mapstructure:"probes"`
+	Warm       rawResyncWarm   `mapstructure:"warm"`
+	ResetAfter time.Duration   `mapstructure:"reset-after"`
+	Jump       rawResyncJump   `mapstructure:"jump"`
 }
 
 type rawResyncPeer struct {

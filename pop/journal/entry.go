@@ -23,6 +23,7 @@ const (
 	Alarm    Kind = "alarm"
 	Cache    Kind = "cache"   // what is stored was purged
 	Ingress  Kind = "ingress" // an ingress router is told another POP for a slice
+	Resync   Kind = "resync"  // flows were handed over, taken over or reset, or began by a jump
 	Load     Kind = "load"    // what the load loop did, or would do, and what came of it
 	Gap      Kind = "gap"     // entries are missing here; Text says how many and why
 )

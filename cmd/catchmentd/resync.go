@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/journal"
+	"github.com/catchment/catchment/pop/moves"
+	"github.com/catchment/catchment/server/cache"
+	"github.com/catchment/catchment/server/resync"
+	"github.com/catchment/catchment/server/resync/careful"
+	"github.com/catchment/catchment/server/resync/checkpoint"
+	"github.com/catchment/catchment/server/resync/flow"
+	"github.com/catchment/catchment/server/resync/gather"
+	"github.com/catchment/catchment/server/resync/jump"
+	"github.com/catchment/catchment/server/resync/mutual"
+	"github.com/catchment/catchment/server/resync/probe"
+	"github.com/catchment/catchment/server/resync/warm"
+)
+
+// flows lets downloads go on at other POPs, and theirs here: it ties the parts
+// of server/resync to the cache server, to the fleet and to what is decided
+// about routes. Nothing that goes wrong in it ends the daemon: what the kernel
+// or our rights do not give is left out, and the status says so.
+type flows struct {
+	d     *parts
+	cfg   config.Resync
+	log   *slog.Logger
+	jour  *journal.Journal
+	ready chan struct{}
+
+	book     *checkpoint.Book
+	exchange *checkpoint.Exchange // nil before Run
+	gather   *gather.Gatherer
+	table    *flow.Table
+	warmer   *warm.Warmer  // nil: nothing is fetched ahead
+	prober   *probe.Prober // nil: nobody is woken
+	jumper   *jump.Jumper  // nil: nothing jumps
+	core     *resync.Resync
+	moves    *moves.Moves
+	vips     map[netip.Addr]policy.ServiceID // whose flows count
+	lacks    []string                        // what does not work here, and why
+	reset    atomic.Uint64                   // connections
+
+	announced atomic.Pointer[map[netip.Addr]bool] // addresses that a neighbor hears us announce
+	step      atomic.Pointer[moves.Step]          // the last one
+
+	mu    sync.Mutex
+	taken []takeover // the last ones, oldest first
+}
+
+// takeover is one of another POP's clients.
+type takeover struct {
+	resync.Takeover
+	at   time.Time
+	came int64 // requests since that went on with a flow of it
+}
+
+// buildResync makes the parts; none where resync.listen is not set.
+func (d *parts) buildResync(j *journal.Journal) error {
+	c := d.cfg.Resync
+	if !c.On() {
+		return nil
+	}
+	f := &flows{
+		d: d, cfg: c, log: d.log.With("part", "resync"), jour: j, ready: make(chan struct{}), moves: moves.New(c.ResetAfter), vips: map[netip.Addr]policy.ServiceID{},
+	}
+	f.announced.Store(new(map[netip.Addr]bool))
+	f.step.Store(new(moves.Step))
+	for i := range d.cfg.Services {
+		for _, a := range d.cfg.Services[i].VIPs.Addresses {
+			f.vips[a] = d.cfg.Services[i].ID
+		}
+	}
+	ours := make(map[netip.Addr]bool, len(c.VIPs))
+	for _, a := range c.VIPs {
+		ours[a] = true
+	}
+	counts := func(a netip.Addr) bool { return ours[a] }
+	f.book = checkpoint.NewBook(checkpoint.Options{VIP: counts, Flows: c.Flows, Keep: c.Keep})
+	f.table = flow.New(flow.Options{Least: uint64(c.Least), Max: c.Flows, Every: c.Interval})
+	f.table.SetVIPs(c.VIPs)
+	f.gather = gather.New(gather.Options{Cache: f.cache, Table: f.table, VIP: counts, Least: c.Least, Max: c.Flows, Every: c.Interval / 2})
+	if c.Warm.Ahead > 0 && d.cfg.Cache.On() {
+		f.warmer = warm.New(warm.Options{Log: f.log, Warm: f.warm, Ahead: c.Warm.Ahead, Fills: c.Warm.Fills})
+	}
+	f.open()
+	o := resync.Options{
+		POP: string(d.cfg.POP), Log: f.log, Book: f.book, Gone: f.gone, Jumps: f.mayJump, OnTakeover: f.onTakeover, OnJump: f.onJump,
+		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate)},
+	}
+	if f.prober != nil {
+		o.Waker = f.prober
+	}
+	if f.jumper != nil {
+		o.Jumper = f.jumper
+	}
+	f.core = resync.New(o)
+	d.flows = f
+	return nil
+}
+
+// open opens what takes rights that this process may not have.
+func (f *flows) open() {
+	var err error
+	if f.cfg.Probes > 0 && !f.d.dry {
+		if f.prober, err = probe.New(probe.Options{VIP: f.announces, Age: f.cfg.Keep, Rate: f.cfg.Probes}); err != nil {
+			f.lack("clients of a POP that is gone are not woken: CAP_NET_RAW", err)
+		}
+	}
+	if len(f.cfg.Jump.Services) > 0 {
+		if f.jumper, err = openJumper(f.cfg.Jump.Pin); err != nil {
+			f.lack("flows from other POPs begin with slow start: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or a pin", err)
+		}
+	}
+}
+
+func (f *flows) lack(what string, err error) {
+	f.lacks = append(f.lacks, fmt.Sprintf("%s: %v", what, err))
+	f.log.Warn(what, "err", err)
+}
+
+// openJumper opens the congestion control that somebody has pinned, or loads
+// and pins it. Without a directory it is there as long as this process.
+func openJumper(dir string) (*jump.Jumper, error) {
+	if dir != "" {
+		if j, err := jump.Open(dir); err == nil {
+			return j, nil
+		}
+	}
+	j, err := jump.Load()
+	if err != nil || dir == "" {
+		return j, err
+	}
+	if err := j.Pin(dir, -1); err != nil {
+		if other, e := jump.Open(dir); e == nil { // another daemon was faster
+			return other, errors.Join(j.Close())
+		}
+	}
+	return j, nil // it ends with us
+}
+
+// cache is the cache server that serves now, as far as flows are concerned.
+func (f *flows) cache() gather.Cache {
+	if f.d.cache == nil {
+		return nil
+	}
+	return f.d.cache.server()
+}
+
+func (f *flows) warm(ctx context.Context, url string, first, last int64) error {
+	return f.d.cache.server().Warm(ctx, url, first, last)
+}
+
+// announces reports whether an address is one whose flows count and that we
+// announce now.
+func (f *flows) announces(a netip.Addr) bool { return (*f.announced.Load())[a] }
+
+func (f *flows) mayJump(vip netip.Addr) bool { return f.cfg.Jumps(f.vips[vip]) }
+
+// gone reports whether the fleet takes a POP for gone.
+func (f *flows) gone(pop string) bool { return f.d.fleet.Gone(policy.POPID(pop), time.Now()) }
+
+// resume is called by the cache server before the head of an answer that
+// begins in the middle.
+func (f *flows) resume(r cache.Resuming) {
+	ask := checkpoint.Ask{
+		Client: r.Conn.Remote().Addr().Unmap().WithZone(""), VIP: r.Conn.Local().Addr().Unmap().WithZone(""), Offset: uint64(r.First),
+		Object: checkpoint.Object{URL: [16]byte(r.Digest[:16]), ETag: r.ETag},
+	}
+	known, ok := f.core.Resume(r.Conn, ask)
+	if !ok {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := len(f.taken) - 1; i >= 0; i-- {
+		if f.taken[i].POP == known.POP {
+			f.taken[i].came++
+			return
+		}
+	}
+}
+
+// peers are the POPs to tell of our flows.
+func (f *flows) peers() (out []checkpoint.Peer) {
+	for _, p := range f.cfg.Peers {
+		out = append(out, checkpoint.Peer{POP: p.POP, Addr: p.Address})
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, p := range f.d.fleet.Peers(time.Now()) {
+		if p.About != nil && p.About.Resync != "" {
+			out = append(out, checkpoint.Peer{POP: string(p.POP), Addr: p.About.Resync})
+		}
+	}
+	return out
+}
+
+// files are those of our certificate.
+func (f *flows) files() mutual.Files {
+	if t := f.cfg.TLS; t != nil {
+		return mutual.Files{Certificate: t.Certificate, Key: t.Key, CA: t.CA, Revoked: t.Revoked}
+	}
+	c := f.d.core.Files()
+	return mutual.Files{Certificate: c.Cert, Key: c.Key, CA: c.CA, Revoked: c.CRL}
+}
+
+func (f *flows) String() string { return "resync" }
+
+// Ready is closed when other POPs can connect.
+func (f *flows) Ready() <-chan struct{} { return f.ready }
+
+// Run runs the parts until ctx ends. Only a listener that cannot be opened is
+// an error.
+func (f *flows) Run(ctx context.Context) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("resync.listen: %w", err)
+	}
+	f.exchange = checkpoint.NewExchange(checkpoint.ExchangeOptions{
+		Book: f.book, Log: f.log, Listener: l, Server: f.files().Server, Client: f.files().Client, Name: mutual.Name,
+		Flows: f.gather.Flows, Peers: f.peers, Every: f.cfg.Interval,
+	})
+	close(f.ready)
+	var life sync.WaitGroup
+	defer life.Wait()
+	run := func(what string, r interface{ Run(context.Context) error }) {
+		life.Go(func() {
+			if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+				f.log.Error("a part of it has ended; the rest goes on", "what", what, "err", err)
+			}
+		})
+	}
+	run("flow table", f.table)
+	run("exchange", f.exchange)
+	run("takeover", f.core)
+	if f.warmer != nil {
+		run("warmer", f.warmer)
+	}
+	if f.prober != nil {
+		run("prober", f.prober)
+		defer f.prober.Close()
+	}
+	if f.jumper != nil {
+		defer f.jumper.Close()
+	}
+	life.Go(func() { f.welcome(ctx) })
+	f.follow(ctx)
+	life.Wait()
+	return nil
+}
+
+// tasks are it, before BGP: a listener that cannot be opened ends the daemon
+// before any neighbor has heard of it.
+func (f *flows) tasks() []task {
+	if f == nil {
+		return nil
+	}
+	return []task{f}
+}
