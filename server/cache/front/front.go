@@ -28,6 +28,7 @@ type Front struct {
 	tlsConf *tls.Config
 
 	stats    counters
+	sender   sender
 	reg      *registry
 	handlers tally
 	draining atomic.Bool

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,19 +79,15 @@ func (s *sock) tryWrite(fd uintptr) bool {
 	o := &s.op
 	for {
 		if o.file >= 0 {
-			off := o.off
-			o.n, o.err = unix.Sendfile(int(fd), o.file, &off, o.count)
+			o.n, o.err = s.c.front.sender.send(fd, o)
 		} else if len(o.more) == 0 {
-			o.n, o.err = unix.Write(int(fd), o.p)
+			o.n, o.err = rawWrite(fd, o.p)
 		} else {
 			o.n, o.err = s.writev(fd, o.p, o.more)
 		}
 		if o.err != unix.EINTR {
 			break
 		}
-	}
-	if o.n < 0 {
-		o.n = 0
 	}
 	return o.err != unix.EAGAIN || !o.wait
 }
@@ -186,12 +181,9 @@ func (s *sock) writev(fd uintptr, p, more []byte) (int, error) {
 	s.iov[0].Base, s.iov[1].Base = &p[0], &more[0]
 	s.iov[0].SetLen(len(p))
 	s.iov[1].SetLen(len(more))
-	n, _, errno := unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&s.iov[0])), uintptr(len(s.iov)))
+	n, err := rawWritev(fd, s.iov[:])
 	s.iov[0].Base, s.iov[1].Base = nil, nil
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
+	return n, err
 }
 
 // send sends all of p and more, both by the same system calls as far as that goes.
@@ -219,7 +211,7 @@ func (s *sock) send(p, more []byte) (sent int, err error) {
 func (s *sock) sendFile(f *os.File, off, length int64) (sent int64, err error) {
 	fd := int(f.Fd())
 	for sent < length {
-		s.op = writeOp{file: fd, off: off + sent, count: int(min(length-sent, 1<<30))}
+		s.op = writeOp{file: fd, off: off + sent, count: int(min(length-sent, sendUnit))}
 		n, err := s.step()
 		s.stats.sendfile.Add(1)
 		s.stats.sendfileBytes.Add(uint64(n))
@@ -241,7 +233,7 @@ func (s *sock) tryRead(fd uintptr) bool {
 	o := &s.rop
 	p := o.get()
 	for {
-		o.n, o.err = unix.Read(int(fd), p)
+		o.n, o.err = rawRead(fd, p)
 		if o.err != unix.EINTR {
 			break
 		}
