@@ -24,6 +24,10 @@ var mayImport = map[string][]string{
 	"cmd":    {"policy", "health", "bgp", "server", "pop", "lab"},
 }
 
+// leaves import nothing of ours and decide nothing, so that packages that may
+// not import one another can share them.
+var leaves = []string{"server/sockdiag"}
+
 // pure is all that policy may import: no clock is read, nothing is opened,
 // nothing runs beside it.
 var pure = []string{"cmp", "encoding/binary", "fmt", "maps", "math", "math/bits", "net/netip", "slices", "strings", "time"}
@@ -74,6 +78,9 @@ func forbidden(file, imp string) string {
 		return "only bgp/gobgp speaks GoBGP's language"
 	case strings.HasPrefix(imp, "go.etcd.io/") && !strings.HasPrefix(file, "pop/core/"):
 		return "only pop/core speaks etcd's language"
+	case ours && slices.Contains(leaves, filepath.ToSlash(filepath.Dir(file))):
+		return "a leaf imports nothing of ours"
+	case ours && own != "policy" && slices.Contains(leaves, inside):
 	case ours && to != own && !slices.Contains(mayImport[own], to):
 		return "imports point one way: cmd -> pop -> policy, health, bgp, server"
 	}
@@ -91,6 +98,10 @@ func TestForbidden(t *testing.T) {
 		{"policy/x.go", module + "pop", true},
 		{"health/x.go", module + "bgp", true},
 		{"health/x.go", module + "policy", false},
+		{"health/x.go", module + "server/sockdiag", false},
+		{"health/x.go", module + "server/resync/flow", true},
+		{"policy/x.go", module + "server/sockdiag", true},
+		{"server/sockdiag/x.go", module + "server/cache", true},
 		{"pop/x.go", module + "lab/netlab", true},
 		{"pop/x.go", "github.com/osrg/gobgp/v3/api", true},
 		{"pop/x.go", "go.etcd.io/etcd/client/v3", true},

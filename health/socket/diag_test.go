@@ -2,26 +2,25 @@ package socket
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
-	"slices"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/server/sockdiag"
 )
 
 // message builds what the kernel sends about a socket.
 func message(family uint8, local, remote netip.AddrPort) []byte {
-	b := make([]byte, headerLen+msgLen)
+	b := make([]byte, sockdiag.HeaderLen+sockdiag.MessageLen)
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
 	binary.NativeEndian.PutUint16(b[4:], unix.SOCK_DIAG_BY_FAMILY)
-	m := b[headerLen:]
+	m := b[sockdiag.HeaderLen:]
 	m[0], m[1] = family, 7
-	binary.BigEndian.PutUint16(m[atSport:], local.Port())
-	binary.BigEndian.PutUint16(m[atDport:], remote.Port())
-	copy(m[atSrc:], addrBytes(family, local.Addr()))
-	copy(m[atDst:], addrBytes(family, remote.Addr()))
+	binary.BigEndian.PutUint16(m[sockdiag.AtSport:], local.Port())
+	binary.BigEndian.PutUint16(m[sockdiag.AtDport:], remote.Port())
+	copy(m[8:], addrBytes(family, local.Addr()))
+	copy(m[24:], addrBytes(family, remote.Addr()))
 	return b
 }
 
@@ -33,70 +32,11 @@ func addrBytes(family uint8, a netip.Addr) []byte {
 	return a.AsSlice()
 }
 
-func end(kind uint16, code int32) []byte {
-	b := make([]byte, headerLen+4)
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
-	binary.NativeEndian.PutUint16(b[4:], kind)
-	binary.NativeEndian.PutUint32(b[headerLen:], uint32(code))
-	return b
-}
-
 var (
-	vip4, vip6 = netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("[2001:db8::1]:443")
-	peer4      = netip.MustParseAddrPort("198.51.100.9:4711")
-	none4      = netip.MustParseAddrPort("0.0.0.0:0")
-	none6      = netip.MustParseAddrPort("[::]:0")
+	vip4  = netip.MustParseAddrPort("192.0.2.1:80")
+	peer4 = netip.MustParseAddrPort("198.51.100.9:4711")
+	none4 = netip.MustParseAddrPort("0.0.0.0:0")
 )
-
-func TestParse(t *testing.T) {
-	short := message(unix.AF_INET, vip4, peer4)
-	binary.NativeEndian.PutUint32(short, headerLen+10)
-	for _, tc := range []struct {
-		name string
-		b    []byte
-		want []sock
-		done bool
-		err  error
-	}{
-		{"nothing", nil, nil, false, nil},
-		{"two", slices.Concat(message(unix.AF_INET, vip4, peer4), message(unix.AF_INET6, vip6, none6)),
-			[]sock{{unix.AF_INET, 7, vip4, peer4}, {unix.AF_INET6, 7, vip6, none6}}, false, nil},
-		{"IPv4 in IPv6", message(unix.AF_INET6, vip4, peer4), []sock{{unix.AF_INET6, 7, vip4, peer4}}, false, nil},
-		{"end", slices.Concat(message(unix.AF_INET, vip4, none4), end(unix.NLMSG_DONE, 0)), []sock{{unix.AF_INET, 7, vip4, none4}}, true, nil},
-		{"error", end(unix.NLMSG_ERROR, -int32(unix.EPERM)), nil, true, syscall.EPERM},
-		{"no error", end(unix.NLMSG_ERROR, 0), nil, true, nil},
-		{"cut header", message(unix.AF_INET, vip4, peer4)[:10], nil, false, errTruncated},
-		{"cut body", message(unix.AF_INET, vip4, peer4)[:50], nil, false, errTruncated},
-		{"short body", short[:headerLen+10], nil, false, errTruncated},
-	} {
-		var got []sock
-		done, err := parse(tc.b, func(s sock) { got = append(got, s) })
-		if !slices.Equal(got, tc.want) || done != tc.done || !errors.Is(err, tc.err) {
-			t.Errorf("%s: %v, done %v, %v; want %v, %v, %v", tc.name, got, done, err, tc.want, tc.done, tc.err)
-		}
-	}
-	if _, err := parse(message(99, vip4, peer4), func(sock) { t.Error("socket of family 99") }); err == nil {
-		t.Error("no error for family 99")
-	}
-}
-
-func FuzzParse(f *testing.F) {
-	f.Add(message(unix.AF_INET, vip4, peer4))
-	f.Add(slices.Concat(message(unix.AF_INET6, vip6, none6), end(unix.NLMSG_DONE, 0)))
-	f.Add(end(unix.NLMSG_ERROR, -1))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		n := 0
-		_, _ = parse(b, func(s sock) {
-			n++
-			if !s.local.Addr().IsValid() || !s.remote.Addr().IsValid() {
-				t.Errorf("invalid socket %+v", s)
-			}
-		})
-		if n*(headerLen+msgLen) > len(b) {
-			t.Errorf("%d sockets in %d bytes", n, len(b))
-		}
-	})
-}
 
 func TestCovers(t *testing.T) {
 	for _, tc := range []struct {
@@ -115,7 +55,7 @@ func TestCovers(t *testing.T) {
 		{unix.AF_INET6, "192.0.2.1", "192.0.2.1", true}, // IPv4 on an IPv6 socket
 		{unix.AF_INET6, "fe80::1", "fe80::1%eth0", true},
 	} {
-		s := sock{family: tc.family, local: netip.AddrPortFrom(netip.MustParseAddr(tc.local), 80)}
+		s := &sockdiag.Socket{Family: tc.family, Local: netip.AddrPortFrom(netip.MustParseAddr(tc.local), 80)}
 		if got := covers(s, netip.MustParseAddr(tc.addr)); got != tc.want {
 			t.Errorf("%+v: %v", tc, got)
 		}

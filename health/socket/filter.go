@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/server/sockdiag"
 )
 
 // maxFilterPorts bounds the program: its jumps reach 255 instructions.
@@ -22,7 +24,7 @@ func (w *Watcher) filter() {
 		ports = append(ports, w.test.Port())
 	}
 	program := filterProgram(ports)
-	raw, err := w.sock.SyscallConn()
+	raw, err := w.sock.File().SyscallConn()
 	if err == nil {
 		var attach error
 		err = raw.Control(func(fd uintptr) {
@@ -49,7 +51,7 @@ func filterProgram(ports []uint16) []unix.SockFilter {
 	)
 	if len(ports) > maxFilterPorts {
 		return []unix.SockFilter{
-			{Code: load, K: headerLen + atDport},
+			{Code: load, K: sockdiag.HeaderLen + sockdiag.AtDport},
 			{Code: jeq, K: 0, Jf: 1},
 			{Code: ret, K: 0xffff},
 			{Code: ret, K: 0},
@@ -57,9 +59,9 @@ func filterProgram(ports []uint16) []unix.SockFilter {
 	}
 	n := len(ports)
 	p := []unix.SockFilter{
-		{Code: load, K: headerLen + atDport},
+		{Code: load, K: sockdiag.HeaderLen + sockdiag.AtDport},
 		{Code: jeq, K: 0, Jf: uint8(n + 1)},
-		{Code: load, K: headerLen + atSport},
+		{Code: load, K: sockdiag.HeaderLen + sockdiag.AtSport},
 	}
 	for i, port := range ports {
 		p = append(p, unix.SockFilter{Code: jeq, K: uint32(port), Jt: uint8(n - i)})

@@ -22,6 +22,7 @@ import (
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/health/probe"
 	"github.com/catchment/catchment/lab/sandbox"
+	"github.com/catchment/catchment/server/sockdiag"
 )
 
 const listenOn = "SOCKET_TEST_LISTEN"
@@ -343,7 +344,7 @@ func TestConnections(t *testing.T) {
 	}
 	few := []netip.Addr{v4, netip.MustParseAddr("198.51.100.1"), v6}
 	many := append([]netip.Addr{}, few...) // too many for the kernel's filter
-	for i := range maxConditions {
+	for i := range sockdiag.MaxAddrs {
 		many = append(many, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 	}
 	for _, addrs := range [][]netip.Addr{few, many, {v4}, {v6}} {
@@ -368,31 +369,5 @@ func TestConnections(t *testing.T) {
 	}
 	if got, err := Connections(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Errorf("nothing asked: %v, %v", got, err)
-	}
-}
-
-// The kernel filters, so that what is counted does not depend on it: the
-// dump with conditions has nothing but what they name.
-func TestConditions(t *testing.T) {
-	addVIPs(t)
-	l, err := net.Listen("tcp", "192.0.2.1:80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", "192.0.2.1:80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for want, addrs := range map[int][]string{0: {"10.0.0.1", "2001:db8::1"}, 2: {"10.0.0.1", "192.0.2.1", "10.0.0.2"}} {
-		var list []netip.Addr
-		for _, a := range addrs {
-			list = append(list, netip.MustParseAddr(a))
-		}
-		n := 0
-		if err := dump(t.Context(), unix.AF_INET, conditions(list), func(sock) { n++ }); err != nil || n != want {
-			t.Errorf("%v: %d sockets, %v; want %d", addrs, n, err, want)
-		}
 	}
 }

@@ -31,6 +31,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catchment/catchment/health"
+	"github.com/catchment/catchment/server/sockdiag"
 )
 
 // Options of a Watcher.
@@ -49,7 +50,7 @@ type Watcher struct {
 	mu       sync.Mutex
 	byPort   map[uint16][]netip.AddrPort
 	pidFiles []string
-	sock     *os.File // while Run has one
+	sock     *sockdiag.Conn // while Run has one
 	test     netip.AddrPort
 	works    bool
 }
@@ -128,27 +129,26 @@ func (w *Watcher) watchSockets(ctx context.Context) {
 }
 
 func (w *Watcher) listen(ctx context.Context) error {
-	f, err := open(destroyGroups)
+	f, err := sockdiag.Open(destroyGroups)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	w.grow(f)
+	w.grow(f.File())
 	w.mu.Lock()
 	w.sock = f
 	w.mu.Unlock()
 	defer func() { w.mu.Lock(); w.sock = nil; w.mu.Unlock() }()
 	w.selfTest()
-	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = f.File().SetReadDeadline(time.Unix(1, 0)) })()
 	defer time.AfterFunc(testWait, w.tested).Stop()
 	return w.read(ctx, f)
 }
 
-func (w *Watcher) read(ctx context.Context, f *os.File) error {
-	buf := make([]byte, 64<<10)
+func (w *Watcher) read(ctx context.Context, f *sockdiag.Conn) error {
 	var overrun time.Time
 	for {
-		n, err := receive(f, buf)
+		b, err := f.Receive()
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
@@ -163,7 +163,7 @@ func (w *Watcher) read(ctx context.Context, f *os.File) error {
 		case err != nil:
 			return fmt.Errorf("read sock_diag: %w", err)
 		}
-		if _, err := parse(buf[:n], func(s sock) { w.closed(s, now) }); err != nil {
+		if _, err := sockdiag.Parse(b, func(s *sockdiag.Socket) { w.closed(s, now) }); err != nil {
 			w.opt.Logger.Debug("health/socket: message not understood", "error", err)
 		}
 	}
@@ -183,17 +183,17 @@ func (w *Watcher) grow(f *os.File) {
 }
 
 // closed gives the hints about one closed socket.
-func (w *Watcher) closed(s sock, now time.Time) {
-	if s.remote.Port() != 0 {
+func (w *Watcher) closed(s *sockdiag.Socket, now time.Time) {
+	if s.Remote.Port() != 0 {
 		return // a connection
 	}
 	w.mu.Lock()
-	if s.local == w.test {
+	if s.Local == w.test {
 		w.works, w.test = true, netip.AddrPort{}
 		w.filter()
 	}
 	var hit []netip.AddrPort
-	for _, a := range w.byPort[s.local.Port()] {
+	for _, a := range w.byPort[s.Local.Port()] {
 		if covers(s, a.Addr()) {
 			hit = append(hit, a)
 		}
@@ -206,12 +206,12 @@ func (w *Watcher) closed(s sock, now time.Time) {
 
 // covers reports whether a listener took connections to the address: it was
 // bound to it, or to the wildcard of its family; that of IPv6 may take IPv4.
-func covers(s sock, a netip.Addr) bool {
-	local := s.local.Addr()
+func covers(s *sockdiag.Socket, a netip.Addr) bool {
+	local := s.Local.Addr()
 	if !local.IsUnspecified() {
 		return local == a.Unmap().WithZone("")
 	}
-	return s.family == unix.AF_INET6 || a.Unmap().Is4()
+	return s.Family == unix.AF_INET6 || a.Unmap().Is4()
 }
 
 func (w *Watcher) hintAll(now time.Time) {
