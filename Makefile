@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache bench-flow bench-jump
 
 all: build
 
@@ -118,6 +118,16 @@ bench-cache: build
 	@lab/deps.sh nginx nginx-light varnishd varnish wrk wrk h2load nghttp2-client taskset util-linux
 	$(GO) build -o $(BIN)/bench-cache ./lab/bench/cache && $(BIN)/bench-cache -bin $(BIN) $(BENCHFLAGS)
 	@CATCHMENT_STORE_OBJECTS=1000000 $(GO) test -count=1 -v -timeout 10m -run 'TestMillion$$|TestHitRatio$$' ./server/cache/store | grep -vE '^(===|---|PASS|ok)'
+
+# Flows that go on at another POP beside flows that start cold: the first
+# megabyte, the rest of an object, less capacity than before, competition.
+bench-jump:
+	@mkdir -p $(BIN); $(GO) build -o $(BIN)/bench-jump ./lab/bench/jump && $(BIN)/bench-jump $(BENCHFLAGS)
+
+# What following flows costs: the flow table over 100,000 real sockets, and
+# checkpoints of 10,000 flows.
+bench-flow:
+	@mkdir -p $(BIN); $(GO) build -o $(BIN)/bench-flow ./lab/bench/flow && $(BIN)/bench-flow $(BENCHFLAGS)
 
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.

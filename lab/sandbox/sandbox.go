@@ -29,7 +29,7 @@ type Runner interface{ Run() int }
 // that silently does not run is worse.
 func Main(m Runner) {
 	if os.Getenv(marker) != "" {
-		if err := loopbackUp(); err != nil {
+		if err := Up(); err != nil {
 			fmt.Fprintln(os.Stderr, "sandbox:", err)
 			os.Exit(1)
 		}
@@ -69,7 +69,8 @@ func Attr() *syscall.SysProcAttr {
 	return a
 }
 
-func loopbackUp() error {
+// Up brings the loopback device of the namespace up; it has its addresses then.
+func Up() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find lo: %w", err)

@@ -24,12 +24,16 @@ type Query struct {
 
 // request makes a message of sock_diag about one family (struct
 // inet_diag_req_v2, attribute INET_DIAG_REQ_BYTECODE).
-func (q Query) request(kind, flags uint16) []byte {
+func (q Query) request(kind, flags uint16) []byte { return q.append(nil, kind, flags) }
+
+func (q Query) append(to []byte, kind, flags uint16) []byte {
 	n := HeaderLen + requestLen
 	if len(q.Filter) > 0 {
 		n += attrLen + len(q.Filter)
 	}
-	b := make([]byte, n)
+	at := len(to)
+	to = append(to, make([]byte, n)...)
+	b := to[at:]
 	binary.NativeEndian.PutUint32(b, uint32(n))
 	binary.NativeEndian.PutUint16(b[4:], kind)
 	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|flags)
@@ -45,7 +49,7 @@ func (q Query) request(kind, flags uint16) []byte {
 		binary.NativeEndian.PutUint16(attr[2:], attrBytecode)
 		copy(attr[attrLen:], q.Filter)
 	}
-	return b
+	return to
 }
 
 // Dump gives every socket that q is of to f, until ctx ends. The Socket is
@@ -98,7 +102,7 @@ func (id *ID) single(b []byte, q Query, kind, flags uint16) []byte {
 		q.Family = unix.AF_INET
 	}
 	at := len(b)
-	b = append(b, q.request(kind, flags)...)
+	b = q.append(b, kind, flags)
 	to := b[at+HeaderLen+8:] // struct inet_diag_sockid
 	binary.BigEndian.PutUint16(to, id.Local.Port())
 	binary.BigEndian.PutUint16(to[2:], id.Remote.Port())
@@ -106,40 +110,6 @@ func (id *ID) single(b []byte, q Query, kind, flags uint16) []byte {
 	copy(to[20:36], id.Remote.Addr().AsSlice())
 	binary.NativeEndian.PutUint64(to[40:], cmp.Or(id.Cookie, anyCookie))
 	return b
-}
-
-// atOnce is how many sockets one system call asks for; their answers fit in
-// the receive buffer that every socket has.
-const atOnce = 64
-
-// Lookup gives each of the sockets that are still there to f, with their
-// tcp_info, until ctx ends.
-func (c *Conn) Lookup(ctx context.Context, ids []ID, f func(*Socket)) error {
-	defer c.until(ctx)()
-	var b []byte
-	for len(ids) > 0 {
-		n := min(len(ids), atOnce)
-		b = b[:0]
-		for i := range ids[:n] {
-			b = ids[i].single(b, Query{Info: true}, unix.SOCK_DIAG_BY_FAMILY, 0)
-		}
-		ids = ids[n:]
-		if _, err := c.file.Write(b); err != nil {
-			return c.failed(ctx, err)
-		}
-		for n > 0 {
-			got, err := c.Receive()
-			if err != nil {
-				return c.failed(ctx, err)
-			}
-			answers, err := answered(got, f)
-			if err != nil {
-				return err
-			}
-			n -= answers
-		}
-	}
-	return nil
 }
 
 // answered reads one datagram of answers to single requests, and how many it

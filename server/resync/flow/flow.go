@@ -6,8 +6,10 @@
 //
 // The table is bounded: with more flows than it may hold those with the most
 // bytes stay, so that who opens many connections pushes nobody's download out.
-// So is its cost: a pass that takes more than its share of a core is made less
-// often.
+// So is its cost: where a pass over all sockets takes more than its share of a
+// core, each pass asks for the flows of the table and looks through some of
+// the others, all of them in turn; and where even that takes more, passes are
+// made less often.
 //
 // It decides nothing and changes no socket but by Destroy.
 package flow
@@ -15,6 +17,8 @@ package flow
 import (
 	"net/netip"
 	"time"
+
+	"github.com/catchment/catchment/server/sockdiag"
 )
 
 // Key names a flow: the client's address and port, and ours.
@@ -47,9 +51,14 @@ type Flow struct {
 	// First is the pass that saw it first, and Moved the last one at which it
 	// had got on.
 	First, Moved time.Time
+	// At is the pass that saw it last: with very many sockets not each does.
+	At time.Time
 
-	uid uint64 // the kernel's cookie of the socket: never used twice
+	uid          uint64 // the kernel's cookie of the socket: never used twice
+	round, asked uint64 // of asking for flows one by one: the last round, and the pass
 }
+
+func (f *Flow) id() sockdiag.ID { return sockdiag.ID{Local: f.VIP, Remote: f.Client, Cookie: f.uid} }
 
 // Limited is the share of its busy time that a flow waited for its client, in
 // 0 to 1 (tcpi_rwnd_limited of tcpi_busy_time).

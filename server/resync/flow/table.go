@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
-	"slices"
 	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/catchment/catchment/server/sockdiag"
 )
 
 // Defaults of Options.
@@ -41,10 +38,13 @@ type Options struct {
 // Stats tell of the passes.
 type Stats struct {
 	Passes  uint64
-	Sockets int           // seen in the last pass, of any address and size
+	Sockets int           // of any size, those of clients' ports as they were seen last
+	Seen    int           // of them, in the last pass
+	Looked  int           // flows of the table that the last pass asked for one by one
 	Flows   int           // in the table
 	Left    uint64        // flows left out for want of room, in all
 	Cost    time.Duration // CPU time of the last pass
+	Mean    time.Duration // of the last few, where they do not all do the same
 	Wait    time.Duration // from the last pass to the next
 	At      time.Time     // of the last pass
 	Err     error         // of the last pass; nil: it was whole
@@ -54,9 +54,13 @@ type Stats struct {
 type Table struct {
 	opt Options
 
+	passing sync.Mutex // held for a pass
+	plan    plan       // of the next pass
+
 	mu    sync.Mutex
 	vips  map[netip.Addr]bool
 	flows map[uint64]*Flow // by uid
+	floor uint64           // bytes that a flow must have beaten to come into a table that is full
 	stats Stats
 }
 
@@ -95,7 +99,7 @@ func (t *Table) Run(ctx context.Context) error {
 		}
 		t.mu.Lock()
 		t.stats.Err = err
-		t.stats.Wait = max(t.opt.Every, time.Duration(float64(t.stats.Cost)/t.opt.Share))
+		t.stats.Wait = max(t.opt.Every, time.Duration(float64(t.stats.Mean)/t.opt.Share))
 		s := t.stats
 		t.mu.Unlock()
 		timer.Reset(s.Wait)
@@ -103,89 +107,6 @@ func (t *Table) Run(ctx context.Context) error {
 			t.opt.OnPass(s)
 		}
 	}
-}
-
-// Pass reads all sockets of the network namespace of the calling thread once.
-func (t *Table) Pass(ctx context.Context) error {
-	runtime.LockOSThread() // its CPU time is counted
-	defer runtime.UnlockOSThread()
-	began := cpu()
-	t.mu.Lock()
-	vips := t.vips
-	t.mu.Unlock()
-	seen, sockets, err := t.read(ctx, vips)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.merge(seen, time.Now())
-	t.stats.Passes++
-	t.stats.Sockets, t.stats.Cost = sockets, cpu()-began
-	return nil
-}
-
-// read returns the flows that count. A little more than may stay are read, so
-// that the largest of them can be chosen.
-func (t *Table) read(ctx context.Context, vips map[netip.Addr]bool) (seen []Flow, sockets int, err error) {
-	if len(vips) == 0 {
-		return nil, 0, nil
-	}
-	d, err := openDiag()
-	if err != nil {
-		return nil, 0, err
-	}
-	defer d.close()
-	left := uint64(0)
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		err := d.dump(ctx, family, func(f *Flow) {
-			sockets++
-			if f.Acked < t.opt.Least || !vips[f.VIP.Addr()] {
-				return
-			}
-			if len(seen) >= t.opt.Max+t.opt.Max/4+16 {
-				left++
-				return
-			}
-			seen = append(seen, *f)
-		})
-		if errors.Is(err, syscall.ENOENT) && family == unix.AF_INET6 {
-			break // a kernel without IPv6
-		}
-		if err != nil {
-			return nil, 0, fmt.Errorf("flow: pass: %w", err)
-		}
-	}
-	if over := len(seen) - t.opt.Max; over > 0 {
-		slices.SortFunc(seen, func(a, b Flow) int { return cmp.Compare(b.Acked, a.Acked) })
-		seen = seen[:t.opt.Max]
-		left += uint64(over)
-	}
-	if left > 0 {
-		t.mu.Lock()
-		t.stats.Left += left
-		t.mu.Unlock()
-	}
-	return seen, sockets, nil
-}
-
-// merge makes seen the table, with what is known of its flows from before.
-func (t *Table) merge(seen []Flow, now time.Time) {
-	flows := make(map[uint64]*Flow, len(seen))
-	for i := range seen {
-		f := &seen[i]
-		f.First, f.Moved = now, now
-		if old := t.flows[f.uid]; old != nil {
-			f.First, f.Moved, f.Speed = old.First, old.Moved, old.Speed
-			if d := now.Sub(old.Moved); f.Acked > old.Acked && d > 0 {
-				f.Speed = uint64(float64(f.Acked-old.Acked) / d.Seconds())
-				f.Moved = now
-			}
-		}
-		flows[f.uid] = f
-	}
-	t.flows = flows
-	t.stats.Flows, t.stats.At = len(flows), now
 }
 
 // Flows are those of the last pass, in no order.
@@ -211,11 +132,11 @@ func (t *Table) Stats() Stats {
 // other addresses are refused, those that have ended meanwhile are no error.
 // It returns how many it ended.
 func (t *Table) Destroy(flows []Flow) (int, error) {
-	d, err := openDiag()
+	d, err := sockdiag.Open(0)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("flow: destroy: %w", err)
 	}
-	defer d.close()
+	defer d.Close()
 	t.mu.Lock()
 	vips := t.vips
 	t.mu.Unlock()
@@ -225,21 +146,12 @@ func (t *Table) Destroy(flows []Flow) (int, error) {
 		if !vips[f.VIP.Addr()] {
 			return ended, fmt.Errorf("flow: %v is no VIP of this host", f.VIP.Addr())
 		}
-		switch err := d.destroy(f); {
+		switch err := d.Destroy(f.id()); {
 		case err == nil:
 			ended++
-		case !errors.Is(err, ErrGone):
+		case !errors.Is(err, sockdiag.ErrGone):
 			return ended, fmt.Errorf("flow: destroy %v to %v: %w", f.VIP, f.Client, err)
 		}
 	}
 	return ended, nil
-}
-
-// cpu is the time that the calling thread has used.
-func cpu() time.Duration {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
 }

@@ -1,0 +1,278 @@
+// Program flow measures what following flows costs a POP: the passes of the
+// flow table over 100,000 real sockets, 10,000 of them downloads that get on,
+// in a network namespace of its own, and what the checkpoints of as many flows
+// cost on the wire. It prints a table and a line for each goal.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"time"
+
+	"github.com/catchment/catchment/lab/sandbox"
+	"github.com/catchment/catchment/server/resync/checkpoint"
+	"github.com/catchment/catchment/server/resync/flow"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench flow:", err)
+		os.Exit(1)
+	}
+}
+
+// marker says which part of the world a process is: none, the namespace, or
+// the holder of some sockets.
+const marker = "CATCHMENT_BENCH_FLOW"
+
+func run() error {
+	small := flag.Int("small", 90_000, "sockets that wait")
+	large := flag.Int("large", 10_000, "sockets of downloads that get on")
+	passes := flag.Int("passes", 30, "passes that are measured")
+	number := flag.Int("number", 0, "of a holder of sockets")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	switch os.Getenv(marker) {
+	case "":
+		return again(ctx, "world", os.Args[1:])
+	case "hold":
+		return hold(ctx, *number, *small, *large)
+	}
+	if err := sandbox.Up(); err != nil {
+		return err
+	}
+	w, err := build(ctx, *small, *large)
+	if w != nil {
+		defer w.close()
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d sockets of a VIP wait, %d are downloads that get on\n", *small, *large)
+	if err := measure(ctx, w, *passes); err != nil {
+		return err
+	}
+	return checkpoints(*large)
+}
+
+// again runs this program in namespaces of its own.
+func again(ctx context.Context, what string, args []string) error {
+	c := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	c.Env = append(os.Environ(), marker+"="+what)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	c.SysProcAttr = sandbox.Attr()
+	return c.Run()
+}
+
+// world is all sockets, in processes of which each may have some thousands.
+type world struct{ parts []*part }
+
+type part struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// perPart is how many descriptors a process holds.
+const perPart = 16_000
+
+func build(ctx context.Context, small, large int) (*world, error) {
+	w := &world{}
+	for small > 0 || large > 0 {
+		s := min(small, perPart)
+		l := 0
+		if s == 0 {
+			l = min(large, perPart/2)
+		}
+		small, large = small-s, large-l
+		p, err := w.part(ctx, s, l)
+		if err != nil {
+			return w, err
+		}
+		w.parts = append(w.parts, p)
+	}
+	for _, p := range w.parts {
+		if err := p.said("ready\n"); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+func (w *world) part(ctx context.Context, small, large int) (*part, error) {
+	c := exec.CommandContext(ctx, "/proc/self/exe", fmt.Sprintf("-small=%d", small), fmt.Sprintf("-large=%d", large), fmt.Sprintf("-number=%d", len(w.parts)+1))
+	c.Env, c.Stderr = append(os.Environ(), marker+"=hold"), os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &part{c, in, bufio.NewReader(out)}, c.Start()
+}
+
+func (p *part) said(want string) error {
+	got, err := p.out.ReadString('\n')
+	if got != want {
+		return fmt.Errorf("a holder of sockets said %q: %w", got, err)
+	}
+	return nil
+}
+
+// move lets all downloads get on.
+func (w *world) move() error {
+	for _, p := range w.parts {
+		if _, err := io.WriteString(p.in, "move\n"); err != nil {
+			return err
+		}
+	}
+	for _, p := range w.parts {
+		if err := p.said("moved\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) close() {
+	for _, p := range w.parts {
+		p.in.Close()
+		_ = p.cmd.Wait()
+	}
+}
+
+// hold is a process with sockets, until its input ends.
+func hold(ctx context.Context, number, small, large int) error {
+	s, err := open(ctx, number, small, large)
+	defer s.close()
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if err := s.move(); err != nil {
+			return err
+		}
+		fmt.Println("moved")
+	}
+	return nil
+}
+
+// measure makes passes: all that the share of a core allows, and, beside it,
+// over all sockets each time.
+func measure(ctx context.Context, w *world, passes int) error {
+	for _, c := range []struct {
+		name  string
+		share float64
+	}{{"all sockets in each pass", 1}, {"within 5 % of a core", 0.9 * flow.DefaultShare}} {
+		t := flow.New(flow.Options{Share: c.share})
+		t.SetVIPs([]netip.Addr{vip})
+		for range passes { // what a pass may do is learned
+			if err := t.Pass(ctx); err != nil {
+				return err
+			}
+		}
+		var cost []time.Duration
+		var fresh, looked, seen []int
+		for range passes {
+			if err := w.move(); err != nil {
+				return err
+			}
+			if err := t.Pass(ctx); err != nil {
+				return err
+			}
+			s := t.Stats()
+			n := freshOf(t.Flows())
+			cost, fresh = append(cost, s.Cost), append(fresh, n)
+			looked, seen = append(looked, s.Looked), append(seen, s.Seen)
+		}
+		s := t.Stats()
+		all := (s.Sockets*passes + sum(seen) - 1) / max(1, sum(seen)) // passes until each was told of once
+		fmt.Printf("%-26s %6.1f ms of CPU a pass (largest %.1f), %6d told of, %6d one by one, %6d of %d flows fresh, a new one is found within %d s\n",
+			c.name, ms(sum(cost)/time.Duration(passes)), ms(slices.Max(cost)), sum(seen)/passes, sum(looked)/passes, sum(fresh)/passes, s.Flows, all)
+		if c.share < 1 {
+			goal("flow-table-100k-core-percent", ms(sum(cost)/time.Duration(passes))/10, 5)
+		}
+	}
+	return nil
+}
+
+// freshOf is how many flows the last pass has seen.
+func freshOf(flows []flow.Flow) (n int) {
+	var last time.Time
+	for _, f := range flows {
+		if f.At.After(last) {
+			last, n = f.At, 0
+		}
+		if f.At.Equal(last) {
+			n++
+		}
+	}
+	return n
+}
+
+// checkpoints measures what two POPs are told of flows that get on.
+func checkpoints(n int) error {
+	if n == 0 {
+		return nil
+	}
+	flows := make([]checkpoint.Flow, n)
+	for i := range flows {
+		flows[i] = checkpoint.Flow{
+			Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 14), byte(i >> 6), byte(i)}), uint16(1024+i)),
+			VIP:    netip.AddrPortFrom(vip, 443), Offset: uint64(i) << 18, Rate: uint64(1e6 + i), RTT: 20 * time.Millisecond,
+			Object: checkpoint.Object{URL: [16]byte{byte(i), byte(i >> 8)}, ETag: fmt.Sprintf("\"%040x\"", i), Size: 1 << 30},
+		}
+	}
+	total, first := 0, 0
+	const seconds = 20
+	for range 2 {
+		e := checkpoint.NewEncoder()
+		first += len(e.Append(nil, flows))
+		for second := range seconds {
+			for i := range flows {
+				flows[i].Offset += flows[i].Rate
+				if (i+second)%60 == 0 { // a minute each: some end and others begin
+					flows[i].Client = netip.AddrPortFrom(flows[i].Client.Addr().Next(), flows[i].Client.Port())
+				}
+			}
+			total += len(e.Beat(e.Append(nil, flows)))
+		}
+	}
+	if total == 0 {
+		return errors.New("checkpoints: nothing was said")
+	}
+	mb := float64(total) / seconds / 1e6
+	fmt.Printf("checkpoints of %d flows, each a minute long, to two POPs: %.2f MB at first, then %.2f MB/s\n", n, float64(first)/1e6, mb)
+	goal("checkpoints-10k-two-pops-MB-per-s", mb, 2)
+	return nil
+}
+
+func goal(name string, value, limit float64) {
+	word := "met"
+	if value > limit {
+		word = "missed"
+	}
+	fmt.Printf("goal %s %.3g %g %s\n", name, value, limit, word)
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func sum[T time.Duration | int](s []T) (all T) {
+	for _, v := range s {
+		all += v
+	}
+	return all
+}
