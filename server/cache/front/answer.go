@@ -3,6 +3,8 @@ package front
 import (
 	"os"
 	"time"
+
+	"github.com/catchment/catchment/server/cache/front/h2"
 )
 
 // Hitter answers requests of the fast path from what is stored.
@@ -45,13 +47,9 @@ type Answer struct {
 	one   [4]Part
 }
 
-// Part is a piece of a body: bytes in memory, or a piece of a file.
-type Part struct {
-	Bytes  []byte   // used when File is nil; must not change until Finish
-	File   *os.File // sent by sendfile with explicit offset; stays open until Finish
-	Offset int64    // in File
-	Length int64    // in File
-}
+// Part is a piece of a body: bytes in memory, or a piece of a file. Bytes must not change until Finish; a file is sent by
+// sendfile with explicit offset where that can be, and stays open until Finish.
+type Part = h2.Part
 
 // AddBytes adds b to the body.
 func (a *Answer) AddBytes(b []byte) { a.add(Part{Bytes: b, Length: int64(len(b))}) }

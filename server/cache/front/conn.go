@@ -2,7 +2,6 @@ package front
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -206,10 +205,6 @@ func connOf(nc net.Conn) *Conn {
 		return v.c
 	case *tlsGate:
 		return v.c
-	case *tls.Conn:
-		if s, ok := v.NetConn().(*sock); ok {
-			return s.c
-		}
 	}
 	return nil
 }

@@ -6,7 +6,9 @@
 //     http.Request nor a header map. It asks a [Hitter] for plain GET and HEAD; the [Answer] names a ready head and the
 //     body as bytes or as pieces of files, which go out by sendfile;
 //   - the general path: everything else, and what the Hitter does not have, is served by net/http through an
-//     http.Handler: HTTP/1.1 by hand-over of the connection, HTTP/2 by net/http, HTTP/3 by quic-go.
+//     http.Handler: HTTP/1.1 by hand-over of the connection, HTTP/3 by quic-go.
+//
+// HTTP/2 is package h2: it asks the same Hitter, and gives the rest to the same http.Handler.
 //
 // The hand-over keeps the reins: net/http reads from a gate that gives it one validated message after the other and that
 // runs the fast loop again between them. So a connection that once missed is fast again at its next hit, and net/http

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/catchment/catchment/server/cache/front/h2"
 )
 
 // verdict says how the fast loop ended.
@@ -16,7 +18,7 @@ type verdict uint8
 const (
 	vClose verdict = iota // the connection is to be closed
 	vHand                 // a whole head that net/http shall serve is at work.head
-	vRaw                  // the HTTP/2 preface: everything is for net/http
+	vRaw                  // the HTTP/2 preface
 )
 
 // room is the size of a read buffer; one that had to grow past keepRoom is not used again.
@@ -36,6 +38,8 @@ type work struct {
 	ans  Answer
 	sent Sent
 	out  []byte // the response head, and a short body
+
+	reply h2.Reply // the answer as HTTP/2 sends it; then out has its own fields
 }
 
 var workPool = sync.Pool{New: func() any { return &work{buf: make([]byte, room)} }}
@@ -220,6 +224,10 @@ func (c *Conn) serve() {
 	if c.secure && !c.handshake() {
 		return
 	}
+	if t, ok := c.stream.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
+		c.serveH2(nil)
+		return
+	}
 	l := newLoop(c)
 	switch v := l.run(); v {
 	case vClose:
@@ -227,9 +235,14 @@ func (c *Conn) serve() {
 			t.Close()
 		}
 		c.finish()
+	case vRaw:
+		held := bytes.Clone(l.held())
+		l.drop(len(held))
+		l.release()
+		c.serveH2(held)
 	default:
 		c.front.stats.handed.Add(1)
-		newGate(l, v).handOver()
+		newGate(l).handOver()
 	}
 }
 

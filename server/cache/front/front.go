@@ -40,8 +40,7 @@ type Front struct {
 	ports  []*port
 	served bool
 	plain  *handoff // HTTP/1.1 connections on their way to net/http
-	multi  *handoff // HTTP/2 ones
-	srv    [2]*http.Server
+	srv    *http.Server
 	h3     *h3Server
 	wg     sync.WaitGroup // accept loops and connections
 	stop   chan struct{}
@@ -70,8 +69,7 @@ func New(opts Options, h http.Handler, hit Hitter, log *slog.Logger) (*Front, er
 	}
 	f.tlsConf = f.newTLS()
 	f.plain = newHandoff(&net.TCPAddr{})
-	f.multi = newHandoff(&net.TCPAddr{})
-	f.srv = [2]*http.Server{f.newServer(false), f.newServer(true)}
+	f.srv = f.newServer()
 	return f, nil
 }
 
@@ -87,8 +85,7 @@ func (f *Front) Serve(ctx context.Context) error {
 	ports := f.ports
 	f.mu.Unlock()
 	var servers sync.WaitGroup
-	servers.Go(func() { f.srv[0].Serve(f.plain) })
-	servers.Go(func() { f.srv[1].Serve(f.multi) })
+	servers.Go(func() { f.srv.Serve(f.plain) })
 	errs := make(chan error, 2*len(ports))
 	for _, p := range ports {
 		f.wg.Go(func() {
@@ -128,11 +125,10 @@ func (f *Front) Drain(ctx context.Context) (cut int, err error) {
 	for c := range f.Conns() {
 		c.interrupt()
 	}
-	f.srv[0].SetKeepAlivesEnabled(false) // answers whose head is not written yet say Connection: close
+	f.srv.SetKeepAlivesEnabled(false) // answers whose head is not written yet say Connection: close
 	// The servers must not cut by themselves when ctx ends: it would not be counted.
 	sctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Go(func() { f.srv[1].Shutdown(sctx) })
 	if f.h3 != nil {
 		wg.Go(func() { f.h3.shutdown(sctx) })
 	}
@@ -164,7 +160,6 @@ func (f *Front) close() (cut int) {
 		f.closed.Store(true) // take and register look after they have added a connection
 		f.closeListeners()
 		f.plain.Close()
-		f.multi.Close()
 		for c := range f.Conns() {
 			if c.Busy() {
 				cut++
@@ -173,8 +168,7 @@ func (f *Front) close() (cut int) {
 		}
 		f.stats.cut.Add(uint64(cut))
 		close(f.stop) // not before: the UDP sockets go with it
-		f.srv[0].Close()
-		f.srv[1].Close()
+		f.srv.Close()
 		if f.h3 != nil {
 			f.h3.close()
 		}

@@ -19,7 +19,7 @@ const (
 	stHead             // giving out a head
 	stBody             // giving out a body
 	stWait             // all was given; net/http only listens for the end of the connection
-	stRaw              // HTTP/2 or hijacked: everything passes
+	stRaw              // hijacked: everything passes
 	stDead             // the message was malformed or is out of step: nothing passes any more
 )
 
@@ -54,21 +54,17 @@ func (g tlsGate) ConnectionState() tls.ConnectionState {
 }
 
 // newGate makes a gate for what the fast loop handed over.
-func newGate(l *loop, v verdict) *gate {
+func newGate(l *loop) *gate {
 	g := &gate{c: l.c, loop: l}
 	g.cond = sync.NewCond(&g.mu)
-	g.take(v)
+	g.take()
 	return g
 }
 
 // take prepares to give out what the loop left.
-func (g *gate) take(v verdict) {
+func (g *gate) take() {
 	g.c.setRead(time.Time{}, false)
 	g.c.sock.calm()
-	if v == vRaw {
-		g.step = stRaw
-		return
-	}
 	w := g.loop.w
 	h := &w.head
 	g.step, g.left, g.last = stHead, int64(w.end), h.close
@@ -82,16 +78,11 @@ func (g *gate) take(v verdict) {
 // handOver gives the connection to net/http.
 func (g *gate) handOver() {
 	f := g.c.front
-	to := f.plain
-	if g.step == stRaw {
-		to = f.multi
-		g.c.proto.Store(&protoH2)
-	}
 	var nc net.Conn = g
 	if g.c.secure {
 		nc = &tlsGate{g}
 	}
-	if !to.give(nc) {
+	if !f.plain.give(nc) {
 		g.c.finish()
 	}
 }
@@ -161,7 +152,7 @@ func (g *gate) runFast() bool {
 		g.step = stDead
 		return false
 	}
-	g.take(v)
+	g.take()
 	return true
 }
 

@@ -52,9 +52,8 @@ func (h *handoff) Close() error {
 
 func (h *handoff) Addr() net.Addr { return h.addr }
 
-// newServer makes the http.Server for handed-over connections: HTTP/1.1 ones, or with two also HTTP/2.
-func (f *Front) newServer(two bool) *http.Server {
-	l := &f.opts.Limits
+// newServer makes the http.Server for handed-over connections of HTTP/1.1.
+func (f *Front) newServer() *http.Server {
 	s := &http.Server{
 		Handler:        http.HandlerFunc(f.serveHTTP),
 		MaxHeaderBytes: maxHead + 4096, // the gate has its own, smaller limit
@@ -66,16 +65,6 @@ func (f *Front) newServer(two bool) *http.Server {
 		Protocols: new(http.Protocols),
 	}
 	s.Protocols.SetHTTP1(true)
-	if two {
-		s.MaxHeaderBytes = l.HeadBytes
-		s.IdleTimeout = max(l.IdleTime, 0)
-		s.Protocols.SetHTTP2(true)
-		s.Protocols.SetUnencryptedHTTP2(true)
-		s.HTTP2 = &http.HTTP2Config{
-			MaxConcurrentStreams: l.Streams, WriteByteTimeout: max(l.Grace, 0),
-			SendPingTimeout: max(l.Grace, 0), MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 256 << 10,
-		}
-	}
 	return s
 }
 
@@ -95,7 +84,12 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.port != nil && c.port.altSvc != "" {
 		w.Header().Set("Alt-Svc", c.port.altSvc)
 	}
-	if r.ProtoMajor > 1 {
+	switch r.ProtoMajor {
+	case 1:
+		if f.letsGo(c) || c.lastOne() {
+			w.Header().Set("Connection", "close")
+		}
+	case 3:
 		if ref := f.checkRequest(r); ref != nil {
 			f.stats.bad.Add(1)
 			http.Error(w, ref.why, ref.status)
@@ -103,15 +97,10 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w, r = f.limitStream(w, r, c)
 		defer f.endStream(r, c)
-		n := c.requests.Add(1)
-		if r.ProtoMajor == 2 && (f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) || f.leaves(c)) {
-			w.Header().Set("Connection", "close") // net/http makes it GOAWAY
-		}
+		c.requests.Add(1)
 		if f.hitStream(w, r, c) {
 			return
 		}
-	} else if f.letsGo(c) || c.lastOne() {
-		w.Header().Set("Connection", "close")
 	}
 	f.stats.general.Add(1)
 	if m := f.opts.Limits.MaxBody; m > 0 && r.Body != nil && r.Body != http.NoBody {
@@ -133,7 +122,7 @@ func (c *Conn) lastOne() bool {
 	return most > 0 && c.requests.Load() >= int64(most)
 }
 
-// checkRequest holds HTTP/2 and 3 to the limits and rules that the parser enforces for HTTP/1.1.
+// checkRequest holds HTTP/3 to the limits and rules that the parser enforces for HTTP/1.1.
 func (f *Front) checkRequest(r *http.Request) *refusal {
 	l := &f.opts.Limits
 	n := 0

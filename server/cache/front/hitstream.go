@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// hitStream asks the Hitter for a GET or HEAD of HTTP/2 or 3 and sends what it has: the same short way as that of HTTP/1.1,
-// with ready header values. False: the request is for the http.Handler; nothing was sent.
+// hitStream asks the Hitter for a GET or HEAD of HTTP/3 and sends what it has: the same short way as that of HTTP/1.1, with
+// ready header values. False: the request is for the http.Handler; nothing was sent.
 func (f *Front) hitStream(rw http.ResponseWriter, r *http.Request, c *Conn) bool {
 	if f.hitter == nil || f.opts.NoFast || len(r.Trailer) > 0 || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	if r.ContentLength > 0 || r.ContentLength < 0 && r.ProtoMajor == 2 {
-		return false // with a body; HTTP/3 cannot tell yet, and one that comes is left unread
+	if r.ContentLength > 0 {
+		return false // with a body; where none is announced it cannot be told yet, and one that comes is left unread
 	}
 	w := workPool.Get().(*work)
 	defer w.giveBack()
@@ -70,7 +70,7 @@ var (
 	methodHead = []byte(http.MethodHead)
 )
 
-// adopt makes the parsed head of a request that net/http or quic-go has read; false: the fast way is not for it.
+// adopt makes the parsed head of a request that quic-go has read; false: the fast way is not for it.
 func (w *work) adopt(r *http.Request, l *rules) bool {
 	h := &w.head
 	*h = head{fields: h.fields[:0], length: -1, minor: 1, nHost: 1, method: methodGet}

@@ -34,21 +34,25 @@ type sock struct {
 
 	tooSlow bool // was cut: no more is sent, not even a TLS alert
 
-	iov [2]unix.Iovec
-	op  writeOp
-	wfn func(fd uintptr) bool
-	rop readOp
-	rfn func(fd uintptr) bool
+	iov   [2]unix.Iovec
+	iovs  *[maxIov]unix.Iovec // for HTTP/2
+	spill *spill              // HTTP/2 under TLS: Write never waits
+	op    writeOp
+	wfn   func(fd uintptr) bool
+	rop   readOp
+	rfn   func(fd uintptr) bool
 }
 
 // writeOp is what wfn shall do and what came of it.
 type writeOp struct {
-	p     []byte // bytes to send,
-	more  []byte // and these behind them, or
-	file  int    // file to send from, when not negative
+	p     []byte   // bytes to send,
+	more  []byte   // and these behind them,
+	rest  [][]byte // or these, or
+	file  int      // file to send from, when not negative
 	off   int64
 	count int
 	wait  bool // wait when the socket is full
+	now   bool // errFull when the socket is full
 	n     int
 	err   error
 }
@@ -80,6 +84,8 @@ func (s *sock) tryWrite(fd uintptr) bool {
 	for {
 		if o.file >= 0 {
 			o.n, o.err = s.c.front.sender.send(fd, o)
+		} else if len(o.rest) > 0 {
+			o.n, o.err = s.writeVec(fd)
 		} else if len(o.more) == 0 {
 			o.n, o.err = rawWrite(fd, o.p)
 		} else {
@@ -102,6 +108,9 @@ func (s *sock) step() (int, error) {
 		return 0, err
 	}
 	if s.op.err == unix.EAGAIN {
+		if s.op.now {
+			return 0, errFull
+		}
 		if err := s.waitWrite(); err != nil {
 			return 0, err
 		}
@@ -174,7 +183,12 @@ func (s *sock) SetDeadline(t time.Time) error {
 }
 
 // Write sends all of p.
-func (s *sock) Write(p []byte) (int, error) { return s.send(p, nil) }
+func (s *sock) Write(p []byte) (int, error) {
+	if s.spill != nil {
+		return s.spillWrite(p)
+	}
+	return s.send(p, nil)
+}
 
 // writev writes two pieces by one system call.
 func (s *sock) writev(fd uintptr, p, more []byte) (int, error) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// slowWriter holds one HTTP/2 or 3 stream to the least rate: each piece of at most piece bytes must be taken within grace.
+// slowWriter holds one HTTP/3 stream to the least rate: each piece of at most piece bytes must be taken within grace.
 // The deadline is the stream's own, so that one paused stream does not end the connection.
 type slowWriter struct {
 	http.ResponseWriter

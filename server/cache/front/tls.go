@@ -149,7 +149,7 @@ func (f *Front) newTLS() *tls.Config {
 	return c
 }
 
-// handshake does the TLS handshake of a new connection. false: the connection has ended or is net/http's (HTTP/2).
+// handshake does the TLS handshake of a new connection. false: the connection has ended.
 func (c *Conn) handshake() bool {
 	f := c.front
 	t := tls.Server(c.sock, f.tlsConf)
@@ -167,14 +167,7 @@ func (c *Conn) handshake() bool {
 	}
 	f.stats.handshakes.Add(1)
 	c.sock.SetDeadline(time.Time{})
-	if t.ConnectionState().NegotiatedProtocol != "h2" {
-		return true
-	}
-	c.proto.Store(&protoH2)
-	if !f.multi.give(t) {
-		c.finish()
-	}
-	return false
+	return true
 }
 
 // plainHTTP tells a client that spoke HTTP without TLS so.
