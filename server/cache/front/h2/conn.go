@@ -42,7 +42,6 @@ type Conn struct {
 	mu       sync.Mutex
 	streams  map[uint32]*stream
 	last     uint32 // highest stream of the client
-	open     int    // streams that count for the limit
 	handlers int    // goroutines of ServeHTTP
 	requests int64
 	resets   int64

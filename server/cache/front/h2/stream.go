@@ -39,7 +39,6 @@ type stream struct {
 	ended   bool   // END_STREAM has come
 	body    []byte // read from body[off:]
 	off     int
-	failed  error // instead of EOF
 	recv    int64 // bytes that may come
 	credit  int64 // bytes used that the client does not know of
 	left    int64 // of Content-Length; -1: not known
