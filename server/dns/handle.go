@@ -200,10 +200,13 @@ func (w *worker) ask(m *dns.Msg, x *extra, z *served) (*dns.Msg, *extra, uint64)
 		x.ede, x.edeText = dns.ExtendedErrorCodeOther, a.Failed
 	}
 	if a.Rcode != 0 || len(a.Answer) == 0 {
-		return m, x, hashName([]byte(z.Apex), uint16(a.Rcode))
+		return m, x, kindOf(z.Apex, a.Rcode)
 	}
 	return m, x, hashName(r.name(), r.typ)
 }
+
+// kindOf tells answers that give nothing apart, for the rate limit.
+func kindOf(apex string, rcode int) uint64 { return hashName([]byte(apex), uint16(rcode)) }
 
 // ready is the query as choosers see it.
 func (w *worker) ready() *zone.Query {

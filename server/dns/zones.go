@@ -14,13 +14,16 @@ import (
 // served is a version of a zone with what is kept beside it.
 type served struct {
 	*zone.Zone
-	conf    *Zone
-	source  *zone.Source
-	stamp   stamp
-	epoch   zone.Epoch
-	diffs   []*zone.Diff // oldest first, without a gap, to this version
-	packed  []packedNode // by Node.ID, for the fast path
-	negFast []byte       // what NXDOMAIN has after the question, unsigned
+	conf   *Zone
+	source *zone.Source
+	stamp  stamp
+	epoch  zone.Epoch
+	diffs  []*zone.Diff // oldest first, without a gap, to this version
+
+	packed    []packedNode // by Node.ID, for the fast path
+	negative  []byte       // the SOA of negative answers, with an owner to be filled in
+	apexLen   int
+	errorKind [2]uint64 // for the rate limit: of empty answers and of names that are not there
 }
 
 // stamp tells a file from what it was.

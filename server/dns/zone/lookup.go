@@ -59,7 +59,7 @@ func (z *Zone) Ask(q *Question) *Reply {
 
 // step answers for one name and returns the target of a CNAME to go on with.
 func (a *answer) step(wire, name string) (target string) {
-	n, closest := a.z.match(wire)
+	n, closest := a.z.Find([]byte(wire))
 	if cut := delegation(n, closest, a.q.Type); cut != nil {
 		a.refer(cut)
 		return ""
@@ -75,19 +75,6 @@ func (a *answer) step(wire, name string) (target string) {
 		return ""
 	}
 	return a.at(closest.wild, name, &wire)
-}
-
-// match returns the node of a name, or nil and the closest encloser.
-func (z *Zone) match(wire string) (n, closest *Node) {
-	if n := z.nodes[wire]; n != nil {
-		return n, n
-	}
-	for {
-		wire = wire[1+wire[0]:]
-		if n := z.nodes[wire]; n != nil {
-			return nil, n
-		}
-	}
 }
 
 // delegation is the cut that a name is at or below; the parent answers for DS
@@ -159,7 +146,7 @@ func (a *answer) choose(n *Node) (sets []*Set, ok bool) {
 		a.Answer, a.Ns = nil, nil
 		return nil, false
 	}
-	if n.asName(c.Pool) {
+	if n.AsName(c.Pool) {
 		return []*Set{n.cname(c.Pool)}, true
 	}
 	for _, t := range []uint16{dns.TypeA, dns.TypeAAAA} {

@@ -48,6 +48,7 @@ type Pool struct {
 	v4, v6     [][]netip.Addr
 	wire4      [][]byte // records as they stand in a message whose question they answer
 	wire6      [][]byte
+	target     string // wire form of Name
 	wireTarget []byte
 }
 
@@ -71,7 +72,7 @@ func NewPool(id string, ttl time.Duration, v4, v6 [][]netip.Addr, name string) (
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", id, err)
 		}
-		p.Name = canonical
+		p.Name, p.target = canonical, wire
 		p.wireTarget = record(nil, dns.TypeCNAME, p.TTL, []byte(wire))
 	}
 	if len(v4)+len(v6) == 0 && name == "" {
@@ -118,11 +119,6 @@ func record(b []byte, typ uint16, ttl uint32, rdata []byte) []byte {
 	return append(b, rdata...)
 }
 
-// has says whether the pool has addresses of a type.
-func (p *Pool) has(typ uint16) bool {
-	return typ == dns.TypeA && len(p.v4) > 0 || typ == dns.TypeAAAA && len(p.v6) > 0
-}
-
 // records are the addresses of one variant as records of owner.
 func (p *Pool) records(owner string, typ uint16, random uint64) []dns.RR {
 	var out []dns.RR
@@ -154,6 +150,12 @@ func (p *Pool) Packed(typ uint16, random uint64) ([]byte, int) {
 	}
 	return nil, 0
 }
+
+// PackedName is the CNAME record as [Pool.Packed] gives addresses.
+func (p *Pool) PackedName() []byte { return p.wireTarget }
+
+// Target is Name in wire form.
+func (p *Pool) Target() string { return p.target }
 
 // Wire returns a name in wire form, lower case, and in canonical presentation
 // form. The name must be absolute or is taken to be.

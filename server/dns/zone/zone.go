@@ -174,7 +174,7 @@ func (z *Zone) dynamic(d Dynamic) error {
 
 // dynamicSets are what a secondary is given of a pool.
 func (n *Node) dynamicSets(p *Pool) []*Set {
-	if n.asName(p) {
+	if n.AsName(p) {
 		return []*Set{n.cname(p)}
 	}
 	var out []*Set
@@ -185,10 +185,6 @@ func (n *Node) dynamicSets(p *Pool) []*Set {
 	}
 	return out
 }
-
-// asName says whether the pool is given as a CNAME at this name: not beside
-// other records.
-func (n *Node) asName(p *Pool) bool { return p.Name != "" && len(n.sets) == 0 }
 
 func (n *Node) cname(p *Pool) *Set {
 	h := dns.RR_Header{Name: n.name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: p.TTL}
@@ -230,8 +226,44 @@ func (z *Zone) Len() int { return len(z.nodes) }
 // Signed says whether the zone is signed.
 func (z *Zone) Signed() bool { return z.signer != nil }
 
-// Node returns the node of exactly a wire name in lower case.
-func (z *Zone) Node(wire string) *Node { return z.nodes[wire] }
+// Wire is the apex in wire form, lower case.
+func (z *Zone) Wire() string { return z.apex.Wire }
+
+// Find returns the node of a wire name in lower case at or below the apex, or
+// nil, and the closest node at or above it.
+func (z *Zone) Find(wire []byte) (n, closest *Node) {
+	if n := z.nodes[string(wire)]; n != nil {
+		return n, n
+	}
+	for {
+		wire = wire[1+wire[0]:]
+		if n := z.nodes[string(wire)]; n != nil {
+			return nil, n
+		}
+	}
+}
+
+// Name is the node's name in canonical form.
+func (n *Node) Name() string { return n.name }
+
+// Chooser is what decides for a dynamic name, nil for others.
+func (n *Node) Chooser() Chooser { return n.dyn }
+
+// Wildcard is the wildcard right below the node, nil if there is none.
+func (n *Node) Wildcard() *Node { return n.wild }
+
+// Delegated says whether the node is a delegation or below one.
+func (n *Node) Delegated() bool { return n.cut || n.over != nil }
+
+// Has says whether a question for a type gets an answer from the node's
+// records: those of the type, or a CNAME.
+func (n *Node) Has(typ uint16) bool {
+	return n.set(typ) != nil || n.set(dns.TypeCNAME) != nil
+}
+
+// AsName says whether a pool is given as a CNAME at this name: not beside other
+// records.
+func (n *Node) AsName(p *Pool) bool { return p.Name != "" && len(n.sets) == 0 }
 
 // SOA returns the record of the apex.
 func (z *Zone) SOA() *dns.SOA { return dns.Copy(z.soa).(*dns.SOA) }
