@@ -128,6 +128,13 @@ bench-jump:
 # checkpoints of 10,000 flows.
 bench-flow:
 	@mkdir -p $(BIN); $(GO) build -o $(BIN)/bench-flow ./lab/bench/flow && $(BIN)/bench-flow $(BENCHFLAGS)
+# The choice of rendezvous DNS beside gdnsd's on 10,000 random queries, scopes
+# on 500,000 networks, and the memory of a million.
+.PHONY: steer
+steer:
+	@lab/deps.sh gdnsd gdnsd
+	@PATH="$$PATH:/usr/sbin" CATCHMENT_GDNSD=gdnsd $(GO) test -count=1 -v -run TestLikeGdnsd ./pop/nets
+	@CATCHMENT_STEER_LARGE=1 $(GO) test -count=1 -v -run 'TestScopes|TestMillion' ./policy/steer
 
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.
