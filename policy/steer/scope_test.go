@@ -132,7 +132,7 @@ func bigMap(r *rand.Rand, n int, yield func(p netip.Prefix, loc int)) {
 }
 
 func manyDestinations() Config {
-	cfg := Config{Self: "P0", Rules: []Rule{{Name: "www.example.net"}}}
+	cfg := Config{Self: "P0", Rules: []Rule{{Name: "www.example.net"}}, Asked: Destination{Failover: []Weighted{{POP: "P1"}}}}
 	for i := range 20 {
 		id := policy.POPID(fmt.Sprint("P", i))
 		cfg.POPs = append(cfg.POPs, POP{ID: id, Name: fmt.Sprintf("p%d.example.net.", i)})
