@@ -10,13 +10,17 @@ import (
 // oneWrite is up to which size head and body go out in one write.
 const oneWrite = 16 << 10
 
+// gatherBelow is the length of a body up to which TLS records are gathered. A longer one fills the socket's buffer and waits for
+// the client anyway: gathering only copies then.
+const gatherBelow = 256 << 10
+
 // copyRoom is the size of the buffers through which files are copied where sendfile cannot be used.
 const copyRoom = 64 << 10
 
 var copyPool = sync.Pool{New: func() any { b := make([]byte, copyRoom); return &b }}
 
 // send writes the answer at work: the head and a short body in one write, the head and longer bytes by one writev, files by
-// sendfile behind the head. The head is not held back for a file (MSG_MORE): on loopback that costs more than the packet.
+// sendfile behind the head. Under TLS several records share a write. The head is not held back for a file (MSG_MORE): on loopback that costs more than the packet.
 func (l *loop) send(closing bool) error {
 	c, w := l.c, l.w
 	o := outcome{date: c.front.date(), close: closing}
@@ -29,14 +33,30 @@ func (l *loop) send(closing bool) error {
 	if w.req.Head {
 		parts = nil
 	}
-	var err error
-	if parts, err = w.inline(parts); err != nil {
+	parts, err := w.inline(parts)
+	if err != nil {
 		return err
 	}
 	var more []byte
 	if len(parts) > 0 && parts[0].File == nil {
 		more, parts = parts[0].Bytes, parts[1:]
 	}
+	if !c.secure || len(more) == 0 && len(parts) == 0 || w.ans.Length > gatherBelow {
+		return l.sendAll(head, more, parts)
+	}
+	c.sock.collect()
+	err = l.sendAll(head, more, parts)
+	lost, rerr := c.sock.release()
+	w.sent.BodyBytes = max(0, w.sent.BodyBytes-lost)
+	if err == nil {
+		err = rerr
+	}
+	return err
+}
+
+// sendAll sends what is in out, of which head bytes are the head, then more and the parts.
+func (l *loop) sendAll(head int, more []byte, parts []Part) error {
+	w := l.w
 	n, err := l.write(w.out, more)
 	w.sent.HeadBytes = int64(min(n, head))
 	w.sent.BodyBytes = int64(max(n-head, 0))

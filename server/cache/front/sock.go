@@ -32,6 +32,9 @@ type sock struct {
 	waited time.Duration // since the last need bytes
 	taken  int64         // since waited was zero
 
+	gather *[]byte // TLS records that wait to be sent together; nil: each goes at once. See collect
+	lost   int64   // of them, not sent
+
 	tooSlow bool // was cut: no more is sent, not even a TLS alert
 
 	iov   [2]unix.Iovec
@@ -182,10 +185,13 @@ func (s *sock) SetDeadline(t time.Time) error {
 	return s.SetWriteDeadline(t)
 }
 
-// Write sends all of p.
+// Write sends all of p, or keeps it for the next that does while records are gathered.
 func (s *sock) Write(p []byte) (int, error) {
-	if s.spill != nil {
+	switch {
+	case s.spill != nil:
 		return s.spillWrite(p)
+	case s.gather != nil:
+		return s.gatherWrite(p)
 	}
 	return s.send(p, nil)
 }
