@@ -171,6 +171,7 @@ func (w *worker) fastChoice(b []byte, z *served, n *zone.Node) ([]byte, bool) {
 		return b, false
 	}
 	q := w.ready()
+	q.Name = w.req.name()
 	c := n.Chooser().Choose(q)
 	if c.Pool == nil {
 		return b, false

@@ -212,7 +212,7 @@ func kindOf(apex string, rcode int) uint64 { return hashName([]byte(apex), uint1
 func (w *worker) ready() *zone.Query {
 	r := &w.req
 	q := &w.query
-	*q = zone.Query{Local: w.local, Rand: w.rnd.Uint64()}
+	*q = zone.Query{Resolver: w.from.Addr(), Local: w.local, Rand: w.rnd.Uint64()}
 	if r.subnet && r.client.IsValid() && r.source > 0 {
 		q.Client, q.Bits, q.Subnet = r.client, r.source, true
 	} else {

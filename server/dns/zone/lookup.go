@@ -94,7 +94,7 @@ func delegation(n, closest *Node, typ uint16) *Node {
 func (a *answer) at(n *Node, name string, expanded *string) (target string) {
 	sets := n.sets
 	if n.dyn != nil {
-		more, ok := a.choose(n)
+		more, ok := a.choose(n, name)
 		if !ok {
 			return ""
 		}
@@ -133,11 +133,13 @@ func least(sets []*Set) *Set {
 }
 
 // choose asks a dynamic name's chooser.
-func (a *answer) choose(n *Node) (sets []*Set, ok bool) {
+func (a *answer) choose(n *Node, name string) (sets []*Set, ok bool) {
 	q := a.q.Query
 	if q == nil {
 		q = &Query{}
 	}
+	wire, _, _ := Wire(name)
+	q.Name = []byte(wire)
 	c := n.dyn.Choose(q)
 	a.Dynamic = true
 	a.Scope = max(a.Scope, c.Scope)

@@ -12,11 +12,13 @@ import (
 
 // Query is what a [Chooser] may know of a question.
 type Query struct {
-	Client netip.Addr // of the client subnet (RFC 7871), masked, or of the resolver; invalid: a zone transfer, which gets the default
-	Bits   uint8      // prefix length of Client: the option's, or the whole address
-	Subnet bool       // Client came with the question
-	Local  netip.Addr // the address that was asked
-	Rand   uint64     // fresh for each question
+	Name     []byte     // the name in wire form, lower case; only good during the call
+	Client   netip.Addr // of the client subnet (RFC 7871), masked, or of the resolver; invalid: a zone transfer, which gets the default
+	Bits     uint8      // prefix length of Client: the option's, or the whole address
+	Subnet   bool       // Client came with the question
+	Resolver netip.Addr // who asked; invalid: a zone transfer
+	Local    netip.Addr // the address that was asked
+	Rand     uint64     // fresh for each question
 }
 
 // Choice is what a client gets.
