@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
 )
 
 // disk mounts a small file system; the package's tests run in a mount
@@ -154,8 +156,21 @@ func TestDiskFull(t *testing.T) {
 // made: compaction, and the defragmentation that follows by itself.
 func TestQuota(t *testing.T) {
 	t.Parallel()
+	quota(t, Upkeep{Every: 200 * time.Millisecond, DefragSize: 1 << 20}, nil)
+}
+
+// TestQuotaSlowly: a compaction that takes long, with upkeep in its middle,
+// does not use the only defragmentation up that would help.
+func TestQuotaSlowly(t *testing.T) {
+	t.Parallel()
+	quota(t, Upkeep{Every: 20 * time.Millisecond, DefragSize: 1 << 20}, func(cfg *embed.Config) {
+		cfg.CompactionBatchLimit, cfg.CompactionSleepInterval = 10, 200*time.Millisecond
+	})
+}
+
+func quota(t *testing.T, upkeep Upkeep, tune func(*embed.Config)) {
 	ctx := deadline(t)
-	c := onDisk(t, t.TempDir(), Embedded{MinFree: 1, Quota: 4 << 20, Upkeep: Upkeep{Every: 200 * time.Millisecond, DefragSize: 1 << 20}})
+	c := onDisk(t, t.TempDir(), Embedded{MinFree: 1, Quota: 4 << 20, Upkeep: upkeep, tune: tune})
 	big := raw(`"` + strings.Repeat("x", 200<<10) + `"`)
 	var err error
 	for i := 0; err == nil && i < 1000; i++ {

@@ -39,7 +39,8 @@ type Embedded struct {
 	MinFree int64
 	Upkeep  Upkeep
 
-	noSync bool // tests: power is not lost there
+	noSync bool                // tests: power is not lost there
+	tune   func(*embed.Config) // tests; nil: nothing
 }
 
 // Peers says how members find and trust each other.
@@ -161,6 +162,9 @@ func (e Embedded) engineConfig(log *zap.Logger) (*embed.Config, error) {
 		return nil, err
 	}
 	cfg.AdvertisePeerUrls = []url.URL{*own}
+	if e.tune != nil {
+		e.tune(cfg)
+	}
 	if e.Socket != "" {
 		u := url.URL{Scheme: "unix", Path: e.Socket}
 		cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{u}, []url.URL{u}

@@ -35,7 +35,7 @@ type session struct {
 	failure chan struct{}     // closed when the engine broke
 	trusted [sha256.Size]byte // digest of the certificates it began with
 	again   chan struct{}     // closed when upkeep wants a new session
-	cleaned int64             // upkeep's: the oldest revision at the last defragmentation
+	cleaned int64             // upkeep's: what compactions had deleted before the last defragmentation
 }
 
 func (s *session) broke(why string) {

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
 )
 
 // Upkeep is what a member does for itself. Zero fields take the defaults.
@@ -125,7 +126,8 @@ func (m *embedded) defragment(ctx context.Context, s *session) {
 	size, used := b.Size(), b.SizeInUse()
 	// While writes fail for the quota, what a compaction freed does not show
 	// in the numbers: no transaction comes to count it.
-	full := s.alarmed() && s.etcd.Server.KV().FirstRev() != s.cleaned
+	deleted, alarmed := s.deleted(), s.alarmed()
+	full := alarmed && deleted != s.cleaned
 	if !full && (size < m.cfg.Upkeep.DefragSize || float64(used) > m.cfg.Upkeep.DefragShare*float64(size)) {
 		return
 	}
@@ -136,13 +138,26 @@ func (m *embedded) defragment(ctx context.Context, s *session) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	// With the quota used up no turn is granted; then that is why to do it.
-	if !full && !m.take(ctx, time.Minute) {
+	if !alarmed && !m.take(ctx, time.Minute) {
 		return
 	}
 	began := time.Now()
-	s.cleaned = s.etcd.Server.KV().FirstRev()
 	_, err := guard(ctx, m, func(context.Context) (any, error) { return nil, s.etcd.Server.Defragment() })
+	if err == nil {
+		s.cleaned = deleted
+	}
 	m.log.Info("core: defragmented", "took", time.Since(began), "before", size, "after", b.Size(), "err", err)
+}
+
+// deleted is up to which revision compactions have deleted what they forgot.
+// FirstRev is of no use for that: it grows when a compaction begins, and a
+// defragmentation in its middle gives back nothing.
+func (s *session) deleted() int64 {
+	tx := s.etcd.Server.Backend().ReadTx()
+	tx.RLock()
+	defer tx.RUnlock()
+	revision, _ := mvcc.UnsafeReadFinishedCompact(tx)
+	return revision
 }
 
 // alarmed: this member has no room for writes.
