@@ -47,7 +47,7 @@ func (v *View) guardOff(name string) string {
 	}
 	switch {
 	case name == guard.NameIsolated && !v.Input.Core.Configured:
-		return "no control core is configured"
+		return "no control core is shared with other POPs"
 	case name == guard.NameIsolated && l.IsolatedAfter <= 0:
 		return "guards.isolated is 0"
 	case name == guard.NameHeadroom && !v.balances && l.DrainHeadroom <= 0:

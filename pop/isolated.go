@@ -22,7 +22,8 @@ func (c *Controller) core(now time.Time) policy.Core {
 	if c.opt.Core == nil {
 		return policy.Core{}
 	}
-	out := policy.Core{Configured: true}
+	// Without a core of its own a POP is cut off from nobody.
+	out := policy.Core{Configured: !c.cfg.Core.Alone}
 	if ok, since := c.opt.Core.Reachable(); !ok {
 		out.Lost = since
 		if since.IsZero() { // never reached in this life

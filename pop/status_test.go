@@ -65,7 +65,7 @@ func TestGuardsAreListed(t *testing.T) {
 			{Guard: "last-pop", Says: api.Off, Detail: none, Limits: []string{"min-pops 1", "dns: min-pops 2, min-capacity 50 %"}},
 			{Guard: "stale", Says: api.Off, Detail: none, Limits: []string{"guards.stale 5s"}},
 			{Guard: "correlated", Says: api.Off, Detail: none, Limits: []string{"guards.correlated share 0 % of the POPs, window 0s"}},
-			{Guard: "isolated", Says: api.Off, Detail: "no control core is configured"},
+			{Guard: "isolated", Says: api.Off, Detail: "no control core is shared with other POPs"},
 			{Guard: "headroom", Says: api.Off, Detail: "load moves nothing here (balance.mode)"},
 			{Guard: "drains", Says: api.Off, Detail: "guards.drains sets no limit"},
 			{Guard: "blast", Says: api.On, Limits: []string{"guards.blast 50 slices in 1s", "guards.blast 50 % of what is announced in 1s"}},

@@ -92,7 +92,11 @@ func writeCore(w io.Writer, now time.Time, c api.CoreStatus) {
 	if !c.Reachable {
 		answers = paint(w, bad, "does not answer") + "; announcing goes on"
 	}
-	fmt.Fprintf(w, "The core %s for %s (%s)\n", answers, age(now, c.Since), c.Mode)
+	mode := c.Mode
+	if c.Alone {
+		mode += ", of this POP alone"
+	}
+	fmt.Fprintf(w, "The core %s for %s (%s)\n", answers, age(now, c.Since), mode)
 	if c.Trouble != "" {
 		say(w, "", paint(w, bad, "TROUBLE")+" "+oneLine(c.Trouble))
 	}

@@ -135,7 +135,7 @@ func TestCoreCommands(t *testing.T) {
 func TestNoCore(t *testing.T) {
 	socket := start(t, apitest.World())
 	for _, args := range [][]string{{"core"}, {"core", "config"}, {"core", "leave", "--why", "x"}, {"core", "backup", filepath.Join(t.TempDir(), "b")}, {"drain", "--pop", "FRA", "--why", "x"}} {
-		if status, _, errs := catchment(t.Context(), socket, args...); status != 1 || !strings.Contains(errs, "core.mode is not set") {
+		if status, _, errs := catchment(t.Context(), socket, args...); status != 1 || !strings.Contains(errs, "core.mode is none") {
 			t.Errorf("%q: %d %s", args, status, errs)
 		}
 	}

@@ -24,7 +24,7 @@ func coreSection(path string) (config.Core, error) {
 		return config.Core{}, err
 	}
 	if cfg.Core.Mode == "" {
-		return config.Core{}, fmt.Errorf("%s: core.mode is not set", path)
+		return config.Core{}, fmt.Errorf("%s: it has no core: core.mode is none, or not set where there are no services", path)
 	}
 	return cfg.Core, nil
 }

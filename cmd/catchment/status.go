@@ -81,7 +81,7 @@ func writeStatus(w io.Writer, st api.Status) {
 		fmt.Fprintln(w)
 		writeCacheLine(w, st.Cache)
 	}
-	if st.Core != nil {
+	if c := st.Core; c != nil && !(c.Alone && c.Reachable) { // its own, and right: nobody misses it
 		fmt.Fprintln(w)
 		writeCoreLine(w, st)
 	}

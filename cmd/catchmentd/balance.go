@@ -18,8 +18,8 @@ func (d *parts) buildBalance(j *journal.Journal) (err error) {
 		POP: d.cfg.POP, Config: balancing(d.cfg, d.dry), Targets: targets(d.cfg), Controller: d.controller, Peers: d.fleet,
 		Measured: d.load, Responses: d.matrix, Journal: j, Dry: d.dry, Logger: d.log,
 	}
-	if d.core != nil {
-		o.Core = d.core.Core()
+	if core := d.shared(); core != nil {
+		o.Core = core.Core()
 	}
 	if !d.dry {
 		o.Path = filepath.Join(d.cfg.StateDir, "balance.json")

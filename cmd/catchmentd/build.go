@@ -57,7 +57,7 @@ type parts struct {
 	fleet      *fleet.Fleet
 	core       *host.Host    // nil: no control core
 	relay      *relays       // nil: in no relay tree
-	turns      *turns.Keeper // nil: no control core, or a dry run
+	turns      *turns.Keeper // nil: no shared control core, or a dry run
 	routes     *routes       // nil: no FIB
 	ingress    *routeControl // nil: no ingress routers
 	cache      *cacheServer  // nil: no cache server

@@ -15,7 +15,7 @@ import (
 )
 
 // buildCore makes this POP's share of the control core; none where the
-// configuration has no core.mode. It comes first: others are made with it.
+// configuration wants none. It comes first: others are made with it.
 func (d *parts) buildCore() {
 	if d.cfg.Core.Mode != "" {
 		d.core = host.New(d.cfg.Core, string(d.cfg.POP), d.log)
@@ -66,6 +66,14 @@ func judgeOther(text string, whole bool) error {
 // coreOf is the core as the controller sees it; nil where there is none.
 func (d *parts) coreOf() pop.Core {
 	if d.core == nil {
+		return nil
+	}
+	return d.core
+}
+
+// shared is the core that other POPs have as well; nil where there is none.
+func (d *parts) shared() *host.Host {
+	if d.cfg.Core.Alone {
 		return nil
 	}
 	return d.core

@@ -30,15 +30,23 @@ type node struct {
 // addr is the daemon's own loopback address with a port.
 func (w *world) addr(i, port int) string { return fmt.Sprintf("127.0.%d.%d:%d", w.n, 10+i, port) }
 
-// node writes the configuration of a POP with a core and starts it.
+// node writes the configuration of a POP with a core (empty: the section is
+// not there) and starts it.
 func (w *world) node(name, core string, more ...string) *node {
 	w.t.Helper()
-	w.write(name+".yaml", fmt.Sprintf("pop: %s\nstate-dir: %s\napi: {socket: %s, gobgp-socket: \"\"}\nmetrics: {listen: \"\"}\nweb: {listen: \"\"}\ncore: %s\n%s",
-		name, w.file(name), w.file(name+".sock"), core, strings.Join(more, "\n")))
 	d := &node{w: w, name: name, c: api.NewClient(w.file(name + ".sock"))}
+	d.configure(core, more...)
 	w.t.Cleanup(d.c.Close)
 	d.start()
 	return d
+}
+
+func (d *node) configure(core string, more ...string) {
+	if core != "" {
+		core = "core: " + core
+	}
+	d.w.write(d.name+".yaml", fmt.Sprintf("pop: %s\nstate-dir: %s\napi: {socket: %s, gobgp-socket: \"\"}\nmetrics: {listen: \"\"}\nweb: {listen: \"\"}\n%s\n%s",
+		d.name, d.w.file(d.name), d.w.file(d.name+".sock"), core, strings.Join(more, "\n")))
 }
 
 func (d *node) start() { d.p = d.w.start(nil, "--config", d.w.file(d.name+".yaml")) }
@@ -111,7 +119,8 @@ func answered(r api.Result, want string) bool {
 	return want != "" && (r.Text == want || strings.Contains(r.Text, "has not answered yet"))
 }
 
-// TestCoreOfAFleet: members and a follower join by tokens, the follower gets
+// TestCoreOfAFleet: a POP with a core of its own begins to listen, with what it
+// knows; members and a follower join by tokens, the follower gets
 // its configuration from the core and what is asked of it elsewhere; a dead
 // leader delays that, and with all members dead announcing goes on, over a
 // restart too.
@@ -120,8 +129,13 @@ func TestCoreOfAFleet(t *testing.T) {
 	member := func(i int, more string) string {
 		return fmt.Sprintf(`{mode: embedded, rtt: 100ms, listen: "%s", clients: {listen: "%s"}, %s}`, w.addr(i, 9795), w.addr(i, 9794), more)
 	}
-	lon := w.node("LON", member(1, fmt.Sprintf(`joins: {listen: "%s"}`, w.addr(1, 9793))), w.plain(1))
+	lon := w.node("LON", "", w.plain(1))
 	lon.core("alone", voters(1))
+	lon.do("put", api.CoreChange{Name: "fleet", Text: "stop: {deadline: 41s}"})
+	lon.kill()
+	lon.configure(member(1, fmt.Sprintf(`joins: {listen: "%s"}`, w.addr(1, 9793))), w.plain(1))
+	lon.start()
+	lon.core("listens", func(s api.CoreStatus) bool { return voters(1)(s) && !s.Alone && s.Members[0].Address != "" })
 	members := []*node{lon}
 	for i, name := range []string{"FRA", "NYC"} {
 		i += 2
@@ -129,6 +143,9 @@ func TestCoreOfAFleet(t *testing.T) {
 		d := w.node(name, member(i, "token-file: "+w.file(name+".token")), w.plain(i))
 		d.core("a member", voters(i))
 		members = append(members, d)
+	}
+	if o, err := led(t, func() (api.CoreObject, error) { return members[2].c.CoreShow(soon(t), api.CoreQuery{Key: "fleet"}) }); err != nil || o.Text != "stop: {deadline: 41s}" {
+		t.Errorf("what LON knew alone, at %s: %+v, %v", members[2].name, o, err)
 	}
 
 	// The configuration is there before the POP.
@@ -276,11 +293,14 @@ func TestCoreRestore(t *testing.T) {
 }
 
 // TestBrokenCore: a core that cannot run takes nothing off the air, and the
-// status says what is wrong with it; without a section there is none.
+// status says what is wrong with it; with mode none there is none.
 func TestBrokenCore(t *testing.T) {
 	w := newWorld(t)
-	w.sections["core"] = "{mode: embedded, dir: " + w.file("core") + "}"
+	w.sections["guards"] = "{isolated: 1s, drains: {pops: 1}}"
 	w.write("core", "not a directory")
+	if err := errors.Join(os.Mkdir(w.file("state"), 0o750), os.Rename(w.file("core"), w.file("state/core"))); err != nil {
+		t.Fatal(err)
+	}
 	w.configure(w.web())
 	w.up("web")
 	p := w.start(nil)
@@ -288,19 +308,30 @@ func TestBrokenCore(t *testing.T) {
 	st := until(t, "alarm", func() (api.Status, error) { return w.client().Status(soon(t)) }, func(st api.Status) bool {
 		return slices.ContainsFunc(st.Alarms, func(a api.Alarm) bool { return a.Name == "core" })
 	})
-	if st.Core == nil || st.Core.Reachable || !strings.Contains(st.Core.Trouble, w.file("core")) {
+	if st.Core == nil || st.Core.Reachable || !strings.Contains(st.Core.Trouble, w.file("state/core")) {
 		t.Errorf("%+v", st.Core)
 	}
 	if _, err := w.client().CoreConfig(soon(t)); err == nil || !strings.Contains(err.Error(), "unavailable") {
 		t.Errorf("config of a broken core: %v", err)
 	}
 	w.counts(`catchment_core_reachable 0`, `catchment_alarm{alarm="core"} 1`)
-	w.down("web")
+	until(t, "guards", func() (api.Status, error) { return w.client().Status(soon(t)) }, func(st api.Status) bool {
+		return !slices.ContainsFunc(st.Alarms, func(a api.Alarm) bool { return a.Name == "core-lost" })
+	})
+	if r, err := w.client().Drain(soon(t), api.Change{Service: "web", Why: "x"}); err != nil { // it waits for no turn
+		t.Errorf("drain: %+v, %v", r, err)
+	}
 	w.r4.await(0, "withdraw "+web4)
+	if r, err := w.client().Undrain(soon(t), api.Change{Service: "web", Why: "x"}); err != nil {
+		t.Errorf("undrain: %+v, %v", r, err)
+	}
+	w.r4.await(0, "withdraw "+web4, "announce "+web4)
+	w.down("web")
+	w.r4.await(0, "withdraw "+web4, "announce "+web4, "withdraw "+web4)
 	p.signal(syscall.SIGTERM)
 	p.ends(0)
 
-	delete(w.sections, "core")
+	w.sections["core"] = "{mode: none}"
 	w.configure(w.web())
 	p = w.start(nil)
 	p.says("msg=ready")

@@ -21,6 +21,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err := config.CheckReload(old, cfg); err != nil {
 		return nil, nil, restartNeeded{err}
 	}
+	cfg.Core = d.cfg.Core // what runs; a first service alone begins none
 	section, err := gobgp.ParseConfig(cfg.BGP)
 	if err != nil {
 		return nil, nil, err

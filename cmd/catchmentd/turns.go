@@ -8,11 +8,11 @@ import (
 )
 
 // buildTurns makes the keeper of this POP's place in the core's queue of
-// drains; none where there is no core, nor in a dry run: the place is that of
+// drains; none where POPs share no core, nor in a dry run: the place is that of
 // the daemon that announces. Without guards.drains it keeps nothing.
 func (d *parts) buildTurns() {
-	if d.core != nil && !d.dry {
-		d.turns = turns.New(turns.Options{POP: d.cfg.POP, Store: d.core.Core(), Log: d.log, OnChange: func() { d.controller.Look() }})
+	if core := d.shared(); core != nil && !d.dry {
+		d.turns = turns.New(turns.Options{POP: d.cfg.POP, Store: core.Core(), Log: d.log, OnChange: func() { d.controller.Look() }})
 	}
 }
 

@@ -10,10 +10,11 @@ import (
 
 // CoreStatus is the control core as this POP sees it.
 type CoreStatus struct {
-	Mode      string    `json:"mode"`           // embedded, follow or external
-	Reachable bool      `json:"reachable"`      // it answers, with a majority behind it
-	Since     time.Time `json:"since,omitzero"` // of Reachable
-	Name      string    `json:"name,omitempty"` // of the member here
+	Mode      string    `json:"mode"`            // embedded, follow or external
+	Alone     bool      `json:"alone,omitempty"` // it is of this POP only, nobody shares it
+	Reachable bool      `json:"reachable"`       // it answers, with a majority behind it
+	Since     time.Time `json:"since,omitzero"`  // of Reachable
+	Name      string    `json:"name,omitempty"`  // of the member here
 	Leader    string    `json:"leader,omitempty"`
 	Revision  int64     `json:"revision,omitempty"`
 	// Members are those of the core; of external clusters those they tell of.
@@ -180,7 +181,7 @@ type Core interface {
 // CoreVerbs are the changes of the core.
 var CoreVerbs = []string{"token", "admit", "remove", "forget", "leave", "put", "delete", "rollback", "abort", "finish"}
 
-var errNoCore = Errorf(NotFound, "this POP has no control core: core.mode is not set in its configuration")
+var errNoCore = Errorf(NotFound, "this POP has no control core: core.mode is none in its configuration, or it has no services")
 
 func (s *Server) core() (Core, error) {
 	if s.opt.Core == nil {

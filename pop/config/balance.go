@@ -189,6 +189,10 @@ func (b *builder) balanceNeeds() {
 	if c.Acts() && b.out.Core.Mode == "" {
 		b.refuse("balance.mode", "act needs the control core, where room is reserved (core.mode); observe does not")
 	}
+	if c.Acts() && b.out.Core.Alone {
+		b.refuse("balance.mode", "act needs a control core that the POPs share (core.listen, or core.mode follow): in its own "+
+			"nobody else sees what is reserved; observe does not")
+	}
 	if len(c.Services) == 0 {
 		b.refuse("balance.services", "no service that load could move: all are announced always")
 	}
@@ -207,7 +211,7 @@ func (b *builder) balanceNeeds() {
 	if n := b.others(); n > 0 && n < c.Shed.Normal {
 		b.warnf("balance.normal", "%d, but fleet names %d other: no step ever leaves so many at the normal announcement, nothing is shed", c.Shed.Normal, n)
 	}
-	if len(b.out.Fleet.Peers) == 0 && b.out.Core.Mode == "" {
+	if len(b.out.Fleet.Peers) == 0 && (b.out.Core.Mode == "" || b.out.Core.Alone) {
 		b.warnf("balance.mode", "no fleet.peers: nobody says what he carries, so nobody gets anything")
 	}
 }

@@ -47,8 +47,10 @@ func TestBalance(t *testing.T) {
 	}{
 		"observe":                {"{mode: observe, unit: requests, services: [web], deepest: three, costs: [{pop: FRA, cost: 0.5}]}", ""},
 		"withdraw":               {"{mode: observe, unit: requests, services: [web], deepest: withdraw}", ""},
-		"act without a core":     {"{mode: act, unit: requests, services: [web]}", "balance.mode: act needs the control core"},
-		"act":                    {"{mode: act, unit: requests, services: [web]}\ncore: {mode: embedded}", ""},
+		"act without a core":     {"{mode: act, unit: requests, services: [web]}\ncore: {mode: none}", "balance.mode: act needs the control core"},
+		"act with its own core":  {"{mode: act, unit: requests, services: [web]}", "balance.mode: act needs a control core that the POPs share"},
+		"act alone":              {"{mode: act, unit: requests, services: [web]}\ncore: {mode: embedded}", "balance.mode: act needs a control core that the POPs share"},
+		"act":                    {"{mode: act, unit: requests, services: [web]}\ncore: {mode: external, endpoints: [\"https://10.0.0.1:2379\"]}", ""},
 		"no such mode":           {"{mode: on}", `balance.mode: "on": want one of off, observe, act`},
 		"two ladders":            {"{mode: observe, unit: requests}", "the ladders of web and dns have other rungs"},
 		"no such rung":           {"{mode: observe, unit: requests, services: [web], deepest: two}", `"two": want one of one, three, withdraw`},

@@ -16,14 +16,19 @@ const (
 	CoreEmbedded = "embedded" // a member runs inside the daemon
 	CoreFollow   = "follow"   // members elsewhere are asked, by what a join brought
 	CoreExternal = "external" // an etcd cluster that somebody else runs is asked
+	CoreNone     = "none"     // there is none
 )
 
-// Core says what this POP's share of the control core is. Without a mode there
-// is none.
+// Core says what this POP's share of the control core is. A POP with services
+// has one of its own where nothing else is said.
 type Core struct {
 	Mode string // empty: no core
-	Name string // of the member, and of the POP to the others
-	Dir  string // absolute; of the engine, certificates and what was fetched last
+	// Alone: no other POP asks it or is asked by it, so what it says of
+	// reservations and of the fleet's drains is of this POP only, and nobody is
+	// cut off without it.
+	Alone bool
+	Name  string // of the member, and of the POP to the others
+	Dir   string // absolute; of the engine, certificates and what was fetched last
 	// Config: the rest of the configuration comes from the core.
 	Config bool
 
@@ -95,11 +100,9 @@ type rawCoreTLS struct {
 // core checks the section of the control core.
 func (b *builder) core() {
 	r := &b.raw.Core
-	if r.Mode == "" {
-		b.coreUnused("core.mode is not set, so there is no core", nil)
+	if !b.coreMode(r) {
 		return
 	}
-	b.oneOf("core.mode", r.Mode, CoreEmbedded, CoreFollow, CoreExternal)
 	if r.Name == "" {
 		r.Name = b.raw.POP
 	} else {
@@ -122,7 +125,7 @@ func (b *builder) core() {
 		b.coreExternal(r)
 	}
 	b.out.Core = Core{
-		Mode: r.Mode, Name: r.Name, Dir: r.Dir, Config: r.Config, Listen: r.Listen, Advertise: r.Advertise,
+		Mode: r.Mode, Alone: r.Mode == CoreEmbedded && r.Listen == "" && r.Clients.Listen == "" && r.Joins.Listen == "", Name: r.Name, Dir: r.Dir, Config: r.Config, Listen: r.Listen, Advertise: r.Advertise,
 		Clients: CoreListener(r.Clients), Joins: CoreListener(r.Joins), TokenFile: r.TokenFile, TLS: b.coreTLS(r),
 		RTT: r.RTT, Quota: int64(r.Quota), MinFree: int64(r.MinFree), Retention: r.Retention, Socket: r.Socket,
 		Endpoints: r.Endpoints, User: r.User, PasswordFile: r.PasswordFile,
@@ -132,11 +135,38 @@ func (b *builder) core() {
 	}
 }
 
+// coreMode settles the mode, and reports whether there is a core at all. What
+// is not set is a member alone, where there is a service whose changes it
+// keeps; a daemon that only caches, or gets its services from a core, has none
+// by itself.
+func (b *builder) coreMode(r *rawCore) bool {
+	switch {
+	case r.Mode == CoreNone:
+		b.coreUnused("core.mode is none", nil)
+		return false
+	case r.Mode != "":
+		b.oneOf("core.mode", r.Mode, CoreEmbedded, CoreFollow, CoreExternal, CoreNone)
+		return true
+	case len(b.raw.Services) == 0 || b.raw.Relay.set():
+		b.coreUnused("core.mode is not set, so there is no core", nil)
+		return false
+	}
+	r.Mode = CoreEmbedded
+	return !b.coreUnused("core.mode is not set, so the core is of this POP alone: want embedded, follow or external", sharedKeys)
+}
+
+// sharedKeys have a meaning only where the core is more than this POP's own.
+var sharedKeys = []string{
+	"listen", "advertise", "first", "clients.listen", "clients.advertise", "joins.listen", "joins.advertise", "token-file", "rtt",
+	"endpoints", "user", "password-file", "tls.certificate", "tls.key", "tls.ca", "tls.revoked",
+}
+
 // memberKeys are those of a member alone.
 var memberKeys = []string{"listen", "advertise", "first", "clients.listen", "clients.advertise", "rtt", "quota", "min-free", "retention", "socket"}
 
-// coreUnused refuses keys that are set and would do nothing; nil: any key.
-func (b *builder) coreUnused(why string, keys []string) {
+// coreUnused refuses keys that are set and would do nothing, and reports
+// whether there are such; nil: any key.
+func (b *builder) coreUnused(why string, keys []string) bool {
 	section, _ := b.out.settings["core"].(map[string]any)
 	set := map[string]any{}
 	flatten(set, "", section)
@@ -148,6 +178,7 @@ func (b *builder) coreUnused(why string, keys []string) {
 			b.refuse("core."+key, "%s", why)
 		}
 	}
+	return len(said) > 0
 }
 
 func (b *builder) coreMember(r *rawCore) {
@@ -178,8 +209,8 @@ func (b *builder) coreMember(r *rawCore) {
 	if r.Quota < 16<<20 || r.Quota > 8<<30 {
 		b.refuse("core.quota", "%d bytes: want 16MiB to 8GiB", r.Quota)
 	}
-	if r.MinFree < 64<<20 {
-		b.refuse("core.min-free", "%d bytes: want at least 64MiB, by which the engine's log grows", r.MinFree)
+	if r.MinFree < 24<<20 {
+		b.refuse("core.min-free", "%d bytes: want at least 24MiB: the engine's database grows by 16MiB, its log by 2MiB", r.MinFree)
 	}
 	if r.RTT > 5*time.Second {
 		b.refuse("core.rtt", "%v: members cannot be that far apart", r.RTT)

@@ -62,7 +62,7 @@ var defaults = map[string]any{
 	"fleet.rib[].capacity":   1,
 
 	"core.quota":     "512MiB",
-	"core.min-free":  "160MiB",
+	"core.min-free":  "48MiB",
 	"core.retention": "1h",
 
 	"load.interval":         "2s",

@@ -15,6 +15,9 @@ type RelayParent struct{ POP, Address string }
 // On reports whether there is anything to do.
 func (r *Relay) On() bool { return r.Listen != "" || len(r.Parents) > 0 }
 
+// set: the tree is asked for.
+func (r *rawRelay) set() bool { return r.Listen != "" || len(r.Parents) > 0 }
+
 type rawRelay struct {
 	Listen    string           `mapstructure:"listen"`
 	Advertise string           `mapstructure:"advertise"`
@@ -29,7 +32,7 @@ type rawRelayParent struct {
 // relay checks the section of the relay tree, after that of the core.
 func (b *builder) relay() {
 	r, c := &b.raw.Relay, &b.raw.Core
-	if r.Listen == "" && len(r.Parents) == 0 {
+	if !r.set() {
 		if r.Advertise != "" {
 			b.refuse("relay.advertise", "has no meaning without relay.listen")
 		}
@@ -44,6 +47,7 @@ func (b *builder) relay() {
 	case c.Name != b.raw.POP:
 		b.refuse("core.name", "%q: with relay it must be the POP's name, by which the others know it", c.Name)
 	}
+	b.out.Core.Alone = false
 	b.listen("relay.listen", r.Listen)
 	r.Advertise = b.advertise("relay", r.Listen, r.Advertise)
 	b.out.Relay = Relay{Listen: r.Listen, Advertise: r.Advertise}

@@ -58,9 +58,12 @@ func logTo(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 }
 
+// quick heartbeats of a core that is alone make its first election so.
+const quick = 20 * time.Millisecond
+
 func alone(t *testing.T, dir string, o Options) *Core {
 	o.Log = logTo(t)
-	c, err := NewEmbedded(Embedded{Dir: dir, noSync: true, MinFree: 1}, o)
+	c, err := NewEmbedded(Embedded{Dir: dir, Heartbeat: quick, noSync: true, MinFree: 1}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

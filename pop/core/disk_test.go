@@ -47,7 +47,7 @@ func fill(t *testing.T, dir string, left int64) (path string) {
 }
 
 func onDisk(t *testing.T, dir string, e Embedded) *Core {
-	e.Dir, e.noSync = filepath.Join(dir, "core"), true
+	e.Dir, e.noSync, e.Heartbeat = filepath.Join(dir, "core"), true, quick
 	c, err := NewEmbedded(e, Options{Log: logTo(t), Limits: wide, Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -92,9 +92,7 @@ func TestDiskNearlyFull(t *testing.T) {
 // next process.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	// Two segments of the log, 64 MB each, are allocated at the start: with less
-	// it is the start that fails, now and then.
-	dir, ctx := disk(t, 180), deadline(t)
+	dir, ctx := disk(t, 40), deadline(t)
 	c, err := NewEmbedded(Embedded{Dir: filepath.Join(dir, "core"), noSync: true, MinFree: 1}, Options{Log: logTo(t), Limits: wide, Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)

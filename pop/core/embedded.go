@@ -18,7 +18,7 @@ import (
 // Embedded is a member of the core inside this process. Zero fields take the
 // defaults.
 type Embedded struct {
-	Dir  string // of the engine alone, made 0700; it holds at least 64 MiB of log
+	Dir  string // of the engine alone, made 0700; it holds at least 4 MiB of log
 	Name string // the member's; default "alone"
 	// Peers makes it a member of several; nil: alone, and then nothing listens
 	// at all.
@@ -30,12 +30,13 @@ type Embedded struct {
 	// etcdctl and for other processes of this host; empty: none.
 	Socket string
 	// RTT is the worst round trip between members. Heartbeat is as long, but
-	// at least 50 ms, and Election ten times that, unless they are given.
+	// at least 50 ms, and Election ten times that, unless they are given. One
+	// that is alone needs neither and wakes up less often.
 	RTT, Heartbeat, Election time.Duration
 	Quota                    int64         // bytes of the database; default 512 MiB
 	Retention                time.Duration // history kept for watches and reads; default 1 h
 	// MinFree bytes on the disk: with fewer, writes fail with Full, before the
-	// engine would break over them. Default 160 MiB (its log grows by 64).
+	// engine would break over them. Default 48 MiB: its database grows by 16.
 	MinFree int64
 	Upkeep  Upkeep
 
@@ -71,11 +72,15 @@ type Files struct {
 
 func (e Embedded) withDefaults() Embedded {
 	e.Name = cmp.Or(e.Name, "alone")
+	if e.Peers == nil {
+		e.Heartbeat = cmp.Or(e.Heartbeat, 200*time.Millisecond)
+		e.Election = cmp.Or(e.Election, 5*e.Heartbeat)
+	}
 	e.Heartbeat = cmp.Or(e.Heartbeat, max(e.RTT, 50*time.Millisecond))
 	e.Election = cmp.Or(e.Election, 10*e.Heartbeat)
 	e.Quota = cmp.Or(e.Quota, 512<<20)
 	e.Retention = cmp.Or(e.Retention, time.Hour)
-	e.MinFree = cmp.Or(e.MinFree, 160<<20)
+	e.MinFree = cmp.Or(e.MinFree, 48<<20)
 	e.Upkeep = e.Upkeep.withDefaults()
 	if e.Peers != nil {
 		p := *e.Peers
@@ -162,6 +167,10 @@ func (e Embedded) engineConfig(log *zap.Logger) (*embed.Config, error) {
 		return nil, err
 	}
 	cfg.AdvertisePeerUrls = []url.URL{*own}
+	if e.Peers == nil { // nobody catches up from its log
+		cfg.BackendBatchInterval = time.Second
+		cfg.SnapshotCount, cfg.SnapshotCatchUpEntries, cfg.MaxWalFiles = 1000, 100, 1
+	}
 	if e.tune != nil {
 		e.tune(cfg)
 	}

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -128,13 +130,31 @@ func (m *embedded) live(ctx context.Context, ready func()) error {
 		return err
 	}
 	m.now.Store(s)
-	err = m.attend(ctx, s, ready)
+	if err = m.fits(s); err == nil {
+		err = m.attend(ctx, s, ready)
+	}
 	m.now.CompareAndSwap(s, nil)
 	if !s.close() {
 		// It holds locks and files that only the end of this process frees.
 		return fmt.Errorf("%w: the engine broke and does not stop: %w", errForever, err)
 	}
 	return err
+}
+
+// fits refuses to run a member of several as one that is alone: it would wait
+// for the others, whom it does not listen for.
+func (m *embedded) fits(s *session) error {
+	all := s.etcd.Server.Cluster().Members()
+	if m.cfg.Peers != nil || len(all) < 2 {
+		return nil
+	}
+	var names []string
+	for _, v := range all {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%w: %s is of a member of a core of several (%s): let it listen for them again, or move the directory away to begin with an empty core",
+		errForever, filepath.Join(m.cfg.Dir, "etcd"), strings.Join(names, ", "))
 }
 
 // close stops the member, and reports whether it did stop.

@@ -83,6 +83,7 @@ type CoreStatus struct {
 	Refused       uint64                 `protobuf:"varint,15,opt,name=refused,proto3" json:"refused,omitempty"`     // and did not
 	Config        *CoreApplied           `protobuf:"bytes,16,opt,name=config,proto3" json:"config,omitempty"`        // unset: the configuration does not come from the core
 	Relay         *CoreRelay             `protobuf:"bytes,17,opt,name=relay,proto3" json:"relay,omitempty"`          // unset: in no relay tree
+	Alone         bool                   `protobuf:"varint,18,opt,name=alone,proto3" json:"alone,omitempty"`         // it is of this POP only, nobody shares it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -234,6 +235,13 @@ func (x *CoreStatus) GetRelay() *CoreRelay {
 		return x.Relay
 	}
 	return nil
+}
+
+func (x *CoreStatus) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
 }
 
 // CoreRelay is this POP's place in the tree by which POPs follow the core.
@@ -1247,7 +1255,7 @@ const file_core_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
 	"core.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\r\n" +
-	"\vCoreRequest\"\x97\x04\n" +
+	"\vCoreRequest\"\xad\x04\n" +
 	"\n" +
 	"CoreStatus\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x1c\n" +
@@ -1267,7 +1275,8 @@ const file_core_proto_rawDesc = "" +
 	"\awritten\x18\x0e \x01(\x04R\awritten\x12\x18\n" +
 	"\arefused\x18\x0f \x01(\x04R\arefused\x121\n" +
 	"\x06config\x18\x10 \x01(\v2\x19.catchment.v1.CoreAppliedR\x06config\x12-\n" +
-	"\x05relay\x18\x11 \x01(\v2\x17.catchment.v1.CoreRelayR\x05relay\"\xd0\x02\n" +
+	"\x05relay\x18\x11 \x01(\v2\x17.catchment.v1.CoreRelayR\x05relay\x12\x14\n" +
+	"\x05alone\x18\x12 \x01(\bR\x05alone\"\xd0\x02\n" +
 	"\tCoreRelay\x12\x1a\n" +
 	"\bstanding\x18\x01 \x01(\tR\bstanding\x12\x12\n" +
 	"\x04path\x18\x02 \x03(\tR\x04path\x120\n" +

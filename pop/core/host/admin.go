@@ -51,10 +51,15 @@ func said(err error) error {
 }
 
 // CoreStatus implements api.Core. It answers whatever the core does.
-func (a Admin) CoreStatus(context.Context) (api.CoreStatus, error) {
+func (a Admin) CoreStatus(ctx context.Context) (api.CoreStatus, error) {
 	s := a.Host.Status()
+	if a.Host.cfg.Alone { // in this process, and looked at rarely
+		if now, err := a.Host.status(ctx); err == nil {
+			s = now
+		}
+	}
 	out := api.CoreStatus{
-		Mode: a.Host.cfg.Mode, Name: s.Name, Leader: s.Leader, Revision: s.Revision, Database: s.Size, InUse: s.InUse,
+		Mode: a.Host.cfg.Mode, Alone: a.Host.cfg.Alone, Name: s.Name, Leader: s.Leader, Revision: s.Revision, Database: s.Size, InUse: s.InUse,
 		Quota: s.Quota, Free: s.Free, Trouble: a.Host.Trouble(), Authority: a.Host.Authority() != nil,
 	}
 	if a.Host.cfg.Mode != config.CoreEmbedded {

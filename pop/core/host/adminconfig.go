@@ -130,6 +130,9 @@ func (a Admin) commit(ctx context.Context, w core.Write, ch core.Change, c api.C
 	if m.Number == base.Number {
 		text += ": nothing has changed"
 	}
+	if a.Host.cfg.Alone && a.Configs == nil {
+		text += "; kept, but this POP takes nothing over: core.config is not set in its file"
+	}
 	if wrong != nil {
 		text += "; wrong: " + wrong.Error()
 	}

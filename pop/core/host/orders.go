@@ -79,6 +79,9 @@ func (h *Host) knows(ctx context.Context, pop string) error {
 	if pop == h.pop {
 		return nil
 	}
+	if h.cfg.Alone {
+		return &core.Error{Code: core.Denied, Op: "order", Key: pop, Err: errors.New("the control core here is of this POP alone, so no other is asked through it: one that listens (core.listen) is shared")}
+	}
 	names := map[string]bool{}
 	for _, s := range []core.Selector{core.All(core.KindMember), core.All(core.KindReport)} {
 		list, err := h.core.List(ctx, s)

@@ -10,6 +10,7 @@ import (
 
 const (
 	probeEvery   = time.Second
+	probeAlone   = 5 * time.Second // nobody else's change is to be seen, and little depends on it
 	probeTimeout = 2 * time.Second
 	// patience is how long the core may be silent before a person should know:
 	// longer than an election takes.
@@ -30,8 +31,13 @@ func (h *Host) probe(ctx context.Context) {
 			return
 		}
 		status, serr := h.status(ctx)
-		h.found(err == nil || errors.Is(err, core.NotFound), began, status, serr)
-		if !sleep(ctx, probeEvery) {
+		answers := err == nil || errors.Is(err, core.NotFound)
+		h.found(answers, began, status, serr)
+		pause := probeEvery
+		if answers && h.cfg.Alone {
+			pause = probeAlone
+		}
+		if !sleep(ctx, pause) {
 			return
 		}
 	}
@@ -80,7 +86,7 @@ func (h *Host) Changed() <-chan struct{} {
 	return h.changed
 }
 
-// Status is the core as it was seen last, a second ago or so.
+// Status is the core as it was seen last, a second ago or a few.
 func (h *Host) Status() core.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
