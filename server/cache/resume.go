@@ -112,13 +112,14 @@ func (s *Server) Reset(addrs []netip.Addr) (cut int) {
 	return cut
 }
 
-// ClientConnections walks the connections of clients: their addresses, and ours that they came to.
-func (s *Server) ClientConnections(yield func(client, local netip.AddrPort) bool) {
+// ClientConnections walks the connections of clients: their addresses, ours that they came to, and whether a request is at
+// work.
+func (s *Server) ClientConnections(yield func(client, local netip.AddrPort, busy bool) bool) {
 	if s.front == nil {
 		return
 	}
 	for c := range s.front.Conns() {
-		if !yield(c.Remote(), c.Local()) {
+		if !yield(c.Remote(), c.Local(), c.Busy()) {
 			return
 		}
 	}

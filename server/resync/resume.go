@@ -22,6 +22,12 @@ type Jumper interface {
 	Apply(fd int, h jump.Hint) error
 }
 
+// Reasons not to jump beside those of package careful.
+const (
+	Off     careful.Reason = "off"      // for this address
+	NoMeans careful.Reason = "no-means" // of this kernel, or with our rights
+)
+
 // Resume is called by a server that is about to answer a range request, before
 // the first byte of the body. Where the request goes on with a flow of another
 // POP, its checkpoint is used up, and the connection may jump; that is
@@ -34,11 +40,18 @@ func (r *Resync) Resume(conn Socket, a checkpoint.Ask) (checkpoint.Known, bool) 
 		return checkpoint.Known{}, false
 	}
 	r.count(func(c *Counts) { c.Resumed++ })
-	if r.opt.Jumper == nil || conn == nil || r.opt.Jumps != nil && !r.opt.Jumps(a.VIP) {
-		return known, true
-	}
 	j := Jump{At: now, From: known.POP, Client: a.Client,
 		Ticket: careful.Ticket{Rate: known.Rate, RTT: known.RTT, At: known.At, ClientLimited: known.ClientLimited}}
+	switch {
+	case r.opt.Jumps != nil && !r.opt.Jumps(a.VIP):
+		j.Refused = Off
+	case r.opt.Jumper == nil || conn == nil:
+		j.Refused = NoMeans
+	}
+	if j.Refused != careful.Allowed {
+		r.tell(j, nil)
+		return known, true
+	}
 	between := careful.Between{From: known.POP, To: r.opt.POP, Net: careful.NetOf(a.Client)}
 	before, err := look(conn)
 	if err != nil {

@@ -289,7 +289,7 @@ func TestNotRunning(t *testing.T) {
 	if _, ok := r.Resume(raw, checkpoint.Ask{Client: client, VIP: vip.Addr()}); ok {
 		t.Error("a request of no object fits a flow of one")
 	}
-	if _, ok := r.Resume(nil, ask); !ok || len(told) != 0 {
-		t.Error("without a socket the checkpoint is not known")
+	if _, ok := r.Resume(nil, ask); !ok || len(told) != 1 || (<-told).Refused != NoMeans {
+		t.Error("without a socket the checkpoint is not known, or it is not told")
 	}
 }

@@ -16,6 +16,10 @@ type Options struct {
 	Flows int
 	// Keep is for how long what a POP said is good after its last word; 60 s.
 	Keep time.Duration
+	// Linger is for how long a flow that has ended there may still be gone on
+	// with here: the client's request comes after its POP has seen the end of
+	// it. 15 s.
+	Linger time.Duration
 }
 
 // Book keeps what other POPs have said. Its methods may be called from any
@@ -32,6 +36,7 @@ type Book struct {
 type page struct {
 	pop     string
 	flows   map[ID]*entry
+	over    []ID // of flows, those that have ended there, the oldest first
 	heard   time.Time
 	life    uint64 // of the connection that writes here
 	talking bool
@@ -44,6 +49,7 @@ type entry struct {
 	Flow
 	page  *page
 	moved time.Time // when Offset and Rate were said
+	over  time.Time // when it ended there; zero: it has not
 	used  bool      // Take has given it away
 }
 
@@ -57,7 +63,7 @@ type Counts struct {
 
 // NewBook makes an empty book.
 func NewBook(o Options) *Book {
-	o.Flows, o.Keep = cmp.Or(o.Flows, 50_000), cmp.Or(o.Keep, time.Minute)
+	o.Flows, o.Keep, o.Linger = cmp.Or(o.Flows, 50_000), cmp.Or(o.Keep, time.Minute), cmp.Or(o.Linger, 15*time.Second)
 	return &Book{opt: o, pops: map[string]*page{}, clients: map[netip.Addr]map[*entry]struct{}{}}
 }
 
@@ -100,6 +106,32 @@ func (b *Book) clear(p *page) {
 	for id, e := range p.flows {
 		b.drop(p, id, e)
 	}
+	p.over = nil
+}
+
+// end notes that a flow has ended there.
+func (p *page) end(id ID, now time.Time) {
+	if e := p.flows[id]; e != nil && e.over.IsZero() {
+		e.over = now
+		p.over = append(p.over, id)
+	}
+}
+
+// sweep forgets flows that ended before a time, and one more where there must
+// be room.
+func (b *Book) sweep(p *page, before time.Time, room bool) {
+	for len(p.over) > 0 {
+		id := p.over[0]
+		e := p.flows[id]
+		if e != nil && !e.over.IsZero() {
+			if e.over.After(before) && !room {
+				return
+			}
+			room = false
+			b.drop(p, id, e)
+		}
+		p.over = p.over[1:]
+	}
 }
 
 func (b *Book) drop(p *page, id ID, e *entry) {
@@ -119,8 +151,10 @@ func (b *Book) set(p *page, id ID, f Flow, now time.Time) {
 	if old := p.flows[id]; old != nil {
 		b.drop(p, id, old)
 	} else if len(p.flows) >= b.opt.Flows {
-		p.counts.Full++
-		return
+		if b.sweep(p, now.Add(-b.opt.Linger), true); len(p.flows) >= b.opt.Flows {
+			p.counts.Full++
+			return
+		}
 	}
 	e := &entry{Flow: f, page: p, moved: now}
 	p.flows[id] = e
@@ -145,7 +179,9 @@ func (b *Book) Flows(pop string, now time.Time) []Known {
 	}
 	out := make([]Known, 0, len(p.flows))
 	for _, e := range p.flows {
-		out = append(out, Known{e.Flow, pop, e.moved})
+		if e.over.IsZero() {
+			out = append(out, Known{e.Flow, pop, e.moved})
+		}
 	}
 	return out
 }
@@ -156,6 +192,7 @@ func (b *Book) Expire(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, p := range b.pops {
+		b.sweep(p, now.Add(-b.opt.Linger), false)
 		if !p.talking && !b.fresh(p, now) {
 			b.clear(p)
 			delete(b.pops, name)
@@ -232,13 +269,16 @@ type Report struct {
 	Counts Counts
 }
 
+// live is how many flows have not ended.
+func (p *page) live() int { return max(0, len(p.flows)-len(p.over)) }
+
 // POPs reports on all.
 func (b *Book) POPs() []Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []Report
 	for name, p := range b.pops {
-		out = append(out, Report{name, len(p.flows), p.heard, p.talking, p.drain, p.moving, p.counts})
+		out = append(out, Report{name, p.live(), p.heard, p.talking, p.drain, p.moving, p.counts})
 	}
 	return out
 }

@@ -206,6 +206,7 @@ func TestBounds(t *testing.T) {
 	flows[4].Offset = 7 // of one that was not kept
 	p.say(t, flows)
 	p.say(t, nil)
+	b.Expire(t0.Add(16 * time.Second))
 	if len(b.Flows("LON", t0)) != 0 || len(b.clients) != 0 {
 		t.Errorf("kept %v of %v", b.Flows("LON", t0), b.clients)
 	}
@@ -358,12 +359,17 @@ func FuzzRead(f *testing.F) {
 		b := NewBook(Options{VIP: ours, Flows: 4})
 		_ = b.Read("LON", bytes.NewReader(append([]byte(preface), in...)), at(t0))
 		flows := b.Flows("LON", t0)
-		n := 0
-		for _, of := range b.clients {
-			n += len(of)
+		known := func() (n int) {
+			for _, of := range b.clients {
+				n += len(of)
+			}
+			return n
 		}
-		if len(flows) > 4 || n != len(flows) {
+		if n := known(); n > 4 || n < len(flows) {
 			t.Fatalf("%d flows, %d by client", len(flows), n)
+		}
+		if b.Expire(t0.Add(16 * time.Second)); known() != len(flows) {
+			t.Fatalf("%d flows, %d by client when those that have ended are forgotten", len(flows), known())
 		}
 		for _, k := range flows {
 			if !ours(k.VIP.Addr()) || !k.Client.IsValid() || k.RTT < 0 || k.Object.ETag != "" && !strong(k.Object.ETag) {

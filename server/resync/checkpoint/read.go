@@ -82,9 +82,7 @@ func (d *decoder) frame(kind byte, body []byte, now time.Time) error {
 		d.move(r, now)
 	case kindGone:
 		if id := ID(r.uvarint()); r.end() {
-			if e := d.page.flows[id]; e != nil {
-				d.book.drop(d.page, id, e)
-			}
+			d.page.end(id, now)
 		}
 	case kindDrain:
 		d.drain(r, now)

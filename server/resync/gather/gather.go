@@ -22,7 +22,7 @@ import (
 // Cache is our cache server (cache.Server).
 type Cache interface {
 	Flows(least int64, yield func(cache.Flow) bool)
-	ClientConnections(yield func(client, local netip.AddrPort) bool)
+	ClientConnections(yield func(client, local netip.AddrPort, busy bool) bool)
 }
 
 // Table is what the kernel says of all sockets (flow.Table).
@@ -103,6 +103,7 @@ func (g *Gatherer) look() (out []Flow) {
 		c.Flows(g.opt.Least, func(f cache.Flow) bool {
 			if x, ok := ofCache(&f); ok && g.opt.VIP(x.VIP.Addr()) {
 				out = append(out, x)
+				own[flow.Key{Client: x.Client, VIP: x.VIP}] = true
 			}
 			return true
 		})
@@ -110,8 +111,12 @@ func (g *Gatherer) look() (out []Flow) {
 	if g.opt.Table != nil {
 		others := g.opt.Table.Flows()
 		if len(others) > 0 && c != nil {
-			c.ClientConnections(func(client, local netip.AddrPort) bool {
-				own[flow.Key{Client: plain(client), VIP: plain(local)}] = true
+			// Of what passes through our cache server unstored no more is known
+			// than of others' flows; a connection that waits is no download.
+			c.ClientConnections(func(client, local netip.AddrPort, busy bool) bool {
+				if !busy {
+					own[flow.Key{Client: plain(client), VIP: plain(local)}] = true
+				}
 				return true
 			})
 		}
