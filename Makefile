@@ -134,7 +134,7 @@ bench-flow:
 steer:
 	@lab/deps.sh gdnsd gdnsd
 	@PATH="$$PATH:/usr/sbin" CATCHMENT_GDNSD=gdnsd $(GO) test -count=1 -v -run TestLikeGdnsd ./pop/nets
-	@CATCHMENT_STEER_LARGE=1 $(GO) test -count=1 -v -run 'TestScopes|TestMillion' ./policy/steer
+	@CATCHMENT_STEER_LARGE=1 $(GO) test -count=1 -v -run 'TestScopes|TestMillion' ./policy/steer ./pop/slowness
 
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.

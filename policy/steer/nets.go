@@ -221,3 +221,20 @@ func (n *Nets) Over(below *Nets) (*Nets, error) {
 	})
 	return out, nil
 }
+
+// Rename gives the map with other locations; "" makes a hole.
+func (n *Nets) Rename(f func(location string) string) *Nets {
+	out, ids := &Nets{names: []string{""}}, map[string]uint16{"": 0}
+	to := make([]uint16, len(n.names))
+	for i, name := range n.names[1:] {
+		name = f(name)
+		id, ok := ids[name]
+		if !ok {
+			id = uint16(len(out.names))
+			ids[name], out.names = id, append(out.names, name)
+		}
+		to[i+1] = id
+	}
+	out.m = n.m.project(func(v uint16) uint16 { return to[v] })
+	return out
+}

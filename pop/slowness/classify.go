@@ -1,0 +1,165 @@
+package slowness
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// Sample is one transfer, or a part of one, in the words of the kernel's
+// tcp_info, from when the client had the first byte.
+type Sample struct {
+	Client  netip.Addr
+	Bytes   uint64        // acknowledged by the client
+	Elapsed time.Duration // in which they were
+	// Busy is the part of it in which there was something to send
+	// (tcpi_busy_time), Receiver the part of Busy in which the client's window
+	// was the limit (tcpi_rwnd_limited).
+	Busy, Receiver time.Duration
+	Peak           uint64 // highest delivery rate measured, bytes a second (tcpi_delivery_rate); 0: not known
+	RTT, MinRTT    time.Duration
+	Sent, Again    uint64 // segments sent, and of them sent again
+}
+
+// Class says what limits a client.
+type Class uint8
+
+// Classes. Slow in the sense of steering are PathSlow and ReceiverSlow: such a
+// client is not served better from near by. A lossy path is not among them,
+// since each loss costs a round trip, which is longest from afar; and a full
+// buffer is a matter of one session (policy/redirect), not of a network.
+const (
+	Unclear      Class = iota // too little was sent to say
+	Fast                      // took more than the threshold, or all there was
+	PathSlow                  // below the threshold, the network on the way is the limit
+	ReceiverSlow              // below the threshold, the client reads slowly all the time
+	BufferFull                // the client could take more, and waits with a full buffer
+	Lossy                     // below the threshold since much is lost
+	classes
+)
+
+var classNames = [classes]string{"unclear", "fast", "path-slow", "receiver-slow", "buffer-full", "lossy"}
+
+func (c Class) String() string { return classNames[min(c, classes-1)] }
+
+// MarshalText writes the word of String.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads the word of String.
+func (c *Class) UnmarshalText(b []byte) error {
+	for i, n := range classNames {
+		if n == string(b) {
+			*c = Class(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("class %q: not known", b)
+}
+
+// Slow reports whether a client of this class is slow wherever it is served from.
+func (c Class) Slow() bool { return c == PathSlow || c == ReceiverSlow }
+
+// Limits are where classes end.
+type Limits struct {
+	// Slow is the rate in bytes a second that the POP could send to anybody: who
+	// takes less is slow. Default 625,000 (5 Mbit/s).
+	Slow uint64
+	// Loss is the share of segments sent again from which a slow path counts as
+	// lossy. Default 0.015.
+	Loss float64
+	// Least is how much a sample must have, in bytes and in time. Default 64 KiB
+	// and 200 ms.
+	LeastBytes uint64
+	LeastTime  time.Duration
+}
+
+func (l *Limits) defaults() {
+	if l.Slow == 0 {
+		l.Slow = 625_000
+	}
+	if l.Loss == 0 {
+		l.Loss = 0.015
+	}
+	if l.LeastBytes == 0 {
+		l.LeastBytes = 64 << 10
+	}
+	if l.LeastTime == 0 {
+		l.LeastTime = 200 * time.Millisecond
+	}
+}
+
+// limited is the share of busy time from which the receiver is the limit, and
+// bursts how much faster than on average a client must have taken data for its
+// pauses to be those of a full buffer.
+const (
+	limited = 0.4
+	bursts  = 2.5
+)
+
+// Rate is how fast the client took what there was, in bytes a second: time in
+// which there was nothing to send does not count.
+func (s *Sample) Rate() float64 {
+	t := s.Busy
+	if t <= 0 || t > s.Elapsed {
+		t = s.Elapsed
+	}
+	if t <= 0 {
+		return 0
+	}
+	return float64(s.Bytes) / t.Seconds()
+}
+
+// Loss is the share of segments that were sent again.
+func (s *Sample) Loss() float64 {
+	if s.Sent == 0 {
+		return 0
+	}
+	return min(1, float64(s.Again)/float64(s.Sent))
+}
+
+// Limited is the share of busy time in which the receiver was the limit.
+func (s *Sample) Limited() float64 {
+	if s.Busy <= 0 {
+		return 0
+	}
+	return min(1, float64(s.Receiver)/float64(s.Busy))
+}
+
+// Classify says what limits the client, and how sure that is: 0.5 on the border
+// between two classes, toward 1 far from it.
+func (l Limits) Classify(s *Sample) (Class, float64) {
+	l.defaults()
+	if s.Bytes < l.LeastBytes || s.Elapsed < l.LeastTime {
+		return Unclear, 1
+	}
+	rate, slow := s.Rate(), float64(l.Slow)
+	waits := sure(s.Limited(), limited, 0.1)
+	under := sure(slow, rate, 0.3*slow)
+	if s.Limited() >= limited {
+		burst := float64(s.Peak) / max(rate, 1)
+		if burst >= bursts && float64(s.Peak) >= slow {
+			return BufferFull, min(waits, sure(burst, bursts, 0.5))
+		}
+		if rate < slow {
+			return ReceiverSlow, min(waits, under)
+		}
+		return Fast, 1 - under
+	}
+	if rate >= slow {
+		return Fast, 1 - under
+	}
+	if s.Loss() >= l.Loss && !queued(s) {
+		return Lossy, min(under, sure(s.Loss(), l.Loss, l.Loss/2))
+	}
+	return PathSlow, min(under, max(1-waits, 0.5))
+}
+
+// queued reports whether the path holds a queue: then what is lost is lost by
+// the sender filling it, and the path is slow rather than lossy.
+func queued(s *Sample) bool {
+	return s.MinRTT > 0 && s.RTT >= 2*s.MinRTT && s.RTT-s.MinRTT >= 30*time.Millisecond
+}
+
+// sure is the logistic of how far x is above at.
+func sure(x, at, scale float64) float64 { return 1 / (1 + math.Exp((at-x)/scale)) }

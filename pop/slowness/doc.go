@@ -1,0 +1,21 @@
+// Package slowness remembers, per client network (/24, /48), how fast clients
+// take what they are sent, and what limits them: the path, or the receiver.
+//
+// Samples come from the cache server at the end of transfers, and for servers
+// that are not ours from the kernel (Follow, over server/resync/flow). A Store
+// adds them up in a bounded table; a Report joins networks that are sparse with
+// their neighbours and keeps those apart that differ; Book puts the stores of
+// the fleet together. A network is slow when most of its transfers were, with
+// confidence, limited by its path or its receivers to less than Options.Slow,
+// which the POP could have sent.
+//
+// What a network keeps is 88 bytes: the delivery rate as counts in 32 buckets
+// of fixed bounds that grow by the factor 1.6 (4 kB/s to 13 GB/s; a quantile is
+// right to +-27 %), each of them one byte, and counts by class likewise. When a
+// byte is full all of the network's are halved, which is also how data decays.
+// A sketch of bounded relative error (DDSketch, t-digest) needs some hundred to
+// thousand bytes and pointers a network, and says no more of a class; like one,
+// this adds up bucket by bucket and merges over the fleet.
+//
+// The package steers nobody: policy/steer takes the networks by Report.Nets.
+package slowness

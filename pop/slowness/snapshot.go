@@ -1,0 +1,225 @@
+package slowness
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/catchment/catchment/policy"
+)
+
+// A snapshot is what a POP tells the fleet, and what it keeps on disk: magic,
+// version, half-life in seconds, epoch, number of records, and the records in
+// order of key. Numbers are varints (encoding/binary); of the counts only those
+// that are not zero are written.
+const (
+	magic       = "CSLW"
+	version     = 1
+	maxSnapshot = 16 << 20 // networks in one
+)
+
+// Snapshot encodes the networks that say most, max of them at most; 0: all.
+func (s *Store) Snapshot(now time.Time, max int) []byte {
+	epoch := s.epoch(now)
+	recs := s.sorted(epoch)
+	if max > 0 && len(recs) > max {
+		slices.SortStableFunc(recs, func(a, b record) int { return cmp.Compare(b.clear(), a.clear()) })
+		recs = recs[:max]
+		slices.SortFunc(recs, func(a, b record) int { return cmp.Compare(a.key, b.key) })
+	}
+	b := append([]byte(magic), version)
+	b = binary.AppendUvarint(b, uint64(s.opt.Half/time.Second))
+	b = binary.AppendUvarint(b, uint64(epoch))
+	b = binary.AppendUvarint(b, uint64(len(recs)))
+	last := key(0)
+	for i := range recs {
+		b = recs[i].append(b, last)
+		last = recs[i].key
+	}
+	return b
+}
+
+func (r *record) append(b []byte, last key) []byte {
+	b = binary.AppendUvarint(b, uint64(r.key-last))
+	b = binary.AppendUvarint(b, uint64(r.seen))
+	var mask uint64
+	for i, x := range r.rate {
+		if x > 0 {
+			mask |= 1 << i
+		}
+	}
+	for i, x := range r.class {
+		if x > 0 {
+			mask |= 1 << (buckets + i)
+		}
+	}
+	b = binary.AppendUvarint(b, mask)
+	for _, x := range r.rate {
+		if x > 0 {
+			b = append(b, x)
+		}
+	}
+	for _, x := range r.class {
+		if x > 0 {
+			b = append(b, x)
+		}
+	}
+	for _, f := range []float32{r.busy, r.receiver, r.rtt, r.minRTT, r.sent, r.again, r.megabyte} {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+	}
+	return b
+}
+
+var errSnapshot = errors.New("slowness: the snapshot is broken")
+
+// reader reads varints; after an error it gives zeros.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) uint(most uint64) uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > most {
+		r.err, r.b = errSnapshot, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) bytes(n int) []byte {
+	if len(r.b) < n {
+		r.err, r.b = errSnapshot, nil
+		return make([]byte, n)
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+// decode reads a snapshot of stores with this half-life, and its epoch.
+func decode(b []byte, half time.Duration) (recs []record, err error) {
+	r := &reader{b: b}
+	if string(r.bytes(len(magic))) != magic {
+		return nil, errSnapshot
+	}
+	if v := r.bytes(1)[0]; v != version && r.err == nil {
+		return nil, fmt.Errorf("slowness: snapshot of version %d: we read %d", v, version)
+	}
+	if h := r.uint(math.MaxUint32); h != uint64(half/time.Second) && r.err == nil {
+		return nil, fmt.Errorf("slowness: snapshot with a half-life of %v: ours is %v", time.Duration(h)*time.Second, half)
+	}
+	epoch := uint16(r.uint(math.MaxUint16))
+	n := r.uint(maxSnapshot)
+	if r.err == nil && n > uint64(len(r.b))/33 {
+		return nil, errSnapshot // not even the least of a record each
+	}
+	recs = make([]record, 0, n)
+	last := key(0)
+	for i := uint64(0); i < n && r.err == nil; i++ {
+		x := record{epoch: epoch, key: last + key(r.uint(math.MaxUint64))}
+		if i > 0 && x.key <= last || x.key&^isV4 >= 1<<48 || x.key&isV4 != 0 && x.key&^isV4 >= 1<<24 {
+			return nil, errSnapshot
+		}
+		last = x.key
+		x.read(r)
+		recs = append(recs, x)
+	}
+	if r.err == nil && len(r.b) > 0 {
+		r.err = errSnapshot
+	}
+	return recs, r.err
+}
+
+func (r *record) read(in *reader) {
+	r.seen = uint32(in.uint(math.MaxUint32))
+	mask := in.uint(1<<(buckets+classes) - 1)
+	for i := range r.rate {
+		if mask>>i&1 == 1 {
+			r.rate[i] = in.bytes(1)[0]
+		}
+	}
+	for i := range r.class {
+		if mask>>(buckets+i)&1 == 1 {
+			r.class[i] = in.bytes(1)[0]
+		}
+	}
+	for _, f := range []*float32{&r.busy, &r.receiver, &r.rtt, &r.minRTT, &r.sent, &r.again, &r.megabyte} {
+		v := math.Float32frombits(binary.LittleEndian.Uint32(in.bytes(4)))
+		if !(v >= 0) || math.IsInf(float64(v), 0) {
+			in.err = errSnapshot
+		}
+		*f = v
+	}
+}
+
+// Book holds a POP's own store and the last snapshot of each other POP. What a
+// POP tells replaces what it told before, so that nothing counts twice.
+type Book struct {
+	own *Store
+
+	mu     sync.Mutex
+	others map[policy.POPID][]record
+}
+
+// NewBook makes a book around a POP's own store.
+func NewBook(own *Store) *Book { return &Book{own: own, others: map[policy.POPID][]record{}} }
+
+// Hear takes the snapshot of another POP; an empty one forgets it.
+func (b *Book) Hear(pop policy.POPID, snapshot []byte) error {
+	var recs []record
+	if len(snapshot) > 0 {
+		var err error
+		if recs, err = decode(snapshot, b.own.opt.Half); err != nil {
+			return fmt.Errorf("POP %s: %w", pop, err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if delete(b.others, pop); len(recs) > 0 {
+		b.others[pop] = recs
+	}
+	return nil
+}
+
+// Report judges what the fleet knows.
+func (b *Book) Report(now time.Time) *Report {
+	epoch := b.own.epoch(now)
+	all := b.own.sorted(epoch)
+	b.mu.Lock()
+	for _, recs := range b.others {
+		for _, r := range recs {
+			r.decay(epoch)
+			if r.samples() > 0 {
+				all = append(all, r)
+			}
+		}
+	}
+	b.mu.Unlock()
+	slices.SortFunc(all, func(a, b record) int { return cmp.Compare(a.key, b.key) })
+	return report(&b.own.opt, all, now)
+}
+
+// Restore puts a snapshot into an empty store: what was on disk.
+func (s *Store) Restore(snapshot []byte) error {
+	recs, err := decode(snapshot, s.opt.Half)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.recs) > 0 {
+		return errors.New("slowness: the store is not empty")
+	}
+	s.recs = recs[:min(len(recs), s.opt.Max)]
+	for i := range s.recs {
+		s.index[s.recs[i].key] = int32(i)
+	}
+	return nil
+}
