@@ -136,6 +136,20 @@ steer:
 	@PATH="$$PATH:/usr/sbin" CATCHMENT_GDNSD=gdnsd $(GO) test -count=1 -v -run TestLikeGdnsd ./pop/nets
 	@CATCHMENT_STEER_LARGE=1 $(GO) test -count=1 -v -run 'TestScopes|TestMillion' ./policy/steer ./pop/slowness
 
+# CPU a question beside gdnsd, Knot and CoreDNS (not in Debian: built here), in
+# one run, on two cores; memory with a million networks, and what is lost while
+# half a million are loaded.
+bench-dns: build
+	@lab/deps.sh gdnsd gdnsd knotd knot /usr/share/doc/knot-module-geoip knot-module-geoip dnsperf dnsperf taskset util-linux
+	GOBIN=$(BIN)/tools $(GO) install github.com/coredns/coredns@v1.15.0
+	$(GO) build -o $(BIN)/bench-dns ./lab/bench/dns && $(BIN)/bench-dns -coredns $(BIN)/tools/coredns $(BENCHFLAGS)
+
+# The DNS server judged by others: dig, kdig, delv, ldns-verify-zone, and NSD and
+# Knot as secondaries, asked the same questions.
+test-dns:
+	@lab/deps.sh dig bind9-dnsutils delv bind9-dnsutils kdig knot-dnsutils ldns-verify-zone ldnsutils nsd nsd knotd knot
+	CATCHMENT_DNS=1 $(GO) test -count=1 -v -run TestJudged ./server/dns | grep -vE '^(===)'
+
 # A fleet that shares load: shed, return, and a control core that is hurt
 # meanwhile, with FRR and real requests; about three minutes.
 lab-fleet: deps build

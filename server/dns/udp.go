@@ -16,8 +16,8 @@ import (
 
 const (
 	batch      = 64
-	inputSize  = 4096 // a longer question is cut and then malformed
-	outputSize = 4096
+	inputSize  = 1280 // a longer question is cut and dropped
+	outputSize = 1280 // a longer answer is sent from elsewhere
 	nameSize   = unix.SizeofSockaddrInet6
 	oobSize    = 64
 )
