@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// competed lets a CUBIC flow run, begins a download beside it, and returns
+// what that flow got in a window from then on.
+func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt time.Duration, warm, window time.Duration) (got int64, d download, err error) {
+	b.world.set(t.now)
+	o, err := b.world.listen(ctx, t.control)
+	if err != nil {
+		return 0, d, err
+	}
+	defer o.listener.Close()
+	var r *resumer
+	if how == first || how == earned {
+		r = newResumer(ctx, b.jumper)
+		defer r.close()
+		if how == earned {
+			if _, err := b.train(ctx, o, r, t, rate, rtt); err != nil {
+				return 0, d, err
+			}
+		}
+	}
+	other, stop, err := b.background(ctx)
+	if err != nil {
+		return 0, d, err
+	}
+	defer stop()
+	if err := pause(ctx, warm); err != nil {
+		return 0, d, err
+	}
+	o.before = func(*net.TCPConn) {}
+	if r != nil {
+		if err := r.told(rate, rtt); err != nil {
+			return 0, d, err
+		}
+		o.before = r.resume
+	}
+	began, before := time.Now(), other.Load()
+	if d, err = b.world.fetch(ctx, o, t.bytes, t.buffer, t.marks...); err != nil {
+		return 0, d, err
+	}
+	err = pause(ctx, window-time.Since(began))
+	return other.Load() - before, d, err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// background runs a CUBIC download until stop, and counts what it gets.
+func (b *bench) background(ctx context.Context) (got *atomic.Int64, stop func(), err error) {
+	o, err := b.world.listen(ctx, "cubic")
+	if err != nil {
+		return nil, nil, err
+	}
+	var c net.Conn
+	if err := b.world.client.do(func() (err error) {
+		var dialer net.Dialer
+		dialer.SetMultipathTCP(false)
+		c, err = dialer.DialContext(ctx, "tcp", o.listener.Addr().String())
+		return err
+	}); err != nil {
+		o.listener.Close()
+		return nil, nil, err
+	}
+	got = new(atomic.Int64)
+	served, read := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(served)
+		var d download
+		_ = o.serve(&d)
+	}()
+	go func() {
+		defer close(read)
+		buf := make([]byte, 256<<10)
+		for {
+			n, err := c.Read(buf)
+			got.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}()
+	_, err = c.Write(binary.BigEndian.AppendUint64(nil, 1<<40))
+	return got, func() {
+		c.Close()
+		o.listener.Close()
+		<-served
+		<-read
+	}, err
+}

@@ -1,0 +1,285 @@
+// Program jump measures what a client gains where its flow goes on at another
+// POP without slow start (server/resync: checkpoint, careful, jump) beside a
+// cold start: the first megabyte, the rest of an object, a path that has less
+// than before, and a flow beside it. It runs in network namespaces of its own
+// with a wire that delays and limits packets (lab/wire). It prints medians and
+// a line for each goal.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/catchment/catchment/lab/sandbox"
+	"github.com/catchment/catchment/server/resync/jump"
+)
+
+func main() {
+	if err := start(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench jump:", err)
+		os.Exit(1)
+	}
+}
+
+const marker = "CATCHMENT_BENCH_JUMP"
+
+// start runs this program again in namespaces of its own.
+func start() error {
+	runs := flag.Int("runs", 5, "runs of each row; medians are shown")
+	parts := flag.String("parts", "first,rest,less,beside,near", "what is measured")
+	verbose := flag.Bool("v", false, "show each run")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if os.Getenv(marker) == "" {
+		c := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
+		c.Env, c.Stdout, c.Stderr = append(os.Environ(), marker+"=1"), os.Stdout, os.Stderr
+		c.SysProcAttr = sandbox.Attr()
+		return c.Run()
+	}
+	if err := sandbox.Up(); err != nil {
+		return err
+	}
+	j, err := jump.Load()
+	if err != nil {
+		return fmt.Errorf("%w (needs CAP_BPF and CAP_NET_ADMIN)", err)
+	}
+	defer j.Close()
+	w, err := build(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	b := &bench{world: w, jumper: j, runs: *runs, verbose: *verbose}
+	for _, p := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"first", b.first}, {"rest", b.rest}, {"less", b.less}, {"beside", b.beside}, {"near", b.near}} {
+		if slices.Contains(strings.Split(*parts, ","), p.name) {
+			if err := p.run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+	}
+	fmt.Println()
+	for _, g := range b.goals {
+		fmt.Println(g)
+	}
+	return nil
+}
+
+type bench struct {
+	world   *world
+	jumper  *jump.Jumper
+	runs    int
+	verbose bool
+	goals   []string
+}
+
+func (b *bench) goal(name string, value, limit float64, least bool) {
+	word := "met"
+	if value > limit && !least || value < limit && least {
+		word = "missed"
+	}
+	b.goals = append(b.goals, fmt.Sprintf("goal %s %.3g %g %s", name, value, limit, word))
+}
+
+// A way to begin.
+type way int
+
+const (
+	cold    way = iota
+	first       // a jump between POPs that have none behind them
+	earned      // a jump after some that were right
+	route       // initcwnd 100 on the route
+	metrics     // what the kernel keeps of a destination (tcp_metrics)
+)
+
+func (w way) String() string {
+	return [...]string{"cold start", "first jump", "earned jump", "route initcwnd 100", "tcp_metrics"}[w]
+}
+
+// row is one way measured.
+type row struct {
+	at      map[int]time.Duration // medians
+	retrans int
+	ended   outcome
+	beside  float64 // bytes that a flow beside it got
+}
+
+const (
+	large = 4 << 20 // the client's receive buffer, as `catchment get` asks for it
+	stock = 0
+)
+
+// ticket is what a warm flow on a path has: its rate and round trip.
+func (b *bench) ticket(ctx context.Context, p path) (rate uint64, rtt time.Duration, err error) {
+	b.world.set(p)
+	o, err := b.world.listen(ctx, "cubic")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer o.listener.Close()
+	n := 3 * int(p.rate) / 8
+	d, err := b.world.fetch(ctx, o, n, large, n/2, n)
+	if err != nil {
+		return 0, 0, err
+	}
+	// As a flow table has it: what was acknowledged in the last while.
+	return uint64(float64(n-n/2) / (d.at[n] - d.at[n/2]).Seconds()), p.rtt, nil
+}
+
+// trial is what is measured.
+type trial struct {
+	before, now path // when the ticket was made, and when it is used
+	control     string
+	buffer      int
+	bytes       int
+	marks       []int
+}
+
+// measure runs a trial in several ways, one after another in each run, so that
+// what the machine does meanwhile is the same for all.
+func (b *bench) measure(ctx context.Context, t trial, ways ...way) (map[way]row, error) {
+	rate, rtt, err := b.ticket(ctx, t.before)
+	if err != nil {
+		return nil, err
+	}
+	b.world.set(t.now)
+	o, err := b.world.listen(ctx, t.control)
+	if err != nil {
+		return nil, err
+	}
+	defer o.listener.Close()
+	all := map[way][]sample{}
+	for range b.runs {
+		for _, how := range ways {
+			s, err := b.once(ctx, o, t, how, rate, rtt)
+			if err != nil {
+				return nil, fmt.Errorf("%v: %w", how, err)
+			}
+			if b.verbose {
+				fmt.Printf("    %v: %v, %d again, %v\n", how, s.at, s.retrans, s.ended)
+			}
+			all[how] = append(all[how], s)
+		}
+	}
+	rows := map[way]row{}
+	for how, s := range all {
+		rows[how] = summary(s, t.marks)
+	}
+	return rows, nil
+}
+
+// sample is one download.
+type sample struct {
+	download
+	ended outcome
+}
+
+// training is how many jumps make a part grow to all of the rate.
+const training = 4
+
+// once makes one download.
+func (b *bench) once(ctx context.Context, o *origin, t trial, how way, rate uint64, rtt time.Duration) (s sample, err error) {
+	o.before = func(*net.TCPConn) {}
+	w := b.world
+	switch how {
+	case route:
+		if err := w.initcwnd(100); err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, w.initcwnd(0)) }()
+	case metrics:
+		if err := w.pop.sysctl("tcp_no_metrics_save", "0"); err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, w.pop.sysctl("tcp_no_metrics_save", "1")) }()
+		if _, err := w.fetch(ctx, o, t.bytes, t.buffer); err != nil {
+			return s, err
+		}
+	case first, earned:
+		r := newResumer(ctx, b.jumper)
+		defer r.close()
+		jumps := 0
+		if how == earned {
+			if jumps, err = b.train(ctx, o, r, t, rate, rtt); err != nil {
+				return s, err
+			}
+		}
+		if err := r.told(rate, rtt); err != nil {
+			return s, err
+		}
+		o.before = r.resume
+		if s.download, err = w.fetch(ctx, o, t.bytes, t.buffer, t.marks...); err != nil {
+			return s, err
+		}
+		j, err := r.last(ctx, jumps+1)
+		if b.verbose {
+			fmt.Printf("    part %.2f, %v, path %v of %d, refused %q, %v after %v\n", j.Part, j.Jump, j.Path.RTT, rate, j.Refused, j.Ended, j.Took)
+		}
+		s.ended = outcome{j.Ended: 1}
+		return s, err
+	}
+	s.download, err = w.fetch(ctx, o, t.bytes, t.buffer, t.marks...)
+	return s, err
+}
+
+// train makes jumps on the path as it was until all of its rate is earned.
+func (b *bench) train(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) (jumps int, err error) {
+	quick := path{10 * time.Millisecond, t.before.rate}
+	b.world.set(quick)
+	defer b.world.set(t.now)
+	for right := 0; right < training; jumps++ {
+		if jumps > 10*training {
+			return jumps, errors.New("jumps on an empty path are not right")
+		}
+		if err := r.told(rate*4/5, rtt); err != nil {
+			return jumps, err
+		}
+		o.before = r.resume
+		if _, err := b.world.fetch(ctx, o, 2*quick.bdp(), large); err != nil {
+			return jumps, err
+		}
+		j, err := r.last(ctx, jumps+1)
+		if err != nil {
+			return jumps, err
+		}
+		if right++; j.Part < 0.99 && right == training {
+			right--
+		}
+	}
+	return jumps, nil
+}
+
+func summary(all []sample, marks []int) row {
+	r := row{at: map[int]time.Duration{}, ended: outcome{}}
+	for _, m := range marks {
+		r.at[m] = median(all, func(s sample) time.Duration { return s.at[m] })
+	}
+	r.retrans = int(median(all, func(s sample) time.Duration { return time.Duration(s.retrans) }))
+	for _, s := range all {
+		for p, n := range s.ended {
+			r.ended[p] += n
+		}
+	}
+	return r
+}
+
+func median[S any](all []S, of func(S) time.Duration) time.Duration {
+	var v []time.Duration
+	for _, s := range all {
+		v = append(v, of(s))
+	}
+	slices.Sort(v)
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
