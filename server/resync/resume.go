@@ -130,24 +130,42 @@ func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch) (car
 		if err != nil {
 			return phaseAtEnd(w), nil
 		}
-		a, done := w.Look(s.info(), time.Now())
-		if a.Window > 0 {
-			err = r.apply(conn, jump.Hint{Window: max(a.Window, uint64(s.Snd_mss)), Threshold: max(a.Window, 2*uint64(s.Snd_mss))})
-		}
-		if a.Lift && err == nil {
-			if e := conn.Control(func(fd uintptr) { err = jump.Pace(int(fd), 0) }); e != nil {
-				err = nil // it was closed
-			}
-		}
-		if done || err != nil {
+		now := time.Now()
+		a, done := w.Look(s.info(), now)
+		if err := r.act(conn, a, uint64(s.Snd_mss)); err != nil || done {
 			return phaseAtEnd(w), err
 		}
 		select {
 		case <-ctx.Done():
 			return phaseAtEnd(w), nil
-		case <-time.After(min(max(s.rtt()/4, time.Millisecond), 100*time.Millisecond)):
+		case <-time.After(w.Next(s.rtt(), now)):
 		}
 	}
+}
+
+// act does to a flow what a look at it has said.
+func (r *Resync) act(conn Socket, a careful.Action, mss uint64) error {
+	if a.Window > 0 || a.Threshold > 0 {
+		h := jump.Hint{Threshold: max(a.Window, a.Threshold, 2*mss)}
+		if a.Window > 0 {
+			h.Window = max(a.Window, mss)
+		}
+		if err := r.apply(conn, h); err != nil {
+			return err
+		}
+	}
+	if a.Rate == 0 && !a.Lift {
+		return nil
+	}
+	rate := a.Rate
+	if a.Lift {
+		rate = 0
+	}
+	var err error
+	if e := conn.Control(func(fd uintptr) { err = jump.Pace(int(fd), rate) }); e != nil {
+		return nil // it was closed
+	}
+	return err
 }
 
 // phaseAtEnd is what is learned when nothing more can be seen.
@@ -176,5 +194,6 @@ func (s sample) path() careful.Path {
 }
 
 func (s sample) info() careful.Info {
-	return careful.Info{Acked: s.Bytes_acked, Out: uint64(s.Unacked) * uint64(s.Snd_mss), Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt()}
+	mss := uint64(s.Snd_mss)
+	return careful.Info{Acked: s.Bytes_acked, Delivered: uint64(s.Delivered) * mss, Out: uint64(s.Unacked) * mss, Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt()}
 }

@@ -47,10 +47,13 @@ type Limits struct {
 	// Stretch: with a round trip longer than so many times the former one the
 	// path is another (RFC 9959 §4.2); 10.
 	Stretch float64
+	// Stated is the largest rate by a client's word alone, bytes a second;
+	// 2.5e6 (20 Mbit/s).
+	Stated uint64
 }
 
 func (l Limits) withDefaults() Limits {
-	return Limits{cmp.Or(l.Lifetime, 30*time.Second), cmp.Or(l.Window, 8<<20), cmp.Or(l.Rate, 1_250_000_000), cmp.Or(l.Stretch, 10)}
+	return Limits{cmp.Or(l.Lifetime, 30*time.Second), cmp.Or(l.Window, 8<<20), cmp.Or(l.Rate, 1_250_000_000), cmp.Or(l.Stretch, 10), cmp.Or(l.Stated, 2_500_000)}
 }
 
 // Reason says why a flow does not jump, or how a jump ended: stable words for
@@ -71,7 +74,11 @@ const (
 // Jump is where a flow begins.
 type Jump struct {
 	Window uint64 // bytes
-	Rate   uint64 // bytes a second, the pace of the first round trips
+	Rate   uint64 // bytes a second, the pace of the first round trip
+	// Most is the pace from when some of it has arrived: the whole of the
+	// former rate, which the flow may grow to but not beyond until the path
+	// has been measured.
+	Most uint64
 }
 
 // Plan says how far a flow may jump with a part of what it had, in 0 to 1.
@@ -90,7 +97,7 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 		return Jump{}, NotEarned
 	}
 	rate := min(part, 1) * float64(min(t.Rate, l.Rate))
-	j := Jump{Window: uint64(rate * p.RTT.Seconds()), Rate: uint64(rate)}
+	j := Jump{Window: uint64(rate * p.RTT.Seconds()), Rate: uint64(rate), Most: min(t.Rate, l.Rate)}
 	j.Window = min(j.Window, l.Window)
 	if p.Peer > 0 {
 		j.Window = min(j.Window, p.Peer)
@@ -103,11 +110,14 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 
 // Info is a look at the flow after its jump (tcp_info).
 type Info struct {
-	Acked   uint64 // bytes, since the connection began
-	Out     uint64 // bytes sent and not acknowledged
-	Retrans uint32 // segments sent again, in all
-	Lost    uint32 // segments that count as lost now
-	RTT     time.Duration
+	Acked uint64 // bytes, since the connection began
+	// Delivered is the same with what was acknowledged out of order (SACK, RFC
+	// 2018); 0: the kernel does not say.
+	Delivered uint64
+	Out       uint64 // bytes sent and not acknowledged
+	Retrans   uint32 // segments sent again, in all
+	Lost      uint32 // segments that count as lost now
+	RTT       time.Duration
 }
 
 // Phase of a jump, after RFC 9959 §4.
@@ -134,6 +144,11 @@ type Action struct {
 	// Window, if not 0, is what the window must come down to now (the safe
 	// retreat of RFC 9959 §4.5), and the threshold of slow start with it.
 	Window uint64
+	// Threshold, if not 0, is that of slow start from now on: at the end of a
+	// retreat it is known what the path took.
+	Threshold uint64
+	// Rate, if not 0, is what the pace is bounded to from now on.
+	Rate uint64
 	// Lift: the pace need not be bounded any more.
 	Lift bool
 }
@@ -145,7 +160,8 @@ type Watch struct {
 	began time.Time
 	phase Phase
 	ended time.Time // of the phase Unvalidated
-	lift  bool      // the pace was lifted
+	begun bool      // some of what was sent beyond slow start has arrived
+	done  bool
 }
 
 // NewWatch begins with the look just before the jump.
@@ -164,29 +180,61 @@ const paceFor = 3
 // more to send.
 const patience = 10
 
+// Next is how long after a look at now the next one is due: what comes back of
+// a flight comes after a round trip, and is then looked at a few times in each.
+func (w *Watch) Next(rtt time.Duration, now time.Time) time.Duration {
+	rtt = max(rtt, time.Millisecond)
+	step := min(max(rtt/8, time.Millisecond), 50*time.Millisecond)
+	return max(step, min(w.began.Add(rtt).Sub(now), rtt))
+}
+
 // Look takes a look at the flow. done: nothing more is to be looked at.
 func (w *Watch) Look(i Info, now time.Time) (a Action, done bool) {
 	rtt := max(i.RTT, time.Millisecond)
 	acked := i.Acked - min(i.Acked, w.start.Acked)
-	if w.phase == Unvalidated {
-		switch {
-		case i.Retrans > w.start.Retrans || i.Lost > 0:
-			w.phase, w.ended = Retreated, now
-			// What arrived of the first flight is what the path took in a
-			// round trip: half of it is safe.
-			a.Window = max(min(acked, w.jump.Window)/2, 1)
-		case acked >= w.jump.Window:
-			w.phase, w.ended = Validated, now
-		case now.Sub(w.began) > patience*rtt && i.Out == 0:
-			w.phase, w.ended = Ended, now
+	late := now.Sub(w.began) > patience*rtt
+	switch w.phase {
+	case Unvalidated:
+		w.first(&a, i, acked, late, now)
+	case Validated:
+		if !w.done && now.Sub(w.ended) >= paceFor*rtt {
+			w.done, a.Lift = true, true
+		}
+	case Retreated:
+		// RFC 9959 §4.5: once all of the flight has been acknowledged or was
+		// sent again, half of what arrived of it is the threshold.
+		if !w.done && (acked >= w.jump.Window || late) {
+			w.done, a.Threshold = true, w.arrived(i)/2
 		}
 	}
-	if w.phase != Unvalidated && !w.lift && (w.phase != Validated || now.Sub(w.ended) >= paceFor*rtt) {
-		w.lift, a.Lift = true, true
+	return a, w.done
+}
+
+// arrived is what arrived of the flight, in order or not.
+func (w *Watch) arrived(i Info) uint64 {
+	return min(i.Delivered-min(i.Delivered, w.start.Delivered), w.jump.Window)
+}
+
+// first is a look at a flow whose first flight is under way.
+func (w *Watch) first(a *Action, i Info, acked uint64, late bool, now time.Time) {
+	switch {
+	case i.Retrans > w.start.Retrans || i.Lost > 0:
+		w.phase, w.ended = Retreated, now
+		// What arrived of the first flight is what the path took so far: half
+		// of it is safe.
+		a.Window, a.Lift = max(max(min(acked, w.jump.Window), w.arrived(i))/2, 1), true
+		w.done = i.Delivered == 0
+	case acked >= w.jump.Window:
+		w.phase, w.ended = Validated, now
+	case late && i.Out == 0:
+		w.phase, w.ended = Ended, now
+		w.done, a.Lift = true, true
 	}
-	return a, w.lift
+	if !w.begun && acked > 0 && w.phase <= Validated {
+		w.begun, a.Rate = true, w.jump.Most
+	}
 }
 
 func (j Jump) String() string {
-	return fmt.Sprintf("window %d bytes, %d bytes/s", j.Window, j.Rate)
+	return fmt.Sprintf("window %d bytes, %d bytes/s, then up to %d", j.Window, j.Rate, j.Most)
 }

@@ -23,22 +23,22 @@ func TestPlan(t *testing.T) {
 		want Jump
 		why  Reason
 	}{
-		{"a rate makes another window on another path", nil, 1, 0, Jump{400_000, 10e6}, Allowed},
-		{"half of it", nil, 0.5, 0, Jump{200_000, 5e6}, Allowed},
-		{"never more than all", nil, 7, 0, Jump{400_000, 10e6}, Allowed},
-		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{50_000, 10e6}, Allowed},
-		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{100_000, 10e6}, Allowed},
-		{"the ceiling of the rate", func(_ *Ticket, _ *Path, l *Limits) { l.Rate = 1e6 }, 1, 0, Jump{40_000, 1e6}, Allowed},
-		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{65_000, 10e6}, Allowed},
+		{"a rate makes another window on another path", nil, 1, 0, Jump{400_000, 10e6, 10e6}, Allowed},
+		{"half of it", nil, 0.5, 0, Jump{200_000, 5e6, 10e6}, Allowed},
+		{"never more than all", nil, 7, 0, Jump{400_000, 10e6, 10e6}, Allowed},
+		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{50_000, 10e6, 10e6}, Allowed},
+		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{100_000, 10e6, 10e6}, Allowed},
+		{"the ceiling of the rate", func(_ *Ticket, _ *Path, l *Limits) { l.Rate = 1e6 }, 1, 0, Jump{40_000, 1e6, 1e6}, Allowed},
+		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{65_000, 10e6, 10e6}, Allowed},
 		{"no ticket", func(k *Ticket, _ *Path, _ *Limits) { *k = Ticket{} }, 1, 0, Jump{}, NoTicket},
 		{"no round trip yet", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 0 }, 1, 0, Jump{}, NoTicket},
-		{"half a minute old", nil, 1, 30 * time.Second, Jump{400_000, 10e6}, Allowed},
+		{"half a minute old", nil, 1, 30 * time.Second, Jump{400_000, 10e6, 10e6}, Allowed},
 		{"older", nil, 1, 30*time.Second + 1, Jump{}, Expired},
 		{"of the future", nil, 1, -2 * time.Second, Jump{}, Expired},
 		{"losses in the handshake", func(_ *Ticket, p *Path, _ *Limits) { p.Retrans = 1 }, 1, 0, Jump{}, Lossy},
-		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6}, Allowed},
+		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6, 10e6}, Allowed},
 		{"another path", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 201 * ms }, 1, 0, Jump{}, FarAway},
-		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6}, Allowed},
+		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6, 10e6}, Allowed},
 		{"not earned", nil, 0, 0, Jump{}, NotEarned},
 		{"the window is as large already", func(_ *Ticket, p *Path, _ *Limits) { p.Window = 400_000 - 1460 }, 1, 0, Jump{}, NoGain},
 		{"a slow flow", func(k *Ticket, _ *Path, _ *Limits) { k.Rate = 400_000 }, 1, 0, Jump{}, NoGain},
@@ -63,18 +63,22 @@ func TestWatch(t *testing.T) {
 		action Action
 		done   bool
 	}
-	j := Jump{Window: 100_000, Rate: 1e6}
+	j := Jump{Window: 100_000, Rate: 1e6, Most: 2e6}
 	for _, c := range []struct {
 		name  string
 		looks []look
 	}{
 		{"all arrives", []look{
 			{40 * ms, Info{Acked: 1000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
-			{80 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{80 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
+			{81 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
 			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{}, false},
 			{200 * ms, Info{Acked: 400_000, Retrans: 9, Lost: 4, RTT: 40 * ms}, Validated, Action{}, false},
 			{205 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Lift: true}, true},
 			{300 * ms, Info{Acked: 500_000, RTT: 40 * ms}, Validated, Action{}, true},
+		}},
+		{"all at once", []look{
+			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{Rate: 2e6}, false},
 		}},
 		{"something is lost", []look{
 			{60 * ms, Info{Acked: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 20_000, Lift: true}, true},
@@ -82,16 +86,27 @@ func TestWatch(t *testing.T) {
 		{"something was sent again", []look{
 			{60 * ms, Info{Acked: 1000, Retrans: 3, RTT: 40 * ms}, Retreated, Action{Window: 1, Lift: true}, true},
 		}},
+		{"a retreat to its end", []look{
+			{60 * ms, Info{Acked: 21_000, Delivered: 31_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 15_000, Lift: true}, false},
+			{80 * ms, Info{Acked: 21_000, Delivered: 60_000, Lost: 4, RTT: 40 * ms}, Retreated, Action{}, false},
+			{90 * ms, Info{Acked: 101_000, Delivered: 71_000, RTT: 40 * ms}, Retreated, Action{Threshold: 35_000}, true},
+			{95 * ms, Info{Acked: 201_000, Delivered: 171_000, RTT: 40 * ms}, Retreated, Action{}, true},
+		}},
+		{"a retreat without end", []look{
+			{60 * ms, Info{Acked: 1000, Delivered: 1000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 1, Lift: true}, false},
+			{400 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{}, false},
+			{401 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Threshold: 20_000}, true},
+		}},
 		{"what was lost before the jump is not of it", []look{
-			{60 * ms, Info{Acked: 2000, Retrans: 2, Out: 5, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{60 * ms, Info{Acked: 2000, Retrans: 2, Out: 5, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
 		}},
 		{"there was not so much to send", []look{
-			{400 * ms, Info{Acked: 50_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
+			{400 * ms, Info{Acked: 50_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
 			{401 * ms, Info{Acked: 50_000, Out: 1, RTT: 40 * ms}, Unvalidated, Action{}, false},
 			{402 * ms, Info{Acked: 50_001, RTT: 40 * ms}, Ended, Action{Lift: true}, true},
 		}},
 	} {
-		w := NewWatch(j, Info{Acked: 1000, Retrans: 2}, t0)
+		w := NewWatch(j, Info{Acked: 1000, Delivered: 1000, Retrans: 2}, t0)
 		for _, l := range c.looks {
 			if l.info.Retrans == 0 {
 				l.info.Retrans = 2
@@ -146,7 +161,11 @@ func TestInvariants(t *testing.T) {
 		for at, done := now, false; !done; {
 			at = at.Add(time.Duration(r.IntN(100)) * ms)
 			var a Action
-			a, done = w.Look(Info{Acked: r.Uint64N(2 * j.Window), Lost: uint32(r.IntN(10) / 9), RTT: p.RTT}, at)
+			acked := r.Uint64N(2 * j.Window)
+			a, done = w.Look(Info{Acked: acked, Delivered: acked, Lost: uint32(r.IntN(10) / 9), RTT: p.RTT}, at)
+			if a.Rate > k.Rate || a.Rate > 1_250_000_000 || a.Threshold > j.Window/2 {
+				t.Fatalf("%+v after %v of %+v", a, j, k)
+			}
 			if a.Window > j.Window/2 && a.Window != 1 {
 				t.Fatalf("a retreat from %d to %d", j.Window, a.Window)
 			}
@@ -208,4 +227,67 @@ func TestNetOf(t *testing.T) {
 	if NetOf(netip.Addr{}).IsValid() {
 		t.Error("no address has a network")
 	}
+}
+
+// TestStated: what a client says of itself is read, bounded, and never makes
+// more of what was measured.
+func TestStated(t *testing.T) {
+	for _, c := range []struct {
+		downlink, rtt, own string
+		want               Stated
+	}{
+		{"", "", "", Stated{}},
+		{"1.7", "50", "", Stated{Rate: 212_500, RTT: 50 * ms}},
+		{"10", "0", "", Stated{Rate: 1_250_000}},
+		{"10", "25", "80000000", Stated{Rate: 10_000_000, RTT: 25 * ms, Measured: true}},
+		{" 2 ", " 25 ", " 8 ", Stated{Rate: 1, RTT: 25 * ms, Measured: true}},
+		{"1e9", "1e3", "1e9", Stated{}},
+		{"-1", "-1", "-1", Stated{}},
+		{"NaN", "Inf", "0x10", Stated{}},
+		{"1000000", "10001", "100000000001", Stated{}},
+		{"100000", "10000", "7", Stated{Rate: 12_500_000_000, RTT: 10 * time.Second}},
+		{"..", "1.5", "1,2", Stated{}},
+	} {
+		fields := map[string]string{FieldDownlink: c.downlink, FieldRTT: c.rtt, FieldBandwidth: c.own}
+		if got := ParseStated(func(n string) string { return fields[n] }); got != c.want {
+			t.Errorf("%q %q %q: %+v, want %+v", c.downlink, c.rtt, c.own, got, c.want)
+		}
+	}
+	known := Ticket{Rate: 10e6, RTT: 20 * ms, At: t0}
+	old := Ticket{Rate: 10e6, RTT: 20 * ms, At: t0.Add(-time.Minute)}
+	p := Path{RTT: 40 * ms, Window: 14600, MSS: 1460}
+	for _, c := range []struct {
+		name string
+		t    Ticket
+		s    Stated
+		want Ticket
+	}{
+		{"nothing is said", known, Stated{RTT: ms}, known},
+		{"less than is known, by a browser", known, Stated{Rate: 1e6}, known},
+		{"less, measured", known, Stated{Rate: 1e6, Measured: true}, Ticket{Rate: 1e6, RTT: 20 * ms, At: t0}},
+		{"more, measured", known, Stated{Rate: 1e9, Measured: true}, known},
+		{"nothing is known", Ticket{}, Stated{Rate: 2e6, RTT: 30 * ms}, Ticket{Rate: 1e6, RTT: 30 * ms, At: t0}},
+		{"nothing is known, and everything is claimed", Ticket{}, Stated{Rate: 1e10, Measured: true}, Ticket{Rate: 2_500_000, RTT: 40 * ms, At: t0}},
+		{"what is known is old", old, Stated{Rate: 2e6}, Ticket{Rate: 1e6, RTT: 40 * ms, At: t0}},
+		{"old, and nothing is said", old, Stated{}, old},
+	} {
+		if got := (Limits{}).Hear(c.t, c.s, p, t0); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+func FuzzStated(f *testing.F) {
+	f.Add("1.7", "50", "80000000")
+	f.Add("1e99", "NaN", "-1")
+	f.Fuzz(func(t *testing.T, downlink, rtt, own string) {
+		fields := map[string]string{FieldDownlink: downlink, FieldRTT: rtt, FieldBandwidth: own}
+		s := ParseStated(func(n string) string { return fields[n] })
+		if s.Rate > mostStated/8 || s.RTT < 0 || s.RTT > mostStatedRTT {
+			t.Errorf("%+v", s)
+		}
+		if k := (Limits{}).Hear(Ticket{}, s, Path{RTT: ms}, t0); k.Rate > 2_500_000 {
+			t.Errorf("%+v makes %+v", s, k)
+		}
+	})
 }
