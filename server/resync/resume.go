@@ -60,7 +60,7 @@ func (r *Resync) Resume(conn Socket, a checkpoint.Ask) (checkpoint.Known, bool) 
 	}
 	j.Path = before.path()
 	r.mu.Lock()
-	j.Part = r.earned.Part(between, now)
+	j.Part, j.Path.Least = r.earned.Part(between, now), r.earned.Least(between, j.Path.RTT, now)
 	j.Jump, j.Refused = r.opt.Limits.Plan(j.Ticket, j.Path, j.Part, now)
 	ctx := r.ctx
 	goes := j.Refused == careful.Allowed && ctx != nil && r.watched < maxWatched

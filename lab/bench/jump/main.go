@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/lab/sandbox"
+	"github.com/catchment/catchment/server/resync/careful"
 	"github.com/catchment/catchment/server/resync/jump"
 )
 
@@ -113,7 +114,6 @@ type row struct {
 	at      map[int]time.Duration // medians
 	retrans int
 	ended   outcome
-	beside  float64 // bytes that a flow beside it got
 }
 
 const (
@@ -236,29 +236,26 @@ func (b *bench) once(ctx context.Context, o *origin, t trial, how way, rate uint
 
 // train makes jumps on the path as it was until all of its rate is earned.
 func (b *bench) train(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) (jumps int, err error) {
-	quick := path{10 * time.Millisecond, t.before.rate}
-	b.world.set(quick)
+	b.world.set(t.before)
 	defer b.world.set(t.now)
-	for right := 0; right < training; jumps++ {
-		if jumps > 10*training {
-			return jumps, errors.New("jumps on an empty path are not right")
-		}
+	for jumps < 10*training {
 		if err := r.told(rate*4/5, rtt); err != nil {
 			return jumps, err
 		}
 		o.before = r.resume
-		if _, err := b.world.fetch(ctx, o, 2*quick.bdp(), large); err != nil {
+		if _, err := b.world.fetch(ctx, o, 3*t.before.bdp()/2, large); err != nil {
 			return jumps, err
 		}
-		j, err := r.last(ctx, jumps+1)
+		jumps++
+		j, err := r.last(ctx, jumps)
 		if err != nil {
 			return jumps, err
 		}
-		if right++; j.Part < 0.99 && right == training {
-			right--
+		if j.Part > 0.99 && j.Ended != careful.Retreated {
+			return jumps, nil
 		}
 	}
-	return jumps, nil
+	return jumps, errors.New("jumps on an empty path are not right")
 }
 
 func summary(all []sample, marks []int) row {

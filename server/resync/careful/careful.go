@@ -32,8 +32,11 @@ type Ticket struct {
 // Path is what is known of the new flow before its first byte: of the
 // handshake, and of what it has sent before on the same connection.
 type Path struct {
-	RTT     time.Duration // smoothed
-	Window  uint64        // congestion window, bytes
+	RTT time.Duration // smoothed
+	// Least is the least round trip to the client's network of late
+	// (Earned.Least): a longer one now is a queue. 0: not known.
+	Least   time.Duration
+	Window  uint64 // congestion window, bytes
 	MSS     uint64
 	Retrans uint32 // segments sent again so far
 	Peer    uint64 // the client's receive window, bytes; 0: not known
@@ -81,6 +84,14 @@ type Jump struct {
 	Most uint64
 }
 
+// busy is the part that may be used where the round trip shows a queue: others
+// have what the former flow had, and slow start would take its time to take it
+// from them. queueing is how much of one says nothing.
+const (
+	busy     = 0.25
+	queueing = 2 * time.Millisecond
+)
+
 // Plan says how far a flow may jump with a part of what it had, in 0 to 1.
 func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reason) {
 	l = l.withDefaults()
@@ -96,8 +107,15 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 	case !(part > 0):
 		return Jump{}, NotEarned
 	}
+	rtt := p.RTT
+	if p.Least > 0 {
+		rtt = min(rtt, p.Least)
+	}
+	if p.RTT > rtt*5/4+queueing { // somebody else fills the path
+		part = min(part, busy)
+	}
 	rate := min(part, 1) * float64(min(t.Rate, l.Rate))
-	j := Jump{Window: uint64(rate * p.RTT.Seconds()), Rate: uint64(rate), Most: min(t.Rate, l.Rate)}
+	j := Jump{Window: uint64(rate * rtt.Seconds()), Rate: uint64(rate), Most: min(t.Rate, l.Rate)}
 	j.Window = min(j.Window, l.Window)
 	if p.Peer > 0 {
 		j.Window = min(j.Window, p.Peer)

@@ -39,6 +39,9 @@ func TestPlan(t *testing.T) {
 		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6, 10e6}, Allowed},
 		{"another path", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 201 * ms }, 1, 0, Jump{}, FarAway},
 		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6, 10e6}, Allowed},
+		{"no queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 32 * ms }, 1, 0, Jump{320_000, 10e6, 10e6}, Allowed},
+		{"a queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 30 * ms }, 1, 0, Jump{75_000, 2.5e6, 10e6}, Allowed},
+		{"a queue, and less was earned", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 20 * ms }, 0.2, 0, Jump{40_000, 2e6, 10e6}, Allowed},
 		{"not earned", nil, 0, 0, Jump{}, NotEarned},
 		{"the window is as large already", func(_ *Ticket, p *Path, _ *Limits) { p.Window = 400_000 - 1460 }, 1, 0, Jump{}, NoGain},
 		{"a slow flow", func(k *Ticket, _ *Path, _ *Limits) { k.Rate = 400_000 }, 1, 0, Jump{}, NoGain},
@@ -215,6 +218,20 @@ func TestRest(t *testing.T) {
 	e.Part(Between{}, t0)
 	if e.Len() != 1 {
 		t.Errorf("%d kept", e.Len())
+	}
+}
+
+// TestLeast: the least round trip of late is kept.
+func TestLeast(t *testing.T) {
+	e := NewEarned(2)
+	b := Between{From: "LON", To: "FRA"}
+	for i, c := range []struct {
+		at        time.Duration
+		rtt, want time.Duration
+	}{{0, 40 * ms, 40 * ms}, {1, 60 * ms, 40 * ms}, {2, 30 * ms, 30 * ms}, {leastFor + 2, 50 * ms, 30 * ms}, {leastFor + 3, 0, 30 * ms}, {leastFor + 4, 50 * ms, 50 * ms}} {
+		if got := e.Least(b, c.rtt, t0.Add(c.at)); got != c.want {
+			t.Errorf("%d: %v, want %v", i, got, c.want)
+		}
 	}
 }
 

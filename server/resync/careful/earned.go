@@ -55,6 +55,8 @@ type earned struct {
 	// same room before the first has shown that it is there (RFC 9959 §4.2).
 	flights int
 	since   time.Time // of the last jump
+	least   time.Duration
+	leastAt time.Time
 }
 
 // NewEarned keeps at most max.
@@ -94,6 +96,18 @@ func (e *Earned) Part(b Between, now time.Time) float64 {
 		v.rest, v.part = time.Time{}, again
 	}
 	return v.part / float64(1+v.flights)
+}
+
+// leastFor is how long the least round trip counts: routes change.
+const leastFor = 10 * time.Minute
+
+// Least notes the round trip of a handshake and returns the least of late.
+func (e *Earned) Least(b Between, rtt time.Duration, now time.Time) time.Duration {
+	v := e.get(b)
+	if rtt > 0 && (v.least == 0 || rtt <= v.least || now.Sub(v.leastAt) > leastFor) {
+		v.least, v.leastAt = rtt, now
+	}
+	return v.least
 }
 
 // Begin notes a jump.
