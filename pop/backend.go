@@ -54,6 +54,35 @@ func (c *Controller) Intent(ctx context.Context, in policy.Intent) (api.Result, 
 	return res, err
 }
 
+// Rung implements api.Ladders.
+func (c *Controller) Rung(ctx context.Context, name string, service policy.ServiceID, slice policy.SliceID) (int, error) {
+	place, of := -1, policy.ServiceID("")
+	var fail error
+	err := c.call(ctx, func() {
+		if fail = c.known(service, slice); fail != nil {
+			return
+		}
+		for i := range c.cfg.Services {
+			svc := &c.cfg.Services[i]
+			if service != "" && svc.ID != service || slice != (policy.SliceID{}) && !slices.Contains(svc.Slices, slice) {
+				continue
+			}
+			n, err := rungOf(svc, api.Supposition{Kind: api.SupposePin, Rung: name})
+			switch {
+			case err != nil:
+				fail = err
+			case place >= 0 && n != place:
+				fail = api.Errorf(api.Invalid, "rung %q is number %d of %s and number %d of %s: name a service", name, place, of, n, svc.ID)
+			}
+			place, of = n, svc.ID
+		}
+	})
+	if err = firstError(err, fail); err == nil && place < 0 {
+		err = api.Errorf(api.NotFound, "no slice %v of a service here", slice)
+	}
+	return place, err
+}
+
 // Release ends the intents named.
 func (c *Controller) Release(ctx context.Context, r api.Released) (api.Result, error) {
 	return c.release(ctx, r, func(in policy.Intent) bool { return released(in, r) })

@@ -33,7 +33,7 @@ Where the core is out of reach nothing of this works, and announcing goes on.`,
 	status := a.coreStatusCommand()
 	cmd.Args, cmd.RunE = cobra.NoArgs, status.RunE
 	cmd.AddCommand(status,
-		a.coreTokenCommand(), a.coreJoinCommand(), a.coreAdmitCommand(), a.coreRemoveCommand(), a.coreForgetCommand(), a.coreLeaveCommand(),
+		a.coreTokenCommand(), a.coreJoinCommand(), a.coreAdmitCommand(), a.coreRemoveCommand(), a.coreForgetCommand(), a.coreRevokeCommand(), a.coreLeaveCommand(),
 		a.coreBackupCommand(), a.coreRestoreCommand(),
 		a.coreHistoryCommand(), a.coreRollbackCommand(), a.coreListCommand(), a.coreWatchCommand(), a.coreConfigCommand(), a.coreRolloutCommand(),
 	)

@@ -111,6 +111,9 @@ func TestCoreCommands(t *testing.T) {
 		{[]string{"core", "forget", "LON", "--why", "x"}, 1, []string{"LON is this POP"}},
 		{[]string{"core", "forget", "FRA", "--why", "closed"}, 0, []string{"FRA is forgotten: 1 report removed"}},
 		{[]string{"core", "forget", "FRA", "--why", "closed"}, 0, []string{"the core holds nothing of FRA"}},
+		{[]string{"core", "revoke", "NYC"}, 2, []string{"say why it is done"}},
+		{[]string{"core", "revoke", "--why", "x"}, 2, []string{"want a POP, or --serial"}},
+		{[]string{"core", "revoke", "NYC", "--why", "x"}, 1, []string{"no POP keeps a certificate authority"}},
 		{[]string{"core", "token", "NYC", "--why", "x"}, 1, []string{"no POP keeps a certificate authority"}},
 		{[]string{"core", "remove", "NYC", "--why", "x"}, 1, []string{"this core has no members"}},
 		{[]string{"core", "status"}, 0, []string{"does not answer; announcing goes on"}}, // nobody runs this host

@@ -37,10 +37,10 @@ func (a *app) pinCommand() *cobra.Command {
 		Use:   "pin [SERVICE] STANCE",
 		Short: "Announce or withdraw whatever health says, until it is released",
 		Long: `Announce or withdraw whatever health says, until it is released. STANCE is
-announce, withdraw, or the number of a rung: 0 is normal, 1 the first of the
-ladder. The guards are asked as always; ` + "`catchment plan pin`" + ` says what they
+announce, withdraw, or a rung: its name, or its number, where 0 is normal and 1
+the first of the ladder. The guards are asked as always; ` + "`catchment plan pin`" + ` says what they
 would say.`,
-		Example: `  catchment pin web 1 --why "the other transit is full"
+		Example: `  catchment pin web backup --why "the other transit is full"
   catchment pin withdraw --slice 192.0.2.0/24 --for 10m`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,11 +48,7 @@ would say.`,
 			if err != nil {
 				return err
 			}
-			stance, err := parseStance(args[len(args)-1])
-			if err != nil {
-				return err
-			}
-			ch.Stance = &stance
+			ch.Stance, ch.Rung = stanceOrRung(args[len(args)-1])
 			return a.withClient(func(c *api.Client) error {
 				_, err := a.do(cmd.Context(), c, (*api.Client).Pin, ch)
 				return err

@@ -272,7 +272,7 @@ func parseStance(arg string) (policy.Stance, error) {
 	return policy.Stance{Action: policy.Announce, Rung: n}, nil
 }
 
-// stanceOrRung reads what a plan of a pin is to; what is no stance is the name
+// stanceOrRung reads what a pin is to; what is no stance is the name
 // of a rung, which the daemon knows.
 func stanceOrRung(arg string) (*policy.Stance, string) {
 	stance, err := parseStance(arg)

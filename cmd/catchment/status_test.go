@@ -44,7 +44,7 @@ func TestExitStatuses(t *testing.T) {
 		{"drain web", 1, "", "drain --slice 192.0.2.1/24"},
 		{"undrain web", 1, "", "undrain web dns"},
 		{"hold web", 1, "", "hold web --for soon"},
-		{"pin web withdraw", 1, "", "pin web away"},
+		{"pin web withdraw", 1, "", "pin"},
 		{"release web", 1, "", "release --slice all"},
 		{"reload", 1, "", "reload now"},
 	} {

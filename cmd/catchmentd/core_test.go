@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -231,10 +233,38 @@ func TestCoreOfAFleet(t *testing.T) {
 	if c := par.core("in force", func(s api.CoreStatus) bool { return s.Config.Number == n }).Config; c.Refused != "" || c.Restart {
 		t.Errorf("%+v", c)
 	}
+	if r := lon.do("revoke", api.CoreChange{Name: "PAR"}); !strings.HasPrefix(r.Text, "revoked: 1 of PAR") {
+		t.Errorf("revoke: %+v", r)
+	}
+	until(t, "NYC knows that PAR's is revoked", func() (bool, error) { return revokedAt(w.file("NYC"), w.file("PAR")) }, func(yes bool) bool { return yes })
 	drains := journalOf(t, w.file("PAR"), func(e journal.Entry) bool { return e.Kind == journal.Intent && e.Service == "web" })
 	if len(drains) < 2 || !strings.HasSuffix(drains[0].By, " at LON") || !strings.Contains(drains[0].Text, "new disks") || !strings.HasSuffix(drains[len(drains)-1].By, " at FRA") {
 		t.Errorf("journal: %+v", drains)
 	}
+}
+
+// revokedAt reports whether the list of one POP has the certificate of another.
+func revokedAt(at, of string) (bool, error) {
+	der, err := os.ReadFile(filepath.Join(at, "core/identity/revoked.crl"))
+	if err != nil {
+		return false, err
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return false, err
+	}
+	text, err := os.ReadFile(filepath.Join(of, "core/identity/certificate.pem"))
+	if err != nil {
+		return false, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return false, errors.New("no certificate")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	return err == nil && slices.ContainsFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
+		return e.SerialNumber.Cmp(cert.SerialNumber) == 0
+	}), err
 }
 
 func journalOf(t *testing.T, state string, ok func(journal.Entry) bool) []journal.Entry {

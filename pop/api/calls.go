@@ -100,7 +100,14 @@ func (s *Server) reload(ctx context.Context) (Reloaded, error) {
 // intent makes the call that asks for a kind of intent.
 func intent(kind policy.IntentKind) func(context.Context, Backend, Change) (Result, error) {
 	return func(ctx context.Context, b Backend, c Change) (Result, error) {
-		if (kind == policy.IntentPin) != (c.Stance != nil) {
+		if kind == policy.IntentPin && c.Rung != "" && c.Stance == nil {
+			stance, err := named(ctx, b, c)
+			if err != nil {
+				return Result{}, err
+			}
+			c.Stance, c.Rung = &stance, ""
+		}
+		if c.Rung != "" || (kind == policy.IntentPin) != (c.Stance != nil) {
 			return Result{}, Errorf(Invalid, "%s: a stance is needed with pin, and has no meaning otherwise", kind)
 		}
 		if kind == policy.IntentStop && (c.Service != "" || c.Slice != policy.SliceID{}) {
@@ -120,10 +127,27 @@ func intent(kind policy.IntentKind) func(context.Context, Backend, Change) (Resu
 	}
 }
 
+// Ladders is a Backend that knows its rungs by name.
+type Ladders interface {
+	// Rung is the place of a rung in the ladder of a service, or of a slice's;
+	// of all services where neither is given, if it is the same in each.
+	Rung(ctx context.Context, name string, service policy.ServiceID, slice policy.SliceID) (int, error)
+}
+
+// named is the stance of a rung that a change names.
+func named(ctx context.Context, b Backend, c Change) (policy.Stance, error) {
+	l, ok := b.(Ladders)
+	if !ok {
+		return policy.Stance{}, Errorf(Invalid, "rung %q: want its number", c.Rung)
+	}
+	n, err := l.Rung(ctx, c.Rung, c.Service, c.Slice)
+	return policy.Stance{Action: policy.Announce, Rung: n}, err
+}
+
 // release makes the call that ends intents of these kinds.
 func release(kinds ...policy.IntentKind) func(context.Context, Backend, Change) (Result, error) {
 	return func(ctx context.Context, b Backend, c Change) (Result, error) {
-		if c.Stance != nil || c.Wait != 0 || c.For != 0 || c.Force {
+		if c.Stance != nil || c.Rung != "" || c.Wait != 0 || c.For != 0 || c.Force {
 			return Result{}, Errorf(Invalid, "to end intents takes a service or a slice, and a why")
 		}
 		return b.Release(ctx, Released{Kinds: kinds, Service: c.Service, Slice: c.Slice, By: Caller(ctx), Why: c.Why})

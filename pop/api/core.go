@@ -123,7 +123,7 @@ type CoreConfig struct {
 // CoreChange is the body of a call that changes the core; each call takes some
 // of it. Why is needed by all.
 type CoreChange struct {
-	Name    string   `json:"name,omitempty"`    // of the POP, the member or the config object
+	Name    string   `json:"name,omitempty"`    // of the POP, the member or the config object; of a certificate to revoke serial:HEX
 	Address string   `json:"address,omitempty"` // of a member, host:port
 	Hosts   []string `json:"hosts,omitempty"`   // of a token: what else the certificate is good for
 	For     Duration `json:"for,omitempty"`     // of a token: how long it can be used
@@ -179,7 +179,7 @@ type Core interface {
 }
 
 // CoreVerbs are the changes of the core.
-var CoreVerbs = []string{"token", "admit", "remove", "forget", "leave", "put", "delete", "rollback", "abort", "finish"}
+var CoreVerbs = []string{"token", "admit", "remove", "forget", "revoke", "leave", "put", "delete", "rollback", "abort", "finish"}
 
 var errNoCore = Errorf(NotFound, "this POP has no control core: core.mode is none in its configuration, or it has no services")
 

@@ -112,6 +112,10 @@ func (v coreService) Forget(ctx context.Context, c *catchmentv1.CoreChange) (*ca
 	return v.coreChange(ctx, "forget", c)
 }
 
+func (v coreService) Revoke(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
+	return v.coreChange(ctx, "revoke", c)
+}
+
 func (v coreService) Leave(ctx context.Context, c *catchmentv1.CoreChange) (*catchmentv1.CoreResult, error) {
 	return v.coreChange(ctx, "leave", c)
 }

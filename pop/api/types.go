@@ -253,6 +253,7 @@ type Change struct {
 	Service policy.ServiceID `json:"service,omitempty"`
 	Slice   policy.SliceID   `json:"slice,omitzero"`
 	Stance  *policy.Stance   `json:"stance,omitempty"` // with pin
+	Rung    string           `json:"rung,omitempty"`   // with pin, in place of Stance: the name of a rung of the ladder
 	Why     string           `json:"why,omitempty"`
 	Wait    Duration         `json:"wait,omitempty"`  // with drain and stop: instead of the service's drain.wait
 	For     Duration         `json:"for,omitempty"`   // ends by itself after that; 0: by release only

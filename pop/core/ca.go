@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,14 @@ type caState struct {
 	Certs   [][]byte  `json:"certs"`  // DER; the first is the one in use, the others were and are still trusted
 	Number  int64     `json:"number"` // of the last revocation list or bundle
 	Revoked []Revoked `json:"revoked,omitempty"`
+	Issued  []issued  `json:"issued,omitempty"` // that have not run out, so that they can be revoked by name
+}
+
+// issued is a certificate that the authority made.
+type issued struct {
+	Serial string    `json:"serial"` // hexadecimal
+	Name   string    `json:"name"`
+	Until  time.Time `json:"until"`
 }
 
 // Revoked is one entry of the revocation list.
@@ -109,6 +118,11 @@ func (ca *CA) make(fleet string) error {
 
 func (ca *CA) save(next caState) error {
 	next.Number++
+	return ca.keep(next)
+}
+
+// keep writes what nobody else has to know.
+func (ca *CA) keep(next caState) error {
 	b, err := json.Marshal(next)
 	if err != nil {
 		return err
@@ -222,6 +236,12 @@ func (ca *CA) Issue(pub crypto.PublicKey, s Subject, life time.Duration) ([]byte
 	if err != nil {
 		return nil, err
 	}
+	next := ca.now
+	next.Issued = append(slices.DeleteFunc(slices.Clone(next.Issued), func(i issued) bool { return i.Until.Before(now) }),
+		issued{serial.Text(16), s.Name, now.Add(life).UTC().Truncate(time.Second)})
+	if err := ca.keep(next); err != nil {
+		return nil, err
+	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
@@ -250,15 +270,41 @@ func (ca *CA) Revoke(w Write, serial *big.Int) error {
 	}
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
-	text := serial.Text(16)
-	for _, r := range ca.now.Revoked {
-		if r.Serial == text {
-			return nil
+	_, err := ca.revoke(w, serial.Text(16))
+	return err
+}
+
+// RevokeName does so with all that the authority has issued under a name and
+// that have not run out, and returns how many were still good.
+func (ca *CA) RevokeName(w Write, name string) (int, error) {
+	if err := w.check(); err != nil {
+		return 0, err
+	}
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	var serials []string
+	for _, i := range ca.now.Issued {
+		if i.Name == name && i.Until.After(time.Now()) {
+			serials = append(serials, i.Serial)
 		}
 	}
+	return ca.revoke(w, serials...)
+}
+
+// revoke puts serials on the list that are not there yet, and counts them.
+func (ca *CA) revoke(w Write, serials ...string) (n int, err error) {
 	next := ca.now
-	next.Revoked = append(next.Revoked[:len(next.Revoked):len(next.Revoked)], Revoked{text, time.Now().UTC(), w})
-	return ca.save(next)
+	next.Revoked = slices.Clone(next.Revoked)
+	for _, s := range serials {
+		if !slices.ContainsFunc(next.Revoked, func(r Revoked) bool { return r.Serial == s }) {
+			next.Revoked = append(next.Revoked, Revoked{s, time.Now().UTC(), w})
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return n, ca.save(next)
 }
 
 // Rotate makes a new key and certificate; what the old one signed stays valid

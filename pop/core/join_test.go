@@ -187,6 +187,18 @@ func TestRenewAndRevoke(t *testing.T) {
 	if _, err := Renew(ctx, g.addr, with, w.Bundle, fresh); !errors.Is(err, Denied) {
 		t.Errorf("renewal of what is revoked: %v", err)
 	}
+	for i, want := range []int{1, 0} { // the renewed one, of a name; then none is left
+		if n, err := g.ca.RevokeName(ann, "FRA"); err != nil || n != want {
+			t.Errorf("%d. by the name: %d, %v", i, n, err)
+		}
+	}
+	with2 := tls.Certificate{Certificate: [][]byte{leafOf(t, again).Raw}, PrivateKey: fresh}
+	if _, err := Renew(ctx, g.addr, with2, w.Bundle, fresh); !errors.Is(err, Denied) {
+		t.Errorf("renewal of what is revoked by name: %v", err)
+	}
+	if n, err := g.ca.RevokeName(ann, "NYC"); err != nil || n != 0 {
+		t.Errorf("who has none: %d, %v", n, err)
+	}
 	self, err := OpenCA(t.TempDir(), "another")
 	if err != nil {
 		t.Fatal(err)

@@ -644,6 +644,7 @@ type Change struct {
 	For           *durationpb.Duration   `protobuf:"bytes,6,opt,name=for,proto3" json:"for,omitempty"`       // ends by itself after that; unset: by Release or Undrain only
 	Force         bool                   `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`  // over the guards; journaled
 	Pop           string                 `protobuf:"bytes,8,opt,name=pop,proto3" json:"pop,omitempty"`       // at another POP, through the control core; not with Stop
+	Rung          string                 `protobuf:"bytes,9,opt,name=rung,proto3" json:"rung,omitempty"`     // with Pin, in place of stance: the name of a rung of the ladder
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -730,6 +731,13 @@ func (x *Change) GetForce() bool {
 func (x *Change) GetPop() string {
 	if x != nil {
 		return x.Pop
+	}
+	return ""
+}
+
+func (x *Change) GetRung() string {
+	if x != nil {
+		return x.Rung
 	}
 	return ""
 }
@@ -5851,7 +5859,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x05slice\x18\x02 \x01(\tR\x05slice\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
-	"\x06follow\x18\x05 \x01(\bR\x06follow\"\xfc\x01\n" +
+	"\x06follow\x18\x05 \x01(\bR\x06follow\"\x90\x02\n" +
 	"\x06Change\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05slice\x18\x02 \x01(\tR\x05slice\x12,\n" +
@@ -5860,7 +5868,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12+\n" +
 	"\x03for\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x03for\x12\x14\n" +
 	"\x05force\x18\a \x01(\bR\x05force\x12\x10\n" +
-	"\x03pop\x18\b \x01(\tR\x03pop\"O\n" +
+	"\x03pop\x18\b \x01(\tR\x03pop\x12\x12\n" +
+	"\x04rung\x18\t \x01(\tR\x04rung\"O\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x121\n" +
 	"\x06slices\x18\x02 \x03(\v2\x19.catchment.v1.SliceStatusR\x06slices\"$\n" +

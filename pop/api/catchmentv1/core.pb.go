@@ -1007,7 +1007,7 @@ func (x *CoreQuery) GetLimit() int32 {
 // CoreChange is what is asked for; each call takes some of it.
 type CoreChange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`        // of the POP, the member or the config object
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`        // of the POP, the member or the config object; of a certificate to revoke serial:HEX
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`  // of a member, host:port
 	Hosts         []string               `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`      // of a token: what else the certificate is good for
 	For           *durationpb.Duration   `protobuf:"bytes,4,opt,name=for,proto3" json:"for,omitempty"`          // of a token: how long it can be used
@@ -1367,7 +1367,7 @@ const file_core_proto_rawDesc = "" +
 	"\x05first\x18\x03 \x03(\v2\x18.catchment.v1.CoreMemberR\x05first\x12\x16\n" +
 	"\x06number\x18\x04 \x01(\x03R\x06number\"\x1f\n" +
 	"\tCoreChunk\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xe9\b\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xa7\t\n" +
 	"\x04Core\x12=\n" +
 	"\x06Status\x12\x19.catchment.v1.CoreRequest\x1a\x18.catchment.v1.CoreStatus\x12=\n" +
 	"\x06Config\x12\x19.catchment.v1.CoreRequest\x1a\x18.catchment.v1.CoreConfig\x129\n" +
@@ -1380,7 +1380,8 @@ const file_core_proto_rawDesc = "" +
 	"\x05Token\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
 	"\x05Admit\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
 	"\x06Remove\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
-	"\x06Forget\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
+	"\x06Forget\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
+	"\x06Revoke\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12;\n" +
 	"\x05Leave\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x129\n" +
 	"\x03Put\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12<\n" +
 	"\x06Delete\x12\x18.catchment.v1.CoreChange\x1a\x18.catchment.v1.CoreResult\x12>\n" +
@@ -1450,32 +1451,34 @@ var file_core_proto_depIdxs = []int32{
 	11, // 26: catchment.v1.Core.Admit:input_type -> catchment.v1.CoreChange
 	11, // 27: catchment.v1.Core.Remove:input_type -> catchment.v1.CoreChange
 	11, // 28: catchment.v1.Core.Forget:input_type -> catchment.v1.CoreChange
-	11, // 29: catchment.v1.Core.Leave:input_type -> catchment.v1.CoreChange
-	11, // 30: catchment.v1.Core.Put:input_type -> catchment.v1.CoreChange
-	11, // 31: catchment.v1.Core.Delete:input_type -> catchment.v1.CoreChange
-	11, // 32: catchment.v1.Core.Rollback:input_type -> catchment.v1.CoreChange
-	11, // 33: catchment.v1.Core.Abort:input_type -> catchment.v1.CoreChange
-	11, // 34: catchment.v1.Core.Finish:input_type -> catchment.v1.CoreChange
-	1,  // 35: catchment.v1.Core.Status:output_type -> catchment.v1.CoreStatus
-	9,  // 36: catchment.v1.Core.Config:output_type -> catchment.v1.CoreConfig
-	7,  // 37: catchment.v1.Core.Show:output_type -> catchment.v1.CoreObject
-	5,  // 38: catchment.v1.Core.Rollout:output_type -> catchment.v1.CoreRollout
-	8,  // 39: catchment.v1.Core.Objects:output_type -> catchment.v1.CoreObjectList
-	8,  // 40: catchment.v1.Core.History:output_type -> catchment.v1.CoreObjectList
-	7,  // 41: catchment.v1.Core.Watch:output_type -> catchment.v1.CoreObject
-	13, // 42: catchment.v1.Core.Backup:output_type -> catchment.v1.CoreChunk
-	12, // 43: catchment.v1.Core.Token:output_type -> catchment.v1.CoreResult
-	12, // 44: catchment.v1.Core.Admit:output_type -> catchment.v1.CoreResult
-	12, // 45: catchment.v1.Core.Remove:output_type -> catchment.v1.CoreResult
-	12, // 46: catchment.v1.Core.Forget:output_type -> catchment.v1.CoreResult
-	12, // 47: catchment.v1.Core.Leave:output_type -> catchment.v1.CoreResult
-	12, // 48: catchment.v1.Core.Put:output_type -> catchment.v1.CoreResult
-	12, // 49: catchment.v1.Core.Delete:output_type -> catchment.v1.CoreResult
-	12, // 50: catchment.v1.Core.Rollback:output_type -> catchment.v1.CoreResult
-	12, // 51: catchment.v1.Core.Abort:output_type -> catchment.v1.CoreResult
-	12, // 52: catchment.v1.Core.Finish:output_type -> catchment.v1.CoreResult
-	35, // [35:53] is the sub-list for method output_type
-	17, // [17:35] is the sub-list for method input_type
+	11, // 29: catchment.v1.Core.Revoke:input_type -> catchment.v1.CoreChange
+	11, // 30: catchment.v1.Core.Leave:input_type -> catchment.v1.CoreChange
+	11, // 31: catchment.v1.Core.Put:input_type -> catchment.v1.CoreChange
+	11, // 32: catchment.v1.Core.Delete:input_type -> catchment.v1.CoreChange
+	11, // 33: catchment.v1.Core.Rollback:input_type -> catchment.v1.CoreChange
+	11, // 34: catchment.v1.Core.Abort:input_type -> catchment.v1.CoreChange
+	11, // 35: catchment.v1.Core.Finish:input_type -> catchment.v1.CoreChange
+	1,  // 36: catchment.v1.Core.Status:output_type -> catchment.v1.CoreStatus
+	9,  // 37: catchment.v1.Core.Config:output_type -> catchment.v1.CoreConfig
+	7,  // 38: catchment.v1.Core.Show:output_type -> catchment.v1.CoreObject
+	5,  // 39: catchment.v1.Core.Rollout:output_type -> catchment.v1.CoreRollout
+	8,  // 40: catchment.v1.Core.Objects:output_type -> catchment.v1.CoreObjectList
+	8,  // 41: catchment.v1.Core.History:output_type -> catchment.v1.CoreObjectList
+	7,  // 42: catchment.v1.Core.Watch:output_type -> catchment.v1.CoreObject
+	13, // 43: catchment.v1.Core.Backup:output_type -> catchment.v1.CoreChunk
+	12, // 44: catchment.v1.Core.Token:output_type -> catchment.v1.CoreResult
+	12, // 45: catchment.v1.Core.Admit:output_type -> catchment.v1.CoreResult
+	12, // 46: catchment.v1.Core.Remove:output_type -> catchment.v1.CoreResult
+	12, // 47: catchment.v1.Core.Forget:output_type -> catchment.v1.CoreResult
+	12, // 48: catchment.v1.Core.Revoke:output_type -> catchment.v1.CoreResult
+	12, // 49: catchment.v1.Core.Leave:output_type -> catchment.v1.CoreResult
+	12, // 50: catchment.v1.Core.Put:output_type -> catchment.v1.CoreResult
+	12, // 51: catchment.v1.Core.Delete:output_type -> catchment.v1.CoreResult
+	12, // 52: catchment.v1.Core.Rollback:output_type -> catchment.v1.CoreResult
+	12, // 53: catchment.v1.Core.Abort:output_type -> catchment.v1.CoreResult
+	12, // 54: catchment.v1.Core.Finish:output_type -> catchment.v1.CoreResult
+	36, // [36:55] is the sub-list for method output_type
+	17, // [17:36] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name

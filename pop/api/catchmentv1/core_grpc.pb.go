@@ -35,6 +35,7 @@ const (
 	Core_Admit_FullMethodName    = "/catchment.v1.Core/Admit"
 	Core_Remove_FullMethodName   = "/catchment.v1.Core/Remove"
 	Core_Forget_FullMethodName   = "/catchment.v1.Core/Forget"
+	Core_Revoke_FullMethodName   = "/catchment.v1.Core/Revoke"
 	Core_Leave_FullMethodName    = "/catchment.v1.Core/Leave"
 	Core_Put_FullMethodName      = "/catchment.v1.Core/Put"
 	Core_Delete_FullMethodName   = "/catchment.v1.Core/Delete"
@@ -74,6 +75,8 @@ type CoreClient interface {
 	// Takes away what a POP that is gone for good left: its place in the queue of
 	// drains, its claims and reservations. Refused where it is heard, unless forced.
 	Forget(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
+	// Revoke ends the certificates of a POP, or one by its serial number.
+	Revoke(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
 	// Takes out the member of this POP.
 	Leave(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error)
 	// Writes a config object. It is refused where it is wrong for a POP, unless forced.
@@ -235,6 +238,16 @@ func (c *coreClient) Forget(ctx context.Context, in *CoreChange, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *coreClient) Revoke(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CoreResult)
+	err := c.cc.Invoke(ctx, Core_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *coreClient) Leave(ctx context.Context, in *CoreChange, opts ...grpc.CallOption) (*CoreResult, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CoreResult)
@@ -326,6 +339,8 @@ type CoreServer interface {
 	// Takes away what a POP that is gone for good left: its place in the queue of
 	// drains, its claims and reservations. Refused where it is heard, unless forced.
 	Forget(context.Context, *CoreChange) (*CoreResult, error)
+	// Revoke ends the certificates of a POP, or one by its serial number.
+	Revoke(context.Context, *CoreChange) (*CoreResult, error)
 	// Takes out the member of this POP.
 	Leave(context.Context, *CoreChange) (*CoreResult, error)
 	// Writes a config object. It is refused where it is wrong for a POP, unless forced.
@@ -384,6 +399,9 @@ func (UnimplementedCoreServer) Remove(context.Context, *CoreChange) (*CoreResult
 }
 func (UnimplementedCoreServer) Forget(context.Context, *CoreChange) (*CoreResult, error) {
 	return nil, status.Error(codes.Unimplemented, "method Forget not implemented")
+}
+func (UnimplementedCoreServer) Revoke(context.Context, *CoreChange) (*CoreResult, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
 }
 func (UnimplementedCoreServer) Leave(context.Context, *CoreChange) (*CoreResult, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
@@ -626,6 +644,24 @@ func _Core_Forget_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Core_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CoreChange)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Core_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServer).Revoke(ctx, req.(*CoreChange))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Core_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CoreChange)
 	if err := dec(in); err != nil {
@@ -780,6 +816,10 @@ var Core_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Forget",
 			Handler:    _Core_Forget_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _Core_Revoke_Handler,
 		},
 		{
 			MethodName: "Leave",

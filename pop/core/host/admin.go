@@ -266,6 +266,8 @@ func (a Admin) CoreChange(ctx context.Context, verb, by string, c api.CoreChange
 		r.Text, err = c.Name+" is no member any more", a.Host.core.Remove(ctx, w, c.Name)
 	case "forget":
 		r, err = a.forget(ctx, w, c)
+	case "revoke":
+		r, err = a.revoke(ctx, w, c)
 	case "leave":
 		r.Text, err = a.Host.cfg.Name+" is no member any more; "+a.Host.cfg.Dir+" is of no more use", a.Host.core.Leave(ctx, w)
 	case "put":
