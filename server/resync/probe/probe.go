@@ -15,6 +15,7 @@ package probe
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -34,14 +35,15 @@ type Options struct {
 	VIP func(netip.Addr) bool
 	// Age is how old what is known of a flow may be; 60 s.
 	Age time.Duration
-	// Rate is the ceiling of segments a second; 5,000.
+	// Rate is the ceiling of segments a second; 25,000 (8 Mbit/s). A tenth of
+	// it may go out at once.
 	Rate int
 	// Queue is how many flows wait at most; 100,000.
 	Queue int
-	// Times is how many segments a flow gets at most, Again apart: one may be
-	// lost, and the client's answer too; 3 and 250 ms.
-	Times int
-	Again time.Duration
+	// The route may come here only after a flow's first segment. So for Fast
+	// (2 s) a flow gets one each Gap (40 ms), then the gaps double up to a
+	// second, until Until (15 s) after it was given or until Done.
+	Gap, Fast, Until time.Duration
 }
 
 // Flow is a connection that a POP which is gone has had.
@@ -59,6 +61,7 @@ type Counts struct {
 	Full    uint64 // flows refused: too many wait
 	Repeat  uint64 // flows refused: they are being woken already
 	Failed  uint64 // segments that the kernel did not take
+	Done    uint64 // flows whose clients have come back while they were woken
 }
 
 // Prober sends probes.
@@ -68,10 +71,11 @@ type Prober struct {
 	v4, v6 int // sockets
 
 	mu     sync.Mutex
-	fresh  []job        // nothing was sent of them yet
-	again  []job        // in the order of being due
-	known  map[key]bool // in one of the two
+	fresh  []*job       // nothing was sent of them yet
+	again  jobs         // the next that is due in front
+	known  map[key]*job // in one of the two, or being sent
 	counts Counts
+	hurry  time.Time // the last one
 	kick   chan struct{}
 }
 
@@ -79,8 +83,10 @@ type key struct{ client, vip netip.AddrPort }
 
 type job struct {
 	Flow
-	due  time.Time
-	left int
+	began, sent, due time.Time
+	slow             time.Time // from when on gaps grow
+	gap              time.Duration
+	done             bool
 }
 
 // New opens the two raw sockets (CAP_NET_RAW, which may be given up then).
@@ -89,9 +95,9 @@ func New(o Options) (*Prober, error) {
 	if o.VIP == nil {
 		return nil, errors.New("probe: it must know which addresses are ours")
 	}
-	o.Age, o.Rate, o.Queue = cmp.Or(o.Age, time.Minute), cmp.Or(o.Rate, 5000), cmp.Or(o.Queue, 100_000)
-	o.Times, o.Again = cmp.Or(o.Times, 3), cmp.Or(o.Again, 250*time.Millisecond)
-	p := &Prober{opt: o, limit: rate.NewLimiter(rate.Limit(o.Rate), max(1, o.Rate/20)), known: map[key]bool{}, kick: make(chan struct{}, 1), v4: -1, v6: -1}
+	o.Age, o.Rate, o.Queue = cmp.Or(o.Age, time.Minute), cmp.Or(o.Rate, 25_000), cmp.Or(o.Queue, 100_000)
+	o.Gap, o.Fast, o.Until = cmp.Or(o.Gap, 40*time.Millisecond), cmp.Or(o.Fast, 2*time.Second), cmp.Or(o.Until, 15*time.Second)
+	p := &Prober{opt: o, limit: rate.NewLimiter(rate.Limit(o.Rate), max(1, o.Rate/10)), known: map[key]*job{}, kick: make(chan struct{}, 1), v4: -1, v6: -1}
 	var err error
 	if p.v4, err = open(unix.AF_INET); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
@@ -140,13 +146,14 @@ func (p *Prober) Wake(flows []Flow, now time.Time) int {
 			p.counts.Foreign++
 		case age > p.opt.Age || age < -time.Second:
 			p.counts.Stale++
-		case p.known[k]:
+		case p.known[k] != nil:
 			p.counts.Repeat++
-		case len(p.known) >= p.opt.Queue:
+		case len(p.fresh)+len(p.again) >= p.opt.Queue:
 			p.counts.Full++
 		default:
-			p.known[k] = true
-			p.fresh = append(p.fresh, job{f, now, p.opt.Times})
+			j := &job{Flow: f, began: now, due: now, slow: now.Add(p.opt.Fast), gap: p.opt.Gap}
+			p.known[k] = j
+			p.fresh = append(p.fresh, j)
 			taken++
 		}
 	}
@@ -179,7 +186,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	defer timer.Stop()
 	var buf [segmentLen]byte
 	for {
-		j, wait, ok := p.next(time.Now())
+		f, wait, ok := p.next(time.Now())
 		if !ok {
 			timer.Reset(wait)
 			select {
@@ -195,7 +202,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			p.forget()
 			return nil
 		}
-		err := p.send(buf[:0], j.Flow)
+		err := p.send(buf[:0], f)
 		p.mu.Lock()
 		p.counts.Sent++
 		if err != nil {
@@ -207,40 +214,112 @@ func (p *Prober) Run(ctx context.Context) error {
 }
 
 // next takes a flow that is due. wait is the time until there may be one.
-func (p *Prober) next(now time.Time) (j job, wait time.Duration, ok bool) {
+func (p *Prober) next(now time.Time) (f Flow, wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		from := &p.fresh
+		var j *job
 		switch {
 		case len(p.fresh) > 0:
+			j, p.fresh = p.fresh[0], p.fresh[1:]
 		case len(p.again) == 0:
-			return job{}, time.Hour, false
+			return Flow{}, time.Hour, false
 		case p.again[0].due.After(now):
-			return job{}, p.again[0].due.Sub(now), false
+			return Flow{}, p.again[0].due.Sub(now), false
 		default:
-			from = &p.again
+			j = heap.Pop(&p.again).(*job)
 		}
-		j, *from = (*from)[0], (*from)[1:]
-		k := key{j.Client, j.VIP}
 		switch {
+		case j.done: // and not in known any more
+			continue
 		case !p.opt.VIP(j.VIP.Addr()): // withdrawn meanwhile
 			p.counts.Foreign++
-			delete(p.known, k)
+			delete(p.known, j.key())
 			continue
-		case j.left <= 1:
-			delete(p.known, k)
+		case now.Sub(j.began) >= p.opt.Until:
+			delete(p.known, j.key())
+			if !j.sent.IsZero() {
+				continue
+			}
 		default:
-			p.again = append(p.again, job{j.Flow, now.Add(p.opt.Again), j.left - 1})
+			p.later(j, now)
 		}
-		return j, 0, true
+		return j.Flow, 0, true
+	}
+}
+
+// later says when a flow gets its next segment, after one now.
+func (p *Prober) later(j *job, now time.Time) {
+	if !now.Before(j.slow) {
+		j.gap = min(2*j.gap, max(time.Second, p.opt.Gap))
+	}
+	j.sent, j.due = now, now.Add(j.gap)
+	heap.Push(&p.again, j)
+}
+
+// Done says that the client of a flow has come back: it is left alone. It
+// reports whether it was being woken.
+func (p *Prober) Done(client, vip netip.AddrPort) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.known[key{client, vip}]
+	if j == nil {
+		return false
+	}
+	j.done = true
+	delete(p.known, j.key())
+	p.counts.Done++
+	return true
+}
+
+// Hurry says that a route has just come here: who was not sent anything for
+// half a gap is sent something now, and gaps are short again.
+func (p *Prober) Hurry(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.hurry) < p.opt.Gap/2 {
+		return
+	}
+	p.hurry = now
+	for _, j := range p.again {
+		j.gap = p.opt.Gap
+		if slow := now.Add(p.opt.Fast / 4); j.slow.Before(slow) {
+			j.slow = slow
+		}
+		if now.Sub(j.sent) >= p.opt.Gap/2 {
+			j.due = now
+		} else if next := j.sent.Add(j.gap); next.Before(j.due) {
+			j.due = next
+		}
+	}
+	heap.Init(&p.again)
+	select {
+	case p.kick <- struct{}{}:
+	default:
 	}
 }
 
 func (p *Prober) forget() {
 	p.mu.Lock()
-	p.fresh, p.again, p.known = nil, nil, map[key]bool{}
+	p.fresh, p.again, p.known = nil, nil, map[key]*job{}
 	p.mu.Unlock()
+}
+
+func (j *job) key() key { return key{j.Client, j.VIP} }
+
+// jobs is a heap (container/heap).
+type jobs []*job
+
+func (h jobs) Len() int           { return len(h) }
+func (h jobs) Less(a, b int) bool { return h[a].due.Before(h[b].due) }
+func (h jobs) Swap(a, b int)      { h[a], h[b] = h[b], h[a] }
+func (h *jobs) Push(j any)        { *h = append(*h, j.(*job)) }
+func (h *jobs) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return last
 }
 
 // send sends one segment of a flow, from its VIP.

@@ -99,7 +99,7 @@ func run(t *testing.T, o Options) *Prober {
 func TestWakes(t *testing.T) {
 	for _, vip := range []string{"127.0.0.7", "2001:db8::7"} {
 		t.Run(vip, func(t *testing.T) {
-			p := run(t, Options{VIP: anywhere})
+			p := run(t, Options{VIP: anywhere, Gap: 5 * time.Millisecond, Until: 40 * time.Millisecond})
 			dead, server := serve(t, vip)
 			alive, lively := serve(t, vip)
 			die(t, server)
@@ -118,7 +118,7 @@ func TestWakes(t *testing.T) {
 			if _, err := io.ReadFull(alive, make([]byte, 1)); err != nil {
 				t.Errorf("the client of one that lives: %v", err)
 			}
-			if c := p.Counts(); c.Sent != 6 || c.Failed != 0 {
+			if c := p.Counts(); c.Sent < 4 || c.Failed != 0 {
 				t.Errorf("%+v", c)
 			}
 		})
@@ -187,42 +187,145 @@ func TestWithdrawn(t *testing.T) {
 	})
 }
 
+// playing runs a Prober whose segments go nowhere, in virtual time.
+func playing(t *testing.T, o Options) (p *Prober, sent func() int) {
+	p = quiet(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p, func() int {
+		synctest.Wait()
+		c := p.Counts()
+		return int(c.Sent + c.Failed)
+	}
+}
+
+func some(n int) (list []Flow) {
+	for i := range n {
+		list = append(list, Flow{netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(i+1)), netip.MustParseAddrPort("192.0.2.1:443"), time.Now()})
+	}
+	return list
+}
+
 // TestPace: no second has more segments than the ceiling, those of flows that
-// have had none come first, and each flow gets its number.
+// have had none come first, and all are let go of in the end.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ceiling, flows = 100, 450
-		p := quiet(Options{VIP: anywhere, Rate: ceiling})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- p.Run(ctx) }()
-		var list []Flow
-		for i := range flows {
-			list = append(list, Flow{netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(i+1)), netip.MustParseAddrPort("192.0.2.1:443"), time.Now()})
-		}
-		p.Wake(list, time.Now())
-		sent, passed := uint64(0), 0
+		p, count := playing(t, Options{VIP: anywhere, Rate: ceiling, Until: 12 * time.Second})
+		p.Wake(some(flows), time.Now())
+		sent, passed := 0, 0
 		for p.Waiting() > 0 {
 			time.Sleep(time.Second)
-			synctest.Wait()
+			now := count()
 			passed++
-			c := p.Counts()
-			if n := c.Sent + c.Failed - sent; n > ceiling+ceiling/20 {
+			if n := now - sent; n > ceiling+ceiling/10 {
 				t.Errorf("%d segments in a second", n)
 			}
-			sent = c.Sent + c.Failed
+			sent = now
 			p.mu.Lock()
 			fresh := len(p.fresh)
 			p.mu.Unlock()
-			if want := max(0, flows-int(sent)); fresh != want && fresh != want-1 { // one is in hand
+			if want := max(0, flows-sent); fresh != want && fresh != want-1 { // one is in hand
 				t.Errorf("after %d s %d flows have had nothing, want %d", passed, fresh, want)
 			}
 		}
-		if sent != 3*flows {
-			t.Errorf("%d segments for %d flows", sent, flows)
+		if sent < 2*flows || passed > 13 {
+			t.Errorf("%d segments for %d flows in %d s", sent, flows, passed)
 		}
-		cancel()
-		<-done
+	})
+}
+
+// TestSchedule: a flow gets segments at once and often at first, for the route
+// may come after the first; then seldom, and then none.
+func TestSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, sent := playing(t, Options{VIP: anywhere})
+		began := time.Now()
+		p.Wake(some(1), began)
+		want, gap := 1, 40*time.Millisecond // a model: how many by now, and the next
+		for next := gap; next < 15*time.Second; next += gap {
+			time.Sleep(time.Until(began.Add(next - time.Millisecond)))
+			if n := sent(); n != want {
+				t.Fatalf("before %v: %d segments, want %d", next, n, want)
+			}
+			time.Sleep(time.Millisecond)
+			if want++; sent() != want {
+				t.Fatalf("at %v: %d segments, want %d", next, sent(), want)
+			}
+			if next >= 2*time.Second {
+				gap = min(2*gap, time.Second)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if sent() != want || p.Waiting() != 0 || want < 60 || want > 80 {
+			t.Errorf("%d segments, want %d, %d wait", sent(), want, p.Waiting())
+		}
+	})
+}
+
+// TestDone: a client that has come back is left alone, others are not.
+func TestDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, sent := playing(t, Options{VIP: anywhere, Queue: 2})
+		flows := some(2)
+		p.Wake(flows, time.Now())
+		if sent() != 2 {
+			t.Fatal(p.Counts())
+		}
+		if !p.Done(flows[0].Client, flows[0].VIP) || p.Done(flows[0].Client, flows[0].VIP) || p.Done(flows[0].VIP, flows[0].Client) {
+			t.Error("done is not told right")
+		}
+		time.Sleep(40 * time.Millisecond)
+		if n := sent(); n != 3 || p.Waiting() != 1 || p.Counts().Done != 1 {
+			t.Errorf("%d segments, %d wait, %+v", n, p.Waiting(), p.Counts())
+		}
+		if p.Wake(flows[:1], time.Now()) != 1 {
+			t.Error("it cannot be woken again")
+		}
+	})
+}
+
+// TestHurry: when the route comes late, who waits for a long gap does not.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, sent := playing(t, Options{VIP: anywhere})
+		p.Wake(some(100), time.Now())
+		time.Sleep(8500 * time.Millisecond)
+		before := sent()
+		p.Hurry(time.Now())
+		p.Hurry(time.Now())
+		if n := sent() - before; n != 100 {
+			t.Errorf("%d segments at once, want 100", n)
+		}
+		time.Sleep(40 * time.Millisecond)
+		if n := sent() - before; n != 200 {
+			t.Errorf("%d segments after a gap, want 200", n)
+		}
+	})
+}
+
+// FuzzSegment: whatever the addresses and numbers, a segment is whole, its
+// checksum is right, and it carries nothing.
+func FuzzSegment(f *testing.F) {
+	f.Add([]byte{192, 0, 2, 1}, []byte{203, 0, 113, 9}, uint16(443), uint16(50000), uint32(1), uint32(2))
+	f.Add(make([]byte, 16), make([]byte, 16), uint16(0), uint16(0), ^uint32(0), ^uint32(0))
+	f.Fuzz(func(t *testing.T, a, b []byte, ap, bp uint16, seq, ack uint32) {
+		from, ok := netip.AddrFromSlice(a)
+		to, ok2 := netip.AddrFromSlice(b)
+		if !ok || !ok2 || from.Is4() != to.Is4() {
+			return
+		}
+		s := segment(nil, netip.AddrPortFrom(from, ap), netip.AddrPortFrom(to, bp), seq, ack)
+		if len(s) != segmentLen || s[12] != 5<<4 || s[13] != 0x10 || sum(s, from, to) != 0 {
+			t.Errorf("% x", s)
+		}
 	})
 }
 
