@@ -130,7 +130,7 @@ bench-flow:
 	@mkdir -p $(BIN); $(GO) build -o $(BIN)/bench-flow ./lab/bench/flow && $(BIN)/bench-flow $(BENCHFLAGS)
 # The choice of rendezvous DNS beside gdnsd's on 10,000 random queries, scopes
 # on 500,000 networks, and the memory of a million.
-.PHONY: steer
+.PHONY: steer bench-dns test-dns
 steer:
 	@lab/deps.sh gdnsd gdnsd
 	@PATH="$$PATH:/usr/sbin" CATCHMENT_GDNSD=gdnsd $(GO) test -count=1 -v -run TestLikeGdnsd ./pop/nets
