@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/catchment/catchment/bgp"
 	"github.com/catchment/catchment/bgp/addr"
 	"github.com/catchment/catchment/bgp/bfd"
 	"github.com/catchment/catchment/bgp/gobgp"
@@ -101,32 +100,21 @@ func knownGroup(group string) error {
 	return err
 }
 
+// base are the parts that others are made with: what is on the disk, and what
+// is measured of all of them.
+type base struct {
+	journal   *journal.Journal
+	store     *pop.Store
+	addresses *addr.Manager
+	metrics   *metrics.Metrics
+}
+
 // build makes every part. Nothing runs and nobody hears of us yet.
 func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts, error) {
 	d := &parts{cfg: cfg, origin: src, dry: dry, log: logger(cfg.Log, stderr), asked: make(chan string, 1)}
 	d.deadline.Store(int64(cfg.Stop.Deadline))
 	d.inForce.Store(cfg)
-	if err := os.MkdirAll(cfg.StateDir, 0o750); err != nil {
-		return nil, fmt.Errorf("state-dir: %w", err)
-	}
-	for _, socket := range []string{cfg.API.Socket, cfg.API.GoBGPSocket} {
-		if err := os.MkdirAll(filepath.Dir(socket), 0o755); socket != "" && err != nil {
-			return nil, fmt.Errorf("api: %w", err)
-		}
-	}
-	j, err := journal.Open(journal.Options{ // which keeps a second daemon out of the whole state-dir
-		Dir: filepath.Join(cfg.StateDir, "journal"), MaxSize: cfg.Journal.MaxSize, Keep: cfg.Journal.Keep, Logger: d.log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("state-dir: %w", err)
-	}
-	if src.fetched != nil {
-		if err := src.fetched.Begin(); err != nil {
-			return nil, fmt.Errorf("core.dir: %w", err)
-		}
-	}
-	store := pop.NewStore(cfg.StateDir, d.log)
-	addresses, err := addr.New(addr.Options{StateFile: filepath.Join(cfg.StateDir, "addresses.json"), Logger: d.log})
+	b, err := d.buildBase()
 	if err != nil {
 		return nil, err
 	}
@@ -135,11 +123,87 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	}
 	d.buildCore()
 	d.buildTurns()
-	m := metrics.New(metrics.Build{Version: version})
-	d.watchCore(m)
-	d.buildRelay(m)
-	m.WatchJournal(func() metrics.Journal { return journalStats(j) })
-	m.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
+	d.watchCore(b.metrics)
+	d.buildRelay(b.metrics)
+	if err := d.buildServers(b); err != nil {
+		return nil, err
+	}
+	d.buildController(b)
+	if err := errors.Join(d.setChecks(cfg), d.measure(cfg), d.seed(cfg)); err != nil {
+		return nil, err
+	}
+	if err := d.buildBalance(b.journal); err != nil {
+		return nil, err
+	}
+	if err := d.buildAPI(); err != nil {
+		return nil, err
+	}
+	if err := d.buildBGP(b.store, dry); err != nil {
+		return nil, err
+	}
+	if err := d.buildIngress(b.store, b.journal, b.metrics); err != nil {
+		return nil, err
+	}
+	page, err := d.page()
+	if err != nil {
+		return nil, err
+	}
+	d.tasks = d.order(b, page)
+	return d, nil
+}
+
+// buildBase makes the directories, and what is kept in them.
+func (d *parts) buildBase() (b base, err error) {
+	if err := os.MkdirAll(d.cfg.StateDir, 0o750); err != nil {
+		return b, fmt.Errorf("state-dir: %w", err)
+	}
+	for _, socket := range []string{d.cfg.API.Socket, d.cfg.API.GoBGPSocket} {
+		if err := os.MkdirAll(filepath.Dir(socket), 0o755); socket != "" && err != nil {
+			return b, fmt.Errorf("api: %w", err)
+		}
+	}
+	b.journal, err = journal.Open(journal.Options{ // which keeps a second daemon out of the whole state-dir
+		Dir: filepath.Join(d.cfg.StateDir, "journal"), MaxSize: d.cfg.Journal.MaxSize, Keep: d.cfg.Journal.Keep, Logger: d.log,
+	})
+	if err != nil {
+		return b, fmt.Errorf("state-dir: %w", err)
+	}
+	if d.origin.fetched != nil {
+		if err := d.origin.fetched.Begin(); err != nil {
+			return b, fmt.Errorf("core.dir: %w", err)
+		}
+	}
+	b.store = pop.NewStore(d.cfg.StateDir, d.log)
+	if b.addresses, err = addr.New(addr.Options{StateFile: filepath.Join(d.cfg.StateDir, "addresses.json"), Logger: d.log}); err != nil {
+		return b, err
+	}
+	b.metrics = metrics.New(metrics.Build{Version: version})
+	b.metrics.WatchJournal(func() metrics.Journal { return journalStats(b.journal) })
+	b.metrics.WatchFleet(func() metrics.Fleet { return fleetStats(d.fleet, time.Now()) })
+	return b, nil
+}
+
+// buildServers makes what serves clients beside BGP, and lets their flows go on
+// elsewhere.
+func (d *parts) buildServers(b base) error {
+	if err := d.buildResync(b.journal); err != nil {
+		return err
+	}
+	if d.flows != nil {
+		b.metrics.Register(d.flows)
+	}
+	if err := d.buildCache(b.journal, b.metrics.SetAlarm); err != nil {
+		return err
+	}
+	if d.cache != nil {
+		b.metrics.Register(d.cache)
+	}
+	return nil
+}
+
+// buildController makes the controller, and what measures for it.
+func (d *parts) buildController(b base) {
+	m := b.metrics
 	d.runner = health.NewRunner(health.Options{
 		Logger:    d.log,
 		OnVerdict: func(s health.State) { d.controller.OnVerdict(s) },
@@ -147,56 +211,30 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 			m.ObserveResult(s.Spec.Service, s.Spec.ID, api.CheckOf(s).Outcome, s.Last.Latency)
 		},
 	})
-	if err := errors.Join(d.buildResync(j), d.buildCache(j, m.SetAlarm)); err != nil {
-		return nil, err
-	}
-	if d.cache != nil {
-		m.Register(d.cache)
-	}
 	d.watcher = socket.NewWatcher(socket.Options{Logger: d.log, OnHint: d.runner.Hint})
 	d.load = load.NewRunner(d.log)
-	d.matrix = matrix.NewBook(filepath.Join(cfg.StateDir, "matrix.json"), d.log)
+	d.matrix = matrix.NewBook(filepath.Join(d.cfg.StateDir, "matrix.json"), d.log)
 	m.WatchLoad(func() metrics.Load { return loadStats(d.load.Snapshot()) })
 	m.WatchBalance(d.balanceStats)
 	d.controller = pop.New(pop.Options{
-		Config: cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: j,
-		Addresses: vips{addresses}, Loads: loads{}, Measured: d.load, Balance: shows{d}, Matrices: d.matrix, RPKI: announcer{d}, Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: store,
-		Logger: d.log, Version: version, DryRun: dry, Reload: d.reload, Try: try,
+		Config: d.cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: b.journal,
+		Addresses: vips{b.addresses}, Loads: loads{}, Measured: d.load, Balance: shows{d}, Matrices: d.matrix, RPKI: announcer{d},
+		Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: b.store,
+		Logger: d.log, Version: version, DryRun: d.dry, Reload: d.reload, Try: try,
 	})
-	if err := errors.Join(d.setChecks(cfg), d.measure(cfg), d.seed(cfg)); err != nil {
-		return nil, err
-	}
-	if err := d.buildBalance(j); err != nil {
-		return nil, err
-	}
-	if err := d.buildAPI(); err != nil {
-		return nil, err
-	}
-	if err := d.buildBGP(store, dry); err != nil {
-		return nil, err
-	}
-	if err := d.buildIngress(store, j, m); err != nil {
-		return nil, err
-	}
-	page, err := d.page()
-	if err != nil {
-		return nil, err
-	}
-	d.tasks = d.order(j, store, m, page, addresses)
-	return d, nil
 }
 
 // order lists the tasks in the order in which they start. What may be refused
 // comes first, so that a second daemon, or one that somebody else's listener
 // is in the way of, ends before any neighbor has heard of it; the controller
 // comes when all that it orders about is there.
-func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, page task, addresses *addr.Manager) []task {
-	tasks := []task{j}
+func (d *parts) order(b base, page task) []task {
+	tasks := []task{b.journal}
 	if !d.dry { // what a dry run decides is nothing to begin with later
-		tasks = append(tasks, store)
+		tasks = append(tasks, b.store)
 	}
 	if d.cfg.Metrics.Listen != "" {
-		tasks = append(tasks, m.Server(d.cfg.Metrics.Listen))
+		tasks = append(tasks, b.metrics.Server(d.cfg.Metrics.Listen))
 	}
 	if page != nil {
 		tasks = append(tasks, page)
@@ -208,7 +246,7 @@ func (d *parts) order(j *journal.Journal, store *pop.Store, m *metrics.Metrics, 
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})
 	}
-	tasks = append(tasks, named{addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
+	tasks = append(tasks, named{b.addresses, "addresses"}, named{d.watcher, "sockets"}, named{d.runner, "checks"}, d.load, d.controller)
 	tasks = append(tasks, after...)
 	tasks = append(tasks, d.ingress.tasks()...)
 	if d.core != nil {
@@ -376,54 +414,6 @@ func logger(c config.Log, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
-}
-
-// announcer is the speaker, with BFD's word on each neighbor. It is looked up
-// late because controller and speaker know each other.
-type announcer struct{ d *parts }
-
-func (a announcer) Set(ctx context.Context, set []bgp.Announcement) error {
-	return a.d.set(ctx, set)
-}
-
-func (a announcer) Announced() []bgp.Announcement { return a.d.announced() }
-
-func (a announcer) Peers() []bgp.PeerState {
-	peers := a.d.speaker.Peers()
-	state := map[netip.Addr]string{}
-	for _, s := range a.d.bfd.Sessions() {
-		state[s.Neighbor.WithZone("")] = s.State.String()
-	}
-	for i := range peers {
-		peers[i].BFD = state[peers[i].Address.WithZone("")]
-	}
-	return peers
-}
-
-func journalStats(j *journal.Journal) metrics.Journal {
-	s := j.Stats()
-	return metrics.Journal{Written: s.Written, Errors: s.Errors, Dropped: s.Dropped, Failing: j.Err() != nil}
-}
-
-// fleetStats tells what the exchange with other POPs counts, with every
-// reason to refuse from the start.
-func fleetStats(f *fleet.Fleet, now time.Time) metrics.Fleet {
-	refused := f.Refused()
-	if refused == nil {
-		return metrics.Fleet{} // neither asked nor asking
-	}
-	out := metrics.Fleet{Refused: map[string]uint64{}}
-	for _, why := range []fleet.Refusal{
-		fleet.Forged, fleet.Malformed, fleet.TooLarge, fleet.UnknownPOP, fleet.WrongPOP, fleet.Replayed, fleet.Overtaken,
-	} {
-		out.Refused[string(why)] = refused[why]
-	}
-	for _, p := range f.Peers(now) {
-		if p.URL != "" {
-			out.Peers = append(out.Peers, metrics.FleetPeer{POP: p.POP, RTT: p.RTT, Exchanges: p.Exchanges, Failures: p.Failures})
-		}
-	}
-	return out
 }
 
 // named gives a task the name that its errors carry.

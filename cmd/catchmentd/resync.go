@@ -24,6 +24,7 @@ import (
 	"github.com/catchment/catchment/server/resync/jump"
 	"github.com/catchment/catchment/server/resync/mutual"
 	"github.com/catchment/catchment/server/resync/probe"
+	"github.com/catchment/catchment/server/resync/route"
 	"github.com/catchment/catchment/server/resync/warm"
 )
 
@@ -45,11 +46,13 @@ type flows struct {
 	warmer   *warm.Warmer  // nil: nothing is fetched ahead
 	prober   *probe.Prober // nil: nobody is woken
 	jumper   *jump.Jumper  // nil: nothing jumps
+	routes   *route.Routes // nil: none are made
 	core     *resync.Resync
 	moves    *moves.Moves
 	vips     map[netip.Addr]policy.ServiceID // whose flows count
 	lacks    []string                        // what does not work here, and why
 	reset    atomic.Uint64                   // connections
+	likely   atomic.Pointer[map[string]bool] // who would get our clients; nil, or empty: it is not known
 
 	announced atomic.Pointer[map[netip.Addr]bool] // addresses that a neighbor hears us announce
 	step      atomic.Pointer[moves.Step]          // the last one
@@ -76,6 +79,7 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	}
 	f.announced.Store(new(map[netip.Addr]bool))
 	f.step.Store(new(moves.Step))
+	f.likely.Store(new(map[string]bool))
 	for i := range d.cfg.Services {
 		for _, a := range d.cfg.Services[i].VIPs.Addresses {
 			f.vips[a] = d.cfg.Services[i].ID
@@ -119,7 +123,10 @@ func (f *flows) open() {
 	}
 	if len(f.cfg.Jump.Services) > 0 {
 		if f.jumper, err = openJumper(f.cfg.Jump.Pin); err != nil {
-			f.lack("flows from other POPs begin with slow start: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or a pin", err)
+			f.lack("flows from other POPs do not jump: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or a pin", err)
+			if f.cfg.Jump.InitCWND > 0 && !f.d.dry {
+				f.routes = route.New(route.Options{Log: f.log, Most: f.cfg.Jump.InitCWND})
+			}
 		}
 	}
 }
@@ -197,14 +204,14 @@ func (f *flows) peers() (out []checkpoint.Peer) {
 		out = append(out, checkpoint.Peer{POP: p.POP, Addr: p.Address})
 	}
 	if len(out) > 0 {
-		return out
+		return wanted(out, *f.likely.Load())
 	}
 	for _, p := range f.d.fleet.Peers(time.Now()) {
 		if p.About != nil && p.About.Resync != "" {
 			out = append(out, checkpoint.Peer{POP: string(p.POP), Addr: p.About.Resync})
 		}
 	}
-	return out
+	return wanted(out, *f.likely.Load())
 }
 
 // files are those of our certificate.
@@ -255,7 +262,11 @@ func (f *flows) Run(ctx context.Context) error {
 	if f.jumper != nil {
 		defer f.jumper.Close()
 	}
+	if f.routes != nil {
+		run("routes", f.routes)
+	}
 	life.Go(func() { f.welcome(ctx) })
+	life.Go(func() { f.foresee(ctx) })
 	f.follow(ctx)
 	life.Wait()
 	return nil

@@ -45,8 +45,11 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 	c := f.core.Counts()
 	out.Resumed = c.Resumed
 	out.Jumps = api.ResyncJumps{Means: "plain", Validated: c.Validated, Retreated: c.Retreated, Ended: c.Ended, Failed: c.Failed, Refused: reasons(c.Refused)}
-	if f.jumper != nil {
+	switch {
+	case f.jumper != nil:
 		out.Jumps.Means = "bpf"
+	case f.routes != nil:
+		out.Jumps.Means = "route"
 	}
 	if f.warmer != nil {
 		out.Warmed = api.ResyncWarmed(f.warmer.Counts())

@@ -167,10 +167,9 @@ func (f *flows) destroy(ctx context.Context, addrs []netip.Addr) (int, error) {
 // welcomeEvery is how often POPs are asked whether their clients are coming.
 const welcomeEvery = 250 * time.Millisecond
 
-// welcome has the cache server fetch what clients will ask for that other POPs
-// say are about to come.
+// welcome makes ready for clients that other POPs say are about to come.
 func (f *flows) welcome(ctx context.Context) {
-	if f.warmer == nil {
+	if f.warmer == nil && f.routes == nil {
 		return
 	}
 	tick := time.NewTicker(welcomeEvery)
@@ -190,17 +189,30 @@ func (f *flows) welcome(ctx context.Context) {
 			if len(p.Moving) > 0 {
 				coming = slices.DeleteFunc(coming, func(k checkpoint.Known) bool { return !slices.Contains(p.Moving, k.VIP.Addr()) })
 			}
-			f.warmer.Want(coming, now)
+			f.prepare(coming, now)
 		}
+	}
+}
+
+// prepare has the cache server fetch what clients will ask for, and gives their
+// networks routes where that is the means.
+func (f *flows) prepare(coming []checkpoint.Known, now time.Time) {
+	if f.warmer != nil {
+		f.warmer.Want(coming, now)
+	}
+	if f.routes == nil {
+		return
+	}
+	may := slices.DeleteFunc(slices.Clone(coming), func(k checkpoint.Known) bool { return !f.mayJump(k.VIP.Addr()) })
+	if _, err := f.routes.Want(may, now); err != nil {
+		f.log.Warn("a client network begins with the usual window", "err", err)
 	}
 }
 
 // onTakeover journals the first round of a takeover, and has fetched what its
 // clients will ask for.
 func (f *flows) onTakeover(t resync.Takeover) {
-	if f.warmer != nil {
-		f.warmer.Want(f.book.Flows(t.POP, time.Now()), time.Now())
-	}
+	f.prepare(f.book.Flows(t.POP, time.Now()), time.Now())
 	if t.Round > 1 {
 		return
 	}

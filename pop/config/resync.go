@@ -60,9 +60,9 @@ type ResyncJump struct {
 	// InitCWND is the largest of a route to a client network, in segments,
 	// where there is no BPF; 0: routes stay as they are.
 	InitCWND int
-	// Stated is the share of what clients say of their bandwidth that is
-	// believed; 0: nothing.
-	Stated float64
+	// Stated is the largest rate by a client's word alone, bytes a second; 0:
+	// what clients say of their bandwidth counts for nothing.
+	Stated int64
 }
 
 // On reports whether there is anything to do.
@@ -104,7 +104,7 @@ type rawResyncJump struct {
 	Window   size     `mapstructure:"window"`
 	Rate     size     `mapstructure:"rate"`
 	InitCWND int      `mapstructure:"initcwnd"`
-	Stated   float64  `mapstructure:"stated"`
+	Stated   size     `mapstructure:"stated"`
 }
 
 // resync checks the section of flows that go on elsewhere. Services, fleet,
@@ -227,7 +227,7 @@ func (b *builder) resyncVIPs() {
 
 func (b *builder) resyncJump() {
 	r, c := &b.raw.Resync.Jump, &b.out.Resync.Jump
-	*c = ResyncJump{Pin: r.Pin, Window: int64(r.Window), Rate: int64(r.Rate), InitCWND: r.InitCWND, Stated: r.Stated}
+	*c = ResyncJump{Pin: r.Pin, Window: int64(r.Window), Rate: int64(r.Rate), InitCWND: r.InitCWND, Stated: int64(r.Stated)}
 	if r.Pin != "" {
 		b.absolute("resync.jump.pin", r.Pin)
 	}
@@ -240,8 +240,8 @@ func (b *builder) resyncJump() {
 	if r.InitCWND != 0 && (r.InitCWND < 10 || r.InitCWND > 1000) {
 		b.refuse("resync.jump.initcwnd", "%d: want 0 (routes stay as they are) or 10 to 1000 segments", r.InitCWND)
 	}
-	if !(r.Stated >= 0 && r.Stated <= 0.5) {
-		b.refuse("resync.jump.stated", "%v: want 0 (what clients say counts for nothing) to 0.5", r.Stated)
+	if r.Stated < 0 || int64(r.Stated) > c.Rate {
+		b.refuse("resync.jump.stated", "%d bytes a second: want 0 (what clients say counts for nothing) up to resync.jump.rate", r.Stated)
 	}
 	for i, name := range r.Services {
 		found := name == "*"

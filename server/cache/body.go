@@ -48,14 +48,13 @@ func (a *answer) send() next {
 	switch {
 	case a.kind == ranges.Partial:
 		status = http.StatusPartialContent
-		if body {
-			a.resumes(span.Start, span.Len())
-		}
+		a.resumes(span.Start, span.Len())
 		h.Set("Content-Range", string(ranges.AppendContentRange(nil, span, a.size)))
 		h.Set("Content-Length", strconv.FormatInt(span.Len(), 10))
 	case a.size >= 0 && bodyAllowed(status):
 		h.Set("Content-Length", strconv.FormatInt(a.size, 10))
 		span.End = a.size
+		a.resumes(0, a.size)
 	default:
 		delete(h, "Content-Length")
 	}

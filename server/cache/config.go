@@ -27,6 +27,8 @@ type Options struct {
 	// Resume, if not nil, is called before the head of an answer that begins after byte 0 is sent, on the goroutine of the
 	// request: it must not wait.
 	Resume func(Resuming)
+	// Starts: Resume hears of large answers from byte 0 on as well.
+	Starts bool
 }
 
 // Config says what the server serves. Reload takes a new one; Name, Front, Fill, Store, StateDir and Identity stay as they

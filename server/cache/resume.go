@@ -1,9 +1,9 @@
 package cache
 
 import (
+	"net/http"
 	"net/netip"
-	"strconv"
-	"time"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -21,46 +21,27 @@ type Resuming struct {
 	First  int64       // position of the answer's first byte in the representation
 	Length int64       // of the answer
 	Size   int64       // of the representation
-	Says   Says
+	// Field gives the value of a field of the request, by its name in any case; empty: it is not there. It must not be kept.
+	Field func(name string) string
 }
 
-// Says is what a client states of its own connection: a hint, to be believed as far as its reader wants. Zero: nothing.
-type Says struct {
-	Downlink uint64        // bytes a second, of the client hint Downlink
-	RTT      time.Duration // of the client hint RTT
-	Rate     uint64        // bytes a second, of our own field Catchment-Rate
-}
+// startsAbove is how long an answer from byte 0 on is of which Resume hears where Options.Starts is set.
+const startsAbove = 256 << 10
 
-// The fields of Says.
-const (
-	downlinkField = "downlink"
-	rttField      = "rtt"
-	rateField     = "catchment-rate"
-)
-
-// says reads what a client states; get gives the value of a field by its name in lower case.
-func says(get func(name string) string) (s Says) {
-	if v, err := strconv.ParseFloat(get(downlinkField), 64); err == nil && v > 0 && v <= 1e6 {
-		s.Downlink = uint64(v * 1e6 / 8) // it is in Mbit/s
-	}
-	if v, err := strconv.ParseUint(get(rttField), 10, 16); err == nil {
-		s.RTT = time.Duration(v) * time.Millisecond
-	}
-	if v, err := strconv.ParseUint(get(rateField), 10, 40); err == nil {
-		s.Rate = v
-	}
-	return s
+// resumable says whether Resume is to hear of an answer.
+func (s *Server) resumable(first, length int64) bool {
+	return s.resume != nil && (first > 0 || s.starts && length >= startsAbove)
 }
 
 // resumes tells of a plain request that a hit answers, before anything is sent.
 func (h *shortHit) resumes(r *front.Request, a *front.Answer, e *entry, first, length int64) {
-	if h.s.resume == nil || a.Status != 206 || first == 0 || r.Conn == nil {
+	if !h.s.resumable(first, length) || a.Status == 304 || a.Status == 416 || r.Head || r.Conn == nil {
 		return
 	}
-	x := Resuming{Conn: r.Conn, Digest: h.id, First: first, Length: length, Size: a.Size, Says: says(func(name string) string {
-		v, _ := r.Get(name)
+	x := Resuming{Conn: r.Conn, Digest: h.id, First: first, Length: length, Size: e.Size(), Field: func(name string) string {
+		v, _ := r.Get(strings.ToLower(name))
 		return string(v)
-	})}
+	}}
 	x.name(h.site, &h.key, e)
 	h.s.resume(x)
 }
@@ -68,10 +49,10 @@ func (h *shortHit) resumes(r *front.Request, a *front.Answer, e *entry, first, l
 // resumes tells of a request of the general path, before anything is sent.
 func (a *answer) resumes(first, length int64) {
 	x := a.x
-	if x.s.resume == nil || first == 0 || x.conn == nil {
+	if !x.s.resumable(first, length) || x.conn == nil || x.r.Method != http.MethodGet {
 		return
 	}
-	r := Resuming{Conn: x.conn, Digest: x.id, First: first, Length: length, Size: a.size, Says: says(x.r.Header.Get)}
+	r := Resuming{Conn: x.conn, Digest: x.id, First: first, Length: length, Size: a.size, Field: x.r.Header.Get}
 	r.name(x.site, &x.key, &a.e)
 	x.s.resume(r)
 }

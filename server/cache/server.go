@@ -58,6 +58,7 @@ type Server struct {
 	bg        sync.WaitGroup
 
 	resume     func(Resuming)
+	starts     bool
 	hooks      hooks
 	hookLogged atomic.Int64 // when, in seconds
 
@@ -93,7 +94,7 @@ func New(o Options) (*Server, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, hooks: o.Hooks, resume: o.Resume, log: log, clock: time.Now, env: o.Env, identity: &cfg.Identity,
+		cfg: cfg, hooks: o.Hooks, resume: o.Resume, starts: o.Starts, log: log, clock: time.Now, env: o.Env, identity: &cfg.Identity,
 		passes: newMarks(1 << 16), wholes: newMarks(1 << 14), invalid: newMarks(1 << 16),
 	}
 	s.buffers.New = func() any { return new([copySize]byte) }

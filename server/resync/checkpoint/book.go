@@ -209,19 +209,20 @@ type Ask struct {
 }
 
 // slack is how much more than its rate says a client may have got since its
-// last checkpoint.
+// last checkpoint; and how much less than its kernel has acknowledged it may
+// have kept, when the connection broke before it had read all.
 const slack = 4 << 20
 
 // Take gives the flow that a client goes on with here, and gives it only once:
 // of one checkpoint there is one jump. Of the same object it is the flow whose
-// offset is nearest below the asked one; where a POP does not know objects it
-// is the fastest of the client to that VIP.
+// offset is nearest below the asked one, or else nearest above; where a POP
+// does not know objects it is the fastest of the client to that VIP.
 func (b *Book) Take(a Ask, now time.Time) (Known, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var best *entry
 	for e := range b.clients[a.Client.Unmap()] {
-		if !e.used && b.fresh(e.page, now) && a.fits(e, now) && (best == nil || better(e, best)) {
+		if !e.used && b.fresh(e.page, now) && a.fits(e, now) && (best == nil || a.better(e, best)) {
 			best = e
 		}
 	}
@@ -241,15 +242,17 @@ func (a Ask) fits(e *entry, now time.Time) bool {
 		return true
 	}
 	most := e.Offset + slack + uint64(2*float64(e.Rate)*max(0, now.Sub(e.moved).Seconds()))
-	return e.Object.URL == a.Object.URL && e.Object.ETag == a.Object.ETag && a.Offset >= e.Offset && a.Offset <= most
+	return e.Object.URL == a.Object.URL && e.Object.ETag == a.Object.ETag && a.Offset+slack >= e.Offset && a.Offset <= most
 }
 
 // better says which of two flows that fit is meant.
-func better(e, than *entry) bool {
+func (a Ask) better(e, than *entry) bool {
 	if known, other := e.Object != (Object{}), than.Object != (Object{}); known != other {
 		return known
+	} else if below := e.Offset <= a.Offset; known && below != (than.Offset <= a.Offset) {
+		return below
 	} else if known && e.Offset != than.Offset {
-		return e.Offset > than.Offset
+		return below == (e.Offset > than.Offset)
 	}
 	if e.Rate != than.Rate {
 		return e.Rate > than.Rate
