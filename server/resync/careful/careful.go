@@ -78,9 +78,9 @@ const (
 type Jump struct {
 	Window uint64 // bytes
 	Rate   uint64 // bytes a second, the pace of the first round trip
-	// Most is the pace from when some of it has arrived: the whole of the
-	// former rate, which the flow may grow to but not beyond until the path
-	// has been measured.
+	// Most is the pace from when some of it has arrived and no queue grows: the
+	// whole of the former rate, which the flow may grow to but not beyond until
+	// the path has been measured.
 	Most uint64
 }
 
@@ -178,7 +178,7 @@ type Watch struct {
 	began time.Time
 	phase Phase
 	ended time.Time // of the phase Unvalidated
-	begun bool      // some of what was sent beyond slow start has arrived
+	begun bool      // the pace was let grow to all of the former rate
 	done  bool
 }
 
@@ -222,8 +222,11 @@ func (w *Watch) Look(i Info, now time.Time) (a Action, done bool) {
 		// RFC 9959 §4.5: once all of the flight has been acknowledged or was
 		// sent again, half of what arrived of it is the threshold.
 		if !w.done && (acked >= w.jump.Window || late) {
-			w.done, a.Threshold = true, w.arrived(i)/2
+			w.done, a.Threshold, a.Lift = true, w.arrived(i)/2, true
 		}
+	}
+	if w.phase <= Validated && !w.begun && !w.done && acked > 0 && i.RTT <= w.start.RTT*9/8+queueing {
+		w.begun, a.Rate = true, w.jump.Most // and no queue grows
 	}
 	return a, w.done
 }
@@ -240,16 +243,15 @@ func (w *Watch) first(a *Action, i Info, acked uint64, late bool, now time.Time)
 		w.phase, w.ended = Retreated, now
 		// What arrived of the first flight is what the path took so far: half
 		// of it is safe.
-		a.Window, a.Lift = max(max(min(acked, w.jump.Window), w.arrived(i))/2, 1), true
-		w.done = i.Delivered == 0
+		a.Window, a.Rate = max(max(min(acked, w.jump.Window), w.arrived(i))/2, 1), max(w.jump.Rate/2, 1)
+		if i.Delivered == 0 { // a kernel that does not say how it ends
+			w.done, a.Rate, a.Lift = true, 0, true
+		}
 	case acked >= w.jump.Window:
 		w.phase, w.ended = Validated, now
 	case late && i.Out == 0:
 		w.phase, w.ended = Ended, now
 		w.done, a.Lift = true, true
-	}
-	if !w.begun && acked > 0 && w.phase <= Validated {
-		w.begun, a.Rate = true, w.jump.Most
 	}
 }
 

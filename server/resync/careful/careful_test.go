@@ -83,6 +83,12 @@ func TestWatch(t *testing.T) {
 		{"all at once", []look{
 			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{Rate: 2e6}, false},
 		}},
+		{"all arrives, and a queue grows", []look{
+			{80 * ms, Info{Acked: 50_999, Out: 100_000, RTT: 48 * ms}, Unvalidated, Action{}, false},
+			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 50 * ms}, Validated, Action{}, false},
+			{200 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Rate: 2e6}, false},
+			{245 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Lift: true}, true},
+		}},
 		{"something is lost", []look{
 			{60 * ms, Info{Acked: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 20_000, Lift: true}, true},
 		}},
@@ -90,15 +96,15 @@ func TestWatch(t *testing.T) {
 			{60 * ms, Info{Acked: 1000, Retrans: 3, RTT: 40 * ms}, Retreated, Action{Window: 1, Lift: true}, true},
 		}},
 		{"a retreat to its end", []look{
-			{60 * ms, Info{Acked: 21_000, Delivered: 31_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 15_000, Lift: true}, false},
+			{60 * ms, Info{Acked: 21_000, Delivered: 31_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 15_000, Rate: 5e5}, false},
 			{80 * ms, Info{Acked: 21_000, Delivered: 60_000, Lost: 4, RTT: 40 * ms}, Retreated, Action{}, false},
-			{90 * ms, Info{Acked: 101_000, Delivered: 71_000, RTT: 40 * ms}, Retreated, Action{Threshold: 35_000}, true},
+			{90 * ms, Info{Acked: 101_000, Delivered: 71_000, RTT: 40 * ms}, Retreated, Action{Threshold: 35_000, Lift: true}, true},
 			{95 * ms, Info{Acked: 201_000, Delivered: 171_000, RTT: 40 * ms}, Retreated, Action{}, true},
 		}},
 		{"a retreat without end", []look{
-			{60 * ms, Info{Acked: 1000, Delivered: 1000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 1, Lift: true}, false},
+			{60 * ms, Info{Acked: 1000, Delivered: 1000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 1, Rate: 5e5}, false},
 			{400 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{}, false},
-			{401 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Threshold: 20_000}, true},
+			{401 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Threshold: 20_000, Lift: true}, true},
 		}},
 		{"what was lost before the jump is not of it", []look{
 			{60 * ms, Info{Acked: 2000, Retrans: 2, Out: 5, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
@@ -109,7 +115,7 @@ func TestWatch(t *testing.T) {
 			{402 * ms, Info{Acked: 50_001, RTT: 40 * ms}, Ended, Action{Lift: true}, true},
 		}},
 	} {
-		w := NewWatch(j, Info{Acked: 1000, Delivered: 1000, Retrans: 2}, t0)
+		w := NewWatch(j, Info{Acked: 1000, Delivered: 1000, Retrans: 2, RTT: 40 * ms}, t0)
 		for _, l := range c.looks {
 			if l.info.Retrans == 0 {
 				l.info.Retrans = 2
@@ -159,7 +165,7 @@ func TestInvariants(t *testing.T) {
 		if again := e.Part(b, now); again > part*0.75 {
 			t.Fatalf("a second jump may use %g beside one of %g", again, part)
 		}
-		w := NewWatch(j, Info{}, now)
+		w := NewWatch(j, Info{RTT: p.RTT}, now)
 		lifts := 0
 		for at, done := now, false; !done; {
 			at = at.Add(time.Duration(r.IntN(100)) * ms)
