@@ -1,0 +1,181 @@
+package resync
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/catchment/catchment/lab/netlab"
+)
+
+// What a thousand downloads are: the client's kernel gives each connection a
+// small buffer, so that each is as slow as a window of that a round trip, and
+// none is held up by another; the object takes some ten seconds then.
+const (
+	many      = 1000
+	fileSize  = 300_000
+	spread    = 2 * time.Second
+	soFar     = 40_000           // bytes that each has before anything happens
+	smallRmem = "4096 8192 8192" // net.ipv4.tcp_rmem, which is IPv6's too
+	longest   = 60 * time.Second // for each download
+	farRTT    = 120 * time.Millisecond
+)
+
+// running is a lab-downloads at work.
+type running struct {
+	p    *netlab.Process
+	mu   sync.Mutex
+	rest []byte
+	last said
+	bad  error
+}
+
+// Write gets its output.
+func (r *running) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rest = append(r.rest, b...)
+	for {
+		line, rest, ok := bytes.Cut(r.rest, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		r.rest = rest
+		var s said
+		if err := json.Unmarshal(line, &s); err != nil {
+			r.bad = fmt.Errorf("lab-downloads: %w: %s", err, line)
+		}
+		r.last = s
+	}
+}
+
+func (r *running) now() (said, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last, r.bad
+}
+
+// crowd starts downloads at the client and waits until each has begun and has
+// some bytes.
+func (w *lab) crowd(ctx context.Context, url, sum string) (*running, error) {
+	r := &running{}
+	var err error
+	r.p, err = w.Start("client", netlab.Command{Stdout: r, Args: []string{"lab-downloads", "--url", url, "--sha256", sum, "--n", strconv.Itoa(many), "--spread", spread.String(), "--limit", longest.String()}})
+	if err != nil {
+		return nil, err
+	}
+	return r, eventually(ctx, "all downloads are under way", func(context.Context) error {
+		s, err := r.now()
+		if err == nil && (s.Begun < many || s.Least < soFar) {
+			err = fmt.Errorf("%d of %d have begun, with %d bytes at least", s.Begun, many, s.Least)
+		}
+		if s.Ended > 0 {
+			err = fmt.Errorf("%d have ended before all had begun", s.Ended)
+		}
+		return err
+	})
+}
+
+// end waits for all downloads.
+func (r *running) end(ctx context.Context) ([]one, error) {
+	ctx, cancel := context.WithTimeout(ctx, longest+patience)
+	defer cancel()
+	if err := r.p.Wait(ctx); err != nil {
+		return nil, err
+	}
+	s, err := r.now()
+	if err == nil && len(s.Flows) != many {
+		err = errors.New("lab-downloads said nothing at its end")
+	}
+	return s.Flows, err
+}
+
+// count makes the client count the bytes of segments from the VIPs.
+func (w *lab) count(ctx context.Context) error {
+	_, err := w.sh(ctx, "client", `nft 'table inet count; delete table inet count; table inet count { chain in { type filter hook input priority 0; ip saddr `+vip4+` tcp sport 80 counter; ip6 saddr `+vip6+` tcp sport 80 counter; }; }'`)
+	return err
+}
+
+// counted is how many bytes of payload have come: what IP carried, without its
+// header and TCP's with time stamps.
+func (w *lab) counted(ctx context.Context) (payload int64, err error) {
+	out, err := w.sh(ctx, "client", "nft list table inet count")
+	if err != nil {
+		return 0, err
+	}
+	for i, f := 0, strings.Fields(out); i+3 < len(f); i++ {
+		if f[i] != "packets" {
+			continue
+		}
+		packets, err1 := strconv.ParseInt(f[i+1], 10, 64)
+		bytes, err2 := strconv.ParseInt(f[i+3], 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return 0, err
+		}
+		payload += bytes - packets*52
+	}
+	return payload, nil
+}
+
+// result is what became of the downloads of one run.
+type result struct {
+	name    string
+	n       int
+	whole   int // byte by byte
+	failed  int
+	resyncs int
+	again   float64 // bytes a flow that were fetched twice: read from all connections, without heads, beyond the object
+	late    float64 // bytes a flow that came to the client's host and were of no use, sent again and again ones too
+	told    []time.Duration
+	gaps    []time.Duration
+	took    []time.Duration
+	errors  map[string]int
+}
+
+// judge sums up; route is when the router changed its route, zero: it is not of
+// interest.
+func judge(name string, flows []one, route time.Time, payload int64) result {
+	r := result{name: name, n: len(flows), errors: map[string]int{}}
+	useful, read := int64(0), int64(0)
+	for i := range flows {
+		f := &flows[i]
+		if f.Right {
+			r.whole++
+		}
+		if f.Err != "" {
+			r.failed++
+			r.errors[f.Err]++
+		}
+		r.resyncs += f.Resyncs
+		r.took = append(r.took, f.Took)
+		if f.Resyncs > 0 {
+			r.gaps = append(r.gaps, f.Gap)
+		}
+		if !route.IsZero() && !f.Told.IsZero() {
+			r.told = append(r.told, f.Told.Sub(route))
+		}
+		useful += f.Bytes + f.Heads
+		read += f.Read
+	}
+	r.again = float64(read-useful) / float64(r.n)
+	r.late = float64(payload-useful) / float64(r.n)
+	slices.Sort(r.took)
+	slices.Sort(r.told)
+	slices.Sort(r.gaps)
+	return r
+}
+
+// of is a quantile of sorted times.
+func of(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	return all[min(len(all)-1, int(q*float64(len(all))))]
+}

@@ -1,0 +1,235 @@
+package resync
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/catchment/catchment/lab/netlab"
+	"github.com/catchment/catchment/server/resync/get"
+)
+
+// Tools are the commands of the client:
+//
+//	lab-downloads --url http://192.0.2.1/x --n 1000 --sha256 SUM    as `catchment get` does, in one process
+//	lab-chromium --url http://192.0.2.1/x --out /run/dl             Chromium's downloader, by its debugging protocol
+//	lab-fin --port 40000                                            at a POP: the next segment to that port once more, with FIN
+func Tools() []netlab.Tool {
+	return []netlab.Tool{{Name: "lab-downloads", Main: downloadsMain}, {Name: "lab-chromium", Main: chromiumMain}, {Name: "lab-fin", Main: finMain}}
+}
+
+// said is a line of lab-downloads: how they are, a few times a second, and at
+// the end what became of each.
+type said struct {
+	Begun int   `json:"begun"` // have their first bytes
+	Least int64 `json:"least"` // bytes that each of these has
+	Ended int   `json:"ended"`
+	Flows []one `json:"flows,omitempty"`
+}
+
+// one is what became of a download.
+type one struct {
+	Err     string        `json:"err,omitempty"`
+	Right   bool          `json:"right"`   // byte by byte
+	Bytes   int64         `json:"bytes"`   // of the object, that came out
+	Read    int64         `json:"read"`    // from all its connections, heads and bodies
+	Asked   int           `json:"asked"`   // requests
+	Heads   int64         `json:"heads"`   // bytes of answers' heads
+	Told    time.Time     `json:"told"`    // the connection broke, the first time
+	On      time.Time     `json:"on"`      // it went on elsewhere, the first time
+	Gap     time.Duration `json:"gap"`     // longest without a byte, where it went on
+	Resyncs int           `json:"resyncs"` // times that it went on
+	Last    string        `json:"last"`    // POP
+	Took    time.Duration `json:"took"`
+}
+
+// crowd is many downloads at once.
+type crowd struct {
+	url, sum string
+	n        int
+	spread   time.Duration // in which they begin, evenly
+	limit    time.Duration
+	stall    time.Duration
+	mu       sync.Mutex
+	have     []int64
+	flows    []one
+	ended    int
+}
+
+func downloadsMain(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("downloads", flag.ContinueOnError)
+	c := &crowd{}
+	fs.StringVar(&c.url, "url", "", "what to download")
+	fs.StringVar(&c.sum, "sha256", "", "what it must have")
+	fs.IntVar(&c.n, "n", 1, "how many at once")
+	fs.DurationVar(&c.spread, "spread", 0, "in which they begin")
+	fs.DurationVar(&c.limit, "limit", time.Minute, "for each")
+	fs.DurationVar(&c.stall, "stall", 0, "of package get")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	c.have, c.flows = make([]int64, c.n), make([]one, c.n)
+	out := json.NewEncoder(os.Stdout)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.run(ctx)
+	}()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return out.Encode(said{Begun: c.n, Ended: c.n, Flows: c.flows})
+		case <-tick.C:
+			if err := out.Encode(c.say()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (c *crowd) say() said {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := said{Ended: c.ended, Least: -1}
+	for _, n := range c.have {
+		if n > 0 {
+			s.Begun++
+			if s.Least < 0 || n < s.Least {
+				s.Least = n
+			}
+		}
+	}
+	return s
+}
+
+func (c *crowd) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	began := time.Now()
+	for i := range c.n {
+		wg.Go(func() {
+			select {
+			case <-time.After(time.Until(began.Add(c.spread * time.Duration(i) / time.Duration(c.n)))):
+			case <-ctx.Done():
+			}
+			o := c.download(ctx, i)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.flows[i] = o
+			c.ended++
+		})
+	}
+	wg.Wait()
+}
+
+// download is one of them, with connections of its own.
+func (c *crowd) download(ctx context.Context, i int) (o one) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
+	defer cancel()
+	began := time.Now()
+	var read, heads, asked atomic.Int64
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.DisableCompression, base.DisableKeepAlives = true, true
+	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}
+	d.SetMultipathTCP(false)
+	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &counted{Conn: conn, read: &read, heads: &heads}, nil
+	}
+	defer base.CloseIdleConnections()
+	t := get.New(get.Options{Base: base, Stall: c.stall, Patience: c.limit, OnEvent: func(e get.Event) { o.hear(e) }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { asked.Add(1) }})
+	err := func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := t.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		sum := sha256.New()
+		_, err = io.Copy(progress{c, i, sum}, resp.Body)
+		o.Bytes = c.have[i]
+		o.Right = err == nil && fmt.Sprintf("%x", sum.Sum(nil)) == c.sum
+		return err
+	}()
+	if err == nil && !o.Right {
+		err = errors.New("the bytes are wrong")
+	}
+	if err != nil {
+		o.Err = err.Error()
+	}
+	o.Read, o.Heads, o.Asked, o.Took = read.Load(), heads.Load(), int(asked.Load()), time.Since(began)
+	return o
+}
+
+func (o *one) hear(e get.Event) {
+	switch e.Kind {
+	case get.Started:
+		o.Last = e.POP
+	case get.Broken:
+		if o.Told.IsZero() {
+			o.Told = time.Now()
+		}
+	case get.Resumed:
+		o.Resyncs++
+		o.Last, o.Gap = e.POP, max(o.Gap, e.Gap)
+		if o.On.IsZero() {
+			o.On = time.Now()
+		}
+	}
+}
+
+// progress counts and sums what comes.
+type progress struct {
+	c   *crowd
+	i   int
+	sum hash.Hash
+}
+
+func (p progress) Write(b []byte) (int, error) {
+	p.c.mu.Lock()
+	p.c.have[p.i] += int64(len(b))
+	p.c.mu.Unlock()
+	return p.sum.Write(b)
+}
+
+// counted is a connection with one answer.
+type counted struct {
+	net.Conn
+	read, heads *atomic.Int64
+	tail        uint32 // the last four bytes of the head so far
+	body        bool
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read.Add(int64(n))
+	for i := 0; i < n && !c.body; i++ {
+		c.heads.Add(1)
+		c.tail = c.tail<<8 | uint32(b[i])
+		c.body = c.tail == 0x0d0a0d0a
+	}
+	return n, err
+}
