@@ -14,7 +14,7 @@ import (
 
 // storySize is how long the object of stories is: some seconds of the line for
 // all clients of a story together.
-const storySize = 6_000_000
+const storySize = 9_000_000
 
 // begun is how much of it each client has before anything happens.
 const begun = 300_000
@@ -35,7 +35,7 @@ var (
 	chromium = program{"Chromium", `lab-chromium --url "$URL" --out $OUT`, "$OUT.dir/*"}
 	apt      = program{"apt", `mkdir -p $OUT.apt/lists/partial $OUT.apt/archives/partial; : >$OUT.apt/status
 a() { apt-get -qq -o APT::Sandbox::User=root -o Dir::State=$OUT.apt -o Dir::State::status=$OUT.apt/status -o Dir::Cache=$OUT.apt -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::SourceList=$OUT.apt/sources.list "$@"; }
-echo "deb [trusted=yes] ${URL%/*}/repo ./" >$OUT.apt/sources.list
+echo "deb [trusted=yes check-valid-until=no] ${URL%/*}/repo ./" >$OUT.apt/sources.list
 a update && a install -y --download-only film && cp $OUT.apt/archives/film_*.deb $OUT`, "$OUT.apt/archives/partial/film*"}
 )
 
@@ -65,7 +65,11 @@ func (w *lab) begin(ctx context.Context, programs []program, urls ...string) ([]
 	if _, err := w.sh(ctx, "client", "rm -rf /run/dl; mkdir -p /run/dl"); err != nil {
 		return nil, err
 	}
-	var all []*download
+	return w.add(ctx, nil, programs, urls...)
+}
+
+// add starts more programs beside those that are at work.
+func (w *lab) add(ctx context.Context, all []*download, programs []program, urls ...string) ([]*download, error) {
 	for _, p := range programs {
 		for _, u := range urls {
 			d := &download{program: p, url: u, out: fmt.Sprintf("/run/dl/%d", len(all))}
@@ -78,20 +82,28 @@ func (w *lab) begin(ctx context.Context, programs []program, urls ...string) ([]
 			all = append(all, d)
 		}
 	}
-	return all, eventually(ctx, "all have begun", func(ctx context.Context) error {
-		for _, d := range all {
+	for _, d := range all {
+		if err := eventually(ctx, d.String()+" has begun", func(ctx context.Context) error {
 			select {
 			case <-d.p.Done():
-				return fmt.Errorf("%s has ended: %v: %s", d, d.p.Wait(ctx), &d.errs)
+				return fmt.Errorf("%w: %v: %s", errOver, d.p.Wait(ctx), &d.errs)
 			default:
 			}
-			part := strings.ReplaceAll(d.part, "$OUT", d.out)
-			if _, err := w.sh(ctx, "client", fmt.Sprintf("test $(cat %s | wc -c) -ge %d", part, begun)); err != nil {
-				return fmt.Errorf("%s: %w", d, err)
+			out, err := w.sh(ctx, "client", fmt.Sprintf("test $(%s) -ge %d || ls -lR /run/dl", w.has(d), begun))
+			if err == nil && out != "" {
+				err = errors.New(out)
 			}
+			return err
+		}); err != nil {
+			return nil, err
 		}
-		return nil
-	})
+	}
+	return all, nil
+}
+
+// has is a script that says how many bytes a download has.
+func (w *lab) has(d *download) string {
+	return "cat " + strings.ReplaceAll(d.part, "$OUT", d.out) + " 2>/dev/null | wc -c"
 }
 
 // finish waits for all and compares what they have with the origin's file.
@@ -169,11 +181,16 @@ func (w *lab) survive(ctx context.Context, programs []program, urls []string, ha
 	if err != nil {
 		return "", err
 	}
+	return w.through(ctx, all, "f", happen)
+}
+
+// through has downloads go on while something happens.
+func (w *lab) through(ctx context.Context, all []*download, file string, happen func(context.Context) error) (string, error) {
 	if err := w.known(ctx, len(all)); err != nil {
 		return "", err
 	}
 	if err := happen(ctx); err != nil {
 		return "", err
 	}
-	return w.finish(ctx, all, "f")
+	return w.finish(ctx, all, file)
 }

@@ -50,11 +50,11 @@ func (w *lab) lateOne(ctx context.Context, from, to string, port int) (string, e
 		for _, d := range all {
 			select {
 			case <-d.p.Done():
-				return fmt.Errorf("%s has ended: %w: %s", d, d.p.Wait(ctx), &d.errs)
+				return fmt.Errorf("%s: %w: %v: %s", d, errOver, d.p.Wait(ctx), &d.errs)
 			default:
 			}
 		}
-		out, err := w.sh(ctx, to, "ss -Htn state established '( sport = :80 )' | grep -c :400")
+		out, err := w.sh(ctx, to, fmt.Sprintf("ss -Htn state established '( sport = :80 and ( dport = :%d or dport = :%d ) )' | wc -l", port, port+1))
 		if err == nil && out != "2" {
 			err = fmt.Errorf("%s connections", out)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -83,11 +84,6 @@ func (w *lab) timed(ctx context.Context, programs []program) (string, error) {
 	return strings.Join(parts, ", "), nil
 }
 
-// has is a script that says how many bytes a download has.
-func (w *lab) has(d *download) string {
-	return "cat " + strings.ReplaceAll(d.part, "$OUT", d.out) + " | wc -c"
-}
-
 // nat hides the client as home routers do, which lets nothing through that its
 // table of connections does not take for part of one.
 func (w *lab) nat(ctx context.Context) (string, error) {
@@ -118,39 +114,67 @@ func (w *lab) firewall(ctx context.Context) (string, error) {
 	return seen, err
 }
 
-// everybody: all kinds of clients that are installed here.
+// everybody: all kinds of clients that are installed here; those that take long
+// to begin do so first.
 func (w *lab) everybody(ctx context.Context) (string, error) {
-	programs, missing := []program{catchmentGet, curlLoop, wget}, ""
-	for tool, p := range map[string]program{"aria2c": aria2, "apt-get": apt, "chromium": chromium} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing += "; " + p.name + " is not installed: left out"
+	slow, quick, missing := []program{}, []program{catchmentGet, curlLoop, wget}, ""
+	for _, c := range []struct {
+		tool string
+		program
+		list *[]program
+	}{{"chromium", chromium, &slow}, {"apt-get", apt, &slow}, {"aria2c", aria2, &quick}} {
+		if _, err := exec.LookPath(c.tool); err != nil {
+			missing += "; " + c.name + " is not installed: left out"
 			continue
 		}
-		programs = append(programs, p)
+		*c.list = append(*c.list, c.program)
 	}
 	if err := w.repository(ctx); err != nil {
 		return "", err
 	}
-	drained, err := w.survive(ctx, programs, plain[:1], func(ctx context.Context) error {
-		_, err := w.sh(ctx, "lon", "catchment drain web --why 'a story'")
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("drain: %w", err)
+	url := "http://" + vip4 + "/film"
+	var seen []string
+	for _, e := range []struct {
+		name   string
+		happen func(context.Context) error
+	}{
+		{"drain", func(ctx context.Context) error {
+			_, err := w.sh(ctx, "lon", "catchment drain web --why 'a story'")
+			return err
+		}},
+		{"death", func(context.Context) error { return w.Crash("lon") }},
+	} {
+		all, err := w.begin(ctx, nil)
+		for _, some := range append(slices.Collect(slices.Chunk(slow, 1)), quick) {
+			if err == nil {
+				all, err = w.add(ctx, all, some, url)
+			}
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", e.name, err)
+		}
+		said, err := w.through(ctx, all, "film", e.happen)
+		if err == nil && e.name == "drain" {
+			err = w.restore(ctx)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", e.name, err)
+		}
+		seen = append(seen, e.name+": "+said+missing)
 	}
-	if err := w.restore(ctx); err != nil {
-		return "", err
-	}
-	died, err := w.survive(ctx, programs, plain[:1], func(ctx context.Context) error { return w.Crash("lon") })
-	return "drain: " + drained + missing + "\ndeath: " + died, err
+	return strings.Join(seen, "\n"), nil
 }
 
-// repository makes the origin one of Debian packages, with the object as one:
-// what apt fetches is the same bytes.
+// repository makes the origin one of Debian packages with a larger object as
+// one: what apt fetches is the same bytes.
 func (w *lab) repository(ctx context.Context) error {
-	if _, err := w.sh(ctx, "origin", `set -e; cd /run/www; mkdir -p repo; cp f repo/film_1_all.deb; cd repo
-printf 'Package: film\nVersion: 1\nArchitecture: all\nMaintainer: lab\nFilename: ./film_1_all.deb\nSize: %s\nSHA256: %s\nDescription: a film\n' $(wc -c <film_1_all.deb) $(sha256sum <film_1_all.deb | cut -d' ' -f1) >Packages
-: >Release`); err != nil {
+	if err := w.file(ctx, "film", 3*storySize); err != nil {
+		return err
+	}
+	if _, err := w.sh(ctx, "origin", `set -e; cd /run/www; mkdir -p repo; cp film repo/film_1_all.deb; cd repo
+sum() { sha256sum $1 | cut -d' ' -f1; }
+printf 'Package: film\nVersion: 1\nArchitecture: all\nMaintainer: lab\nFilename: ./film_1_all.deb\nSize: %s\nSHA256: %s\nDescription: a film\n' $(wc -c <film_1_all.deb) $(sum film_1_all.deb) >Packages
+printf 'Suite: lab\nDate: %s\nSHA256:\n %s %s Packages\n' "$(LC_ALL=C date -Ru)" $(sum Packages) $(wc -c <Packages) >Release`); err != nil {
 		return err
 	}
 	return w.warm(ctx, "repo/film_1_all.deb")

@@ -265,6 +265,9 @@ func (w *lab) sum(ctx context.Context, node, path string) (string, error) {
 // patience is how long anything may take that has no limit of its own.
 const patience = 60 * time.Second
 
+// errOver: what is waited for cannot come any more.
+var errOver = errors.New("it has ended")
+
 // eventually asks until there is no error, and gives the last one otherwise.
 func eventually(ctx context.Context, what string, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -276,6 +279,9 @@ func eventually(ctx context.Context, what string, ask func(context.Context) erro
 		err := ask(ctx)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errOver) {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if ctx.Err() != nil {
 			err = cmp.Or(last, err)
