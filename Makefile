@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache bench-flow bench-jump
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache bench-flow bench-jump bench-resync lab-resync
 
 all: build
 
@@ -154,6 +154,22 @@ test-dns:
 # meanwhile, with FRR and real requests; about three minutes.
 lab-fleet: deps build
 	$(GO) run ./lab/fleet/run -bin $(BIN)
+
+# Downloads while routes move: drains, flips, deaths, NAT and firewalls, with
+# curl, wget, aria2, apt, Chromium and `catchment get`; some minutes. STORIES
+# names some of them, with commas.
+RESYNC = $(GO) build -o $(BIN)/lab-resync ./lab/resync/run && $(BIN)/lab-resync -bin $(BIN)
+lab-resync: deps build
+	@lab/deps.sh wget wget aria2c aria2 nft nftables
+	$(RESYNC) $(if $(STORIES),-only "$(STORIES)")
+
+# A thousand downloads under a drain and under a death, beside withdraws by
+# BIRD and curl's own ways; then what following flows costs, and what skipping
+# slow start brings.
+bench-resync: deps build
+	@lab/deps.sh nft nftables
+	$(RESYNC) -bench
+	@$(MAKE) --no-print-directory bench-flow bench-jump
 
 # One topology under containerlab itself, where Docker can run.
 lab-containerlab: sbom

@@ -56,10 +56,10 @@ func chromiumMain(ctx context.Context, args []string) error {
 	select {
 	case e := <-done:
 		if e.State != browser.DownloadProgressStateCompleted {
-			return fmt.Errorf("Chromium has given up: %s at %.0f of %.0f bytes", e.State, e.ReceivedBytes, e.TotalBytes)
+			return fmt.Errorf("it has given up: %s at %.0f of %.0f bytes", e.State, e.ReceivedBytes, e.TotalBytes)
 		}
 		return os.Rename(filepath.Join(dir, e.GUID), *out)
 	case <-ctx.Done():
-		return errors.Join(errors.New("Chromium has ended"), ctx.Err())
+		return errors.Join(errors.New("the browser has ended"), ctx.Err())
 	}
 }

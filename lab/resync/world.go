@@ -25,10 +25,6 @@ const (
 	vip6, prefix6 = "2001:db8:100::1", "2001:db8:100::/48"
 )
 
-// delay is one way between the client and the router, as in resync.clab.yml,
-// and rtt what follows.
-const rtt = 40 * time.Millisecond
-
 // kind is what runs in the POPs.
 type kind struct {
 	name   string
