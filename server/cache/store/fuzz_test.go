@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -41,32 +42,43 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// TestFrameBits flips every bit of a journal: what is read is a beginning of
-// what was written.
+// TestFrameBits flips every bit of a journal: one frame is lost, all others
+// are read.
 func TestFrameBits(t *testing.T) {
 	j := journal{}
-	for n := range 3 {
+	const pairs = 3
+	var ends []int // of each frame
+	for n := range pairs {
 		e := anEntry(n)
 		j.put(&e)
+		ends = append(ends, len(j.buf))
 		j.del(&e.key, e.id)
+		ends = append(ends, len(j.buf))
 	}
 	for bit := range len(j.buf) * 8 {
 		b := bytes.Clone(j.buf)
 		b[bit/8] ^= 1 << (bit % 8)
-		puts, dels := 0, 0
+		hit, _ := slices.BinarySearch(ends, bit/8+1) // the frame that is damaged
+		var got []int
 		n := frames(b, func(e entry) {
-			if e != anEntry(puts) {
+			at := int(e.id) - 1
+			if e != anEntry(at) {
 				t.Fatalf("bit %d: %+v", bit, e)
 			}
-			puts++
+			got = append(got, 2*at)
 		}, func(k Key, id uint64) {
-			if k != key(dels) || id != uint64(dels+1) {
+			if k != key(int(id)-1) {
 				t.Fatalf("bit %d: delete of %d", bit, id)
 			}
-			dels++
+			got = append(got, 2*int(id)-1)
 		})
-		if n > bit/8 {
-			t.Fatalf("bit %d flipped, %d bytes read", bit, n)
+		want := slices.DeleteFunc([]int{0, 1, 2, 3, 4, 5}, func(i int) bool { return i == hit })
+		length := ends[hit]
+		if hit > 0 {
+			length -= ends[hit-1]
+		}
+		if !slices.Equal(got, want) || n != len(b)-length {
+			t.Fatalf("bit %d flipped: frames %v in %d of %d bytes, want %v", bit, got, n, len(b), want)
 		}
 	}
 }

@@ -69,32 +69,43 @@ func parseEntry(b []byte) (e entry, ok bool) {
 	return e, ok
 }
 
-// frames calls put and del for the frames in b until the first that is not
-// right, and returns how many bytes were.
-func frames(b []byte, put func(entry), del func(Key, uint64)) int {
-	le := binary.LittleEndian
-	at := 0
-	for len(b)-at >= frameHead {
-		n := int(le.Uint16(b[at:]))
-		if len(b)-at < frameHead+n || le.Uint32(b[at+2:]) != crc32.Checksum(b[at+6:at+frameHead+n], castagnoli) {
-			break
+// frames calls put and del for the frames in b that are right, and returns how
+// many bytes were. What is damaged in the middle is skipped: the next frame is
+// found by its length, kind and checksum. A frame that is lost so may have been a
+// delete: what it named is looked at again when it is used (its record says whose
+// it is, and the purges are asked), as after a power failure.
+func frames(b []byte, put func(entry), del func(Key, uint64)) (good int) {
+	for at := 0; len(b)-at >= frameHead; {
+		n := frame(b[at:], put, del)
+		if n == 0 {
+			at++
+			continue
 		}
-		p := b[at+frameHead : at+frameHead+n]
-		switch kind := b[at+6]; {
-		case kind == framePut:
-			e, ok := parseEntry(p)
-			if !ok {
-				return at
-			}
-			put(e)
-		case kind == frameDel && n == delLen:
-			del(Key(p[:32]), le.Uint64(p[32:]))
-		default:
-			return at
-		}
-		at += frameHead + n
+		at += n
+		good += n
 	}
-	return at
+	return good
+}
+
+// frame reads the frame that b begins with; 0: there is none.
+func frame(b []byte, put func(entry), del func(Key, uint64)) int {
+	le := binary.LittleEndian
+	n, kind := int(le.Uint16(b)), b[6]
+	if !(kind == framePut && n == entryLen || kind == frameDel && n == delLen) || len(b) < frameHead+n ||
+		le.Uint32(b[2:]) != crc32.Checksum(b[6:frameHead+n], castagnoli) {
+		return 0
+	}
+	p := b[frameHead : frameHead+n]
+	if kind == frameDel {
+		del(Key(p[:32]), le.Uint64(p[32:]))
+		return frameHead + n
+	}
+	e, ok := parseEntry(p)
+	if !ok {
+		return 0
+	}
+	put(e)
+	return frameHead + n
 }
 
 // journal collects frames and writes them to the file of its generation.
