@@ -96,7 +96,7 @@ func (c *cacheServer) server() *cache.Server {
 
 // Run serves until ctx ends. Only a start that fails is an error.
 func (c *cacheServer) Run(ctx context.Context) error {
-	if err := c.server().Listen(ctx); err != nil {
+	if err := listen(ctx, c.server()); err != nil {
 		return err
 	}
 	close(c.ready)
@@ -139,13 +139,21 @@ func serveOnce(ctx context.Context, srv *cache.Server) (err error) {
 	return srv.Serve(ctx)
 }
 
+// listen opens the sockets; an error names the keys that the addresses come from.
+func listen(ctx context.Context, srv *cache.Server) error {
+	if err := srv.Listen(ctx); err != nil {
+		return fmt.Errorf("cache.listen, cache.tls.listen: %w", err)
+	}
+	return nil
+}
+
 // again makes another server in the place of one that has failed.
 func (c *cacheServer) again(ctx context.Context) error {
 	if err := c.make(); err != nil {
 		return err
 	}
 	srv := c.server()
-	if err := srv.Listen(ctx); err != nil {
+	if err := listen(ctx, srv); err != nil {
 		over, cancel := context.WithCancel(ctx)
 		cancel()
 		return errors.Join(err, srv.Serve(over)) // which closes what it has opened

@@ -314,7 +314,7 @@ func TestCacheListens(t *testing.T) {
 	defer l.Close()
 	c.configure(c.web())
 	c.up("web")
-	c.refuses(1, nil, "cache", "address already in use")
+	c.refuses(1, nil, "cache.listen", "address already in use")
 	if heard := c.r4.settle(); count(heard, "announce "+web4) > 0 {
 		t.Errorf("announced: %q", heard)
 	}

@@ -85,7 +85,7 @@ func (a *answer) firstBytes() error {
 	}
 	defer r.Close()
 	_, _, err := r.Next(a.x.context())
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, fill.ErrRelay) {
 		return nil
 	}
 	return err
@@ -139,6 +139,9 @@ func (a *answer) sendSpan(s ranges.Span) error {
 		r.Advance(off - r.Offset())
 		a.x.w.Flush()
 		_, n, err = r.Next(a.x.context())
+		if errors.Is(err, fill.ErrRelay) {
+			return a.sendRelayed(r)
+		}
 		if errors.Is(err, io.EOF) && n == 0 {
 			if s.End >= 0 && off < s.End {
 				return io.ErrUnexpectedEOF
@@ -150,6 +153,28 @@ func (a *answer) sendSpan(s ranges.Span) error {
 		}
 	}
 	return nil
+}
+
+// sendRelayed sends the rest of a span that the store does not take: too large for it, or disk and memory are full.
+func (a *answer) sendRelayed(r *fill.Reader) error {
+	a.x.step("relayed", "the store does not take the rest")
+	r.Context = a.x.context()
+	buf := a.x.s.buffers.Get().(*[copySize]byte)
+	defer a.x.s.buffers.Put(buf)
+	for {
+		n, err := r.Read(buf[:])
+		if n > 0 {
+			if _, err := a.x.w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
 }
 
 // sendSome sends what is there now from off on, at most to end. ErrNotYet: nothing is.

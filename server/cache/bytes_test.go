@@ -330,3 +330,25 @@ func TestContentTag(t *testing.T) {
 		t.Errorf("tags %q", tags)
 	}
 }
+
+// TestLargerThanStore: a body of unknown length that the store stops taking goes on to its clients, who began with what it took.
+func TestLargerThanStore(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Store = store.Options{RAM: 16 * mib} })
+	body := content(12*mib, 9)
+	r.origin.answer(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		for at := 0; at < len(body); at += mib {
+			w.Write(body[at : at+mib])
+			http.NewResponseController(w).Flush()
+		}
+	})
+	for range 2 {
+		g := r.get("/a")
+		if g.StatusCode != 200 || g.err != nil || !bytes.Equal(g.body, body) {
+			t.Fatalf("status %d, %d of %d bytes, %v", g.StatusCode, len(g.body), len(body), g.err)
+		}
+	}
+	if n := r.s.fills.Stats().Relayed; n == 0 {
+		t.Error("nothing was passed on past the store: the test shows nothing")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/catchment/catchment/server/cache"
@@ -168,5 +169,28 @@ func TestHookPost(t *testing.T) {
 		at(site.FillRequest, func(v *site.View) error { return nil }))
 	if got := doBody(s, "POST", "http://a.example/x", "hello"); got.status != 200 || body != "hello" {
 		t.Errorf("%+v, the origin got %q", got, body)
+	}
+}
+
+// A response that came into the store between the lookup and the fetch is served: the origin is not asked again.
+func TestLandedMeanwhile(t *testing.T) {
+	o := newSource(t)
+	var s *cache.Server
+	var asked, inner atomic.Int32
+	o.look = func(*http.Request) { asked.Add(1) }
+	s = hooked(t, o, at(site.Miss, func(*site.View) error {
+		if inner.Add(1) == 1 { // between: another request fetches the same
+			if got := do(s, "GET", "http://a.example/x"); got.status != 200 || got.body != "0" {
+				t.Errorf("inner: %+v", got)
+			}
+		}
+		return nil
+	}))
+	got := do(s, "GET", "http://a.example/x")
+	if cs := got.header.Get("Cache-Status"); got.status != 200 || got.body != "0" || !strings.Contains(cs, "hit") || strings.Contains(cs, "fwd") {
+		t.Errorf("%+v", got)
+	}
+	if asked.Load() != 1 {
+		t.Errorf("the origin was asked %d times", asked.Load())
 	}
 }

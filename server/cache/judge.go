@@ -157,3 +157,17 @@ func (s *Server) withObject(k store.Key, id uint64, f func(entry)) bool {
 	}
 	return found
 }
+
+// landed says whether a response that fits has come into the store since the request found none: a fetch of another that
+// ended in between.
+func (p *plan) landed() bool {
+	var buf [8]*store.Object
+	found := false
+	for _, o := range p.s.store.Lookup(p.id, buf[:0]) {
+		if e, ok := open(o); ok && !found && !p.s.purged(&e) {
+			found = e.vary.Matches(p.request, p.site.Policy()) && rule.Decide(&p.req, &e.life, rule.At(p.s.clock())).Action == rule.Fresh
+		}
+		o.Release()
+	}
+	return found
+}

@@ -37,9 +37,11 @@ func (x *exchange) fetch(f *found) {
 		p := x.plan(f.entry, f.ok)
 		in := x.interim()
 		p.sent.Interim = in.pass
-		out, err := x.s.fills.Lead(x.context(), p.fillKey(f.fields, alone), fill.Fetch{
-			Source: p.source(), Range: x.firstSpan(p), Judge: p.judge,
-		})
+		want := fill.Fetch{Source: p.source(), Range: x.firstSpan(p), Judge: p.judge}
+		if !f.ok && !alone && p.apart == 0 {
+			want.Found = p.landed
+		}
+		out, err := x.s.fills.Lead(x.context(), p.fillKey(f.fields, alone), want)
 		in.stop()
 		if err != nil {
 			x.failed(f, err)
@@ -180,6 +182,8 @@ func (x *exchange) settle(f *found, out *fill.Outcome) next {
 		return x.settleStored(f, out)
 	case fill.Shared:
 		return x.settleShared(f, out)
+	case fill.Found:
+		return x.settleFound(f)
 	case fill.Passed:
 		x.step("passed", out.Reason)
 		x.relay(out.Response, true)
@@ -191,6 +195,22 @@ func (x *exchange) settle(f *found, out *fill.Outcome) next {
 		return answered
 	}
 	x.failed(f, out.Err)
+	return answered
+}
+
+// settleFound serves what came into the store between the lookup and the fetch.
+func (x *exchange) settleFound(f *found) next {
+	f.release()
+	*f = x.lookup()
+	if !f.ok || f.decision.Action != rule.Fresh {
+		return askAgain
+	}
+	x.done.status.Hit, x.done.status.Detail = true, f.decision.Reason
+	x.done.result = resultHit
+	if again := x.serveEntry(f.entry, nil); again != answered {
+		x.done.status.Hit = false
+		return askAlone
+	}
 	return answered
 }
 

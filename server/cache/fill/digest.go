@@ -2,7 +2,6 @@ package fill
 
 import (
 	"bytes"
-	"crypto/md5"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
@@ -51,13 +50,14 @@ func HeadETag(sum *Sum, v Validator) string {
 }
 
 // wanted are the digests that the origin gave of what it sends; nil: none.
-type wanted struct{ sha256, sha512, md5 []byte }
+type wanted struct{ sha256, sha512 []byte }
 
-func (w wanted) any() bool { return w.sha256 != nil || w.sha512 != nil || w.md5 != nil }
+func (w wanted) any() bool { return w.sha256 != nil || w.sha512 != nil }
 
 // reprWanted reads what a response says of the whole representation: Repr-Digest
-// of any, Content-Digest and Content-MD5 of a 200 (RFC 9530 §2 and §3; RFC 2616
-// §14.15). Algorithms not known here, and fields that cannot be read, are left out.
+// of any, Content-Digest of a 200 (RFC 9530 §2 and §3). Algorithms not known here,
+// and fields that cannot be read, are left out; so is Content-MD5, which HTTP has
+// no more (RFC 7231 appendix B).
 func reprWanted(status int, h http.Header) wanted {
 	var w wanted
 	w.read(h["Repr-Digest"])
@@ -76,11 +76,6 @@ func partWanted(h http.Header) wanted {
 
 func (w *wanted) content(h http.Header) {
 	w.read(h["Content-Digest"])
-	if v := h["Content-Md5"]; len(v) == 1 {
-		if b, err := base64.StdEncoding.DecodeString(v[0]); err == nil && len(b) == md5.Size {
-			w.md5 = b
-		}
-	}
 }
 
 func (w *wanted) read(field []string) {
@@ -113,8 +108,7 @@ type digester struct {
 	want   wanted
 	full   bool // a Sum is made
 	sha256 hash.Hash
-	sha512 hash.Hash // only if wanted, as md5
-	md5    hash.Hash
+	sha512 hash.Hash // only if wanted
 	tree   *Tree
 }
 
@@ -131,15 +125,12 @@ func newDigester(w wanted, sum, tree bool) *digester {
 	if w.sha512 != nil {
 		d.sha512 = sha512.New()
 	}
-	if w.md5 != nil {
-		d.md5 = md5.New()
-	}
 	return d
 }
 
 func (d *digester) Write(p []byte) (int, error) {
 	d.next += int64(len(p))
-	for _, h := range []hash.Hash{d.sha256, d.sha512, d.md5} {
+	for _, h := range []hash.Hash{d.sha256, d.sha512} {
 		if h != nil {
 			h.Write(p)
 		}
@@ -156,7 +147,7 @@ func (d *digester) check() error {
 		name string
 		h    hash.Hash
 		want []byte
-	}{{"sha-256", d.sha256, d.want.sha256}, {"sha-512", d.sha512, d.want.sha512}, {"md5", d.md5, d.want.md5}} {
+	}{{"sha-256", d.sha256, d.want.sha256}, {"sha-512", d.sha512, d.want.sha512}} {
 		if c.want == nil {
 			continue
 		}

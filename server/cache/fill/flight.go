@@ -272,6 +272,9 @@ func (f *Flight) look(r *Reader, off, end int64, ahead bool) (int64, *waiter, er
 		return 0, w, err
 	}
 	if err := f.usable(); err != nil {
+		if f.err == nil && f.covered(off) {
+			return 0, f.join(off), nil // who fetches it will see the same and relay it, or fail the flight
+		}
 		return 0, nil, err
 	}
 	if !f.covered(off) {
