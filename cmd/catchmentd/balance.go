@@ -19,7 +19,7 @@ func (d *parts) buildBalance(j *journal.Journal) (err error) {
 		Measured: d.load, Responses: d.matrix, Journal: j, Dry: d.dry, Logger: d.log,
 	}
 	if core := d.shared(); core != nil {
-		o.Core = core.Core()
+		o.Core = sole{core.Core(), core}
 	}
 	if !d.dry {
 		o.Path = filepath.Join(d.cfg.StateDir, "balance.json")

@@ -55,7 +55,7 @@ func TestBalance(t *testing.T) {
 	}
 	w.configureAs("fra.yaml", w.web("ladder: [{name: backup, communities: [graceful-shutdown]}]", `prefixes: [`+web4+`]`))
 	w.sections = lon
-	w.sections["fleet"], w.sections["load"], w.sections["balance"], w.sections["core"] = peers(w.us4, "FRA", fra), load("LON"), balance("observe"), "{mode: embedded}"
+	w.sections["fleet"], w.sections["load"], w.sections["balance"], w.sections["core"] = peers(w.us4, "FRA", fra), load("LON"), balance("observe"), fmt.Sprintf(`{mode: embedded, joins: {listen: "%s"}}`, w.addr(1, 9793))
 	w.configure(web)
 	w.up("web")
 	w.start(nil, "--config", w.file("fra.yaml")).says("msg=ready")

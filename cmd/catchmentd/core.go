@@ -17,8 +17,12 @@ import (
 // buildCore makes this POP's share of the control core; none where the
 // configuration wants none. It comes first: others are made with it.
 func (d *parts) buildCore() {
-	if d.cfg.Core.Mode != "" {
-		d.core = host.New(d.cfg.Core, string(d.cfg.POP), d.log)
+	if d.cfg.Core.Mode == "" {
+		return
+	}
+	d.core = host.New(d.cfg.Core, string(d.cfg.POP), d.log)
+	if d.dry {
+		d.core.Dry()
 	}
 }
 
@@ -85,6 +89,13 @@ type orders struct{ d *parts }
 func (orders) String() string { return "orders" }
 
 func (o orders) Run(ctx context.Context) error {
+	if o.d.shared() != nil {
+		select {
+		case <-o.d.core.Named():
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	o.d.core.Orders(ctx, func(ctx context.Context, call, by string, c api.Change) (api.Result, error) {
 		return api.Carry(ctx, backend{o.d.controller, o.d}, call, by, c)
 	})

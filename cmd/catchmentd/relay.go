@@ -23,6 +23,7 @@ type relays struct {
 	cfg   *config.Config
 	host  *host.Host
 	fleet *fleet.Tree // nil: nobody here decides by what others say
+	dry   bool        // it listens, and says nothing in the POP's name
 	log   *slog.Logger
 	now   atomic.Pointer[relay.Node] // nil: it has not run yet
 }
@@ -71,7 +72,10 @@ func (r *relays) node(files core.Files, top *core.Core) (*relay.Node, error) {
 		o.Parents = append(o.Parents, relay.Parent{POP: p.POP, Address: p.Address})
 	}
 	if r.fleet != nil {
-		o.Presence, o.OnPresence = r.say, r.hear
+		o.OnPresence = r.hear
+	}
+	if r.fleet != nil && !r.dry {
+		o.Presence = r.say
 	}
 	n, err := relay.New(o)
 	if err == nil {
@@ -82,6 +86,9 @@ func (r *relays) node(files core.Files, top *core.Core) (*relay.Node, error) {
 
 // say is what we state of ourselves.
 func (r *relays) say(ctx context.Context) (relay.Said, error) {
+	if err := r.host.Sole(); err != nil {
+		return relay.Said{}, err
+	}
 	s, err := r.fleet.Say(ctx)
 	return relay.Said{Boot: s.Boot, Sequence: s.Sequence, Payload: s.Body, Asks: s.Asks, Urgent: s.Urgent}, err
 }
@@ -141,6 +148,7 @@ func (r *relays) Run(ctx context.Context) error {
 func (d *parts) buildRelay(m *metrics.Metrics) {
 	d.relay = relayOf(d.cfg, d.core, d.fleet.Tree(), d.log)
 	if d.relay != nil {
+		d.relay.dry = d.dry
 		m.WatchRelay(d.relay.stats)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // the daemon that announces. Without guards.drains it keeps nothing.
 func (d *parts) buildTurns() {
 	if core := d.shared(); core != nil && !d.dry {
-		d.turns = turns.New(turns.Options{POP: d.cfg.POP, Store: core.Core(), Log: d.log, OnChange: func() { d.controller.Look() }})
+		d.turns = turns.New(turns.Options{POP: d.cfg.POP, Store: sole{core.Core(), core}, Log: d.log, OnChange: func() { d.controller.Look() }})
 	}
 }
 

@@ -32,6 +32,8 @@ type Host struct {
 	through func(core.Files) (*core.Core, error)
 	relays  bool // POPs can follow by a relay tree
 
+	dry       bool                    // nothing is said in the POP's name
+	name      naming                  // lease: of keepName; other, seen: by mu
 	authority atomic.Pointer[core.CA] // nil: this POP does not keep it
 	endpoints atomic.Pointer[[]string]
 
@@ -47,7 +49,7 @@ type Host struct {
 func New(cfg config.Core, pop string, log *slog.Logger) *Host {
 	h := &Host{
 		cfg: cfg, pop: pop, log: log.With("part", "core"), files: filesOf(cfg),
-		trouble: map[string]string{}, since: time.Now(), changed: make(chan struct{}),
+		trouble: map[string]string{}, since: time.Now(), changed: make(chan struct{}), name: naming{looked: make(chan struct{})},
 	}
 	h.core = core.NewLater(h.open, core.Options{Log: h.log})
 	return h
@@ -62,6 +64,9 @@ func Over(c *core.Core, pop string, log *slog.Logger) *Host {
 }
 
 func (h *Host) String() string { return "core" }
+
+// Dry has the host say nothing in the POP's name. It is called before Run.
+func (h *Host) Dry() { h.dry = true }
 
 // Core is the core; whatever is asked of it before it is reached fails with
 // core.Unavailable.
@@ -120,6 +125,9 @@ func (h *Host) attend(ctx context.Context) {
 	if h.authority.Load() != nil {
 		wg.Go(func() { h.serveJoins(ctx) })
 	}
+	if !h.cfg.Alone && !h.dry {
+		wg.Go(func() { h.keepName(ctx) })
+	}
 	if h.cfg.Mode == config.CoreEmbedded {
 		wg.Go(func() { h.publish(ctx) })
 	}
@@ -149,7 +157,7 @@ func (h *Host) Trouble() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []string
-	for _, about := range []string{"engine", "join", "certificate", "joins", "config"} {
+	for _, about := range []string{"engine", "name", "join", "certificate", "joins", "config"} {
 		if t := h.trouble[about]; t != "" {
 			out = append(out, t)
 		}

@@ -158,6 +158,9 @@ func (h *Host) Orders(ctx context.Context, carry Carry) {
 }
 
 func (h *Host) carryAll(ctx context.Context, mine core.Selector, carry Carry) error {
+	if err := h.Sole(); err != nil {
+		return err
+	}
 	list, err := h.core.List(ctx, mine)
 	if err != nil {
 		return err
