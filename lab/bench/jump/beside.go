@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -18,11 +19,12 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 	}
 	defer o.listener.Close()
 	var r *resumer
+	jumps := 0
 	if how == first || how == earned {
 		r = newResumer(ctx, b.jumper)
 		defer r.close()
 		if how == earned {
-			if _, err := b.train(ctx, o, r, t, rate, rtt); err != nil {
+			if jumps, err = b.train(ctx, o, r, t, rate, rtt); err != nil {
 				return 0, d, err
 			}
 		}
@@ -45,6 +47,10 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 	began, before := time.Now(), other.Load()
 	if d, err = b.world.fetch(ctx, o, t.bytes, t.buffer, t.marks...); err != nil {
 		return 0, d, err
+	}
+	if r != nil && b.verbose {
+		j, err := r.last(ctx, jumps+1)
+		fmt.Printf("    part %.2f, %v, path %v, least %v, refused %q, %v after %v, %v\n", j.Part, j.Jump, j.Path.RTT, j.Path.Least, j.Refused, j.Ended, j.Took, err)
 	}
 	err = pause(ctx, window-time.Since(began))
 	return other.Load() - before, d, err

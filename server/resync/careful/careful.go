@@ -111,11 +111,13 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 	if p.Least > 0 {
 		rtt = min(rtt, p.Least)
 	}
+	most := min(t.Rate, l.Rate)
+	rate := min(part, 1) * float64(most)
 	if p.RTT > rtt*5/4+queueing { // somebody else fills the path
-		part = min(part, busy)
+		rate = min(part, busy) * float64(most)
+		most = uint64(2 * rate)
 	}
-	rate := min(part, 1) * float64(min(t.Rate, l.Rate))
-	j := Jump{Window: uint64(rate * rtt.Seconds()), Rate: uint64(rate), Most: min(t.Rate, l.Rate)}
+	j := Jump{Window: uint64(rate * rtt.Seconds()), Rate: uint64(rate), Most: most}
 	j.Window = min(j.Window, l.Window)
 	if p.Peer > 0 {
 		j.Window = min(j.Window, p.Peer)

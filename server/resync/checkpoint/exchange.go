@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,8 +50,10 @@ type Exchange struct {
 
 	mu    sync.Mutex
 	lines map[Peer]*line
-	heard map[net.Conn]bool
-	said  moving
+	heard map[net.Conn]bool // true: of a POP
+
+	refused atomic.Uint64
+	said    moving
 }
 
 // moving is what is about to move.
@@ -79,9 +82,10 @@ type Line struct {
 
 // Bounds of connections.
 const (
-	maxHeard  = 256              // connections that are taken at once
-	handshake = 5 * time.Second  // for the handshake, and for each write
-	silence   = 10 * time.Second // without a word a connection is dead
+	maxHeard   = 256              // connections that are taken at once
+	maxStrange = 8                // of them, of one address without a certificate yet
+	handshake  = 5 * time.Second  // for the handshake, and for each write
+	silence    = 10 * time.Second // without a word a connection is dead
 )
 
 // NewExchange makes an Exchange; Run does the work.
@@ -315,19 +319,46 @@ func (x *Exchange) listen(ctx context.Context) error {
 			}
 			return fmt.Errorf("checkpoint: listen: %w", err)
 		}
-		x.mu.Lock()
-		full := len(x.heard) >= maxHeard || ctx.Err() != nil
-		if !full {
-			x.heard[c] = true
-		}
-		x.mu.Unlock()
-		if full {
+		if !x.admit(c) || ctx.Err() != nil {
+			x.refused.Add(1)
 			c.Close()
 			continue
 		}
 		x.life.Go(func() { x.hear(ctx, c) })
 	}
 }
+
+// admit takes a connection among those that are heard, if there is room: who
+// has not shown a certificate gets half of it, and one address little of that.
+func (x *Exchange) admit(c net.Conn) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	strangers, same := 0, 0
+	for other, known := range x.heard {
+		if !known {
+			strangers++
+			if host(other) == host(c) {
+				same++
+			}
+		}
+	}
+	if len(x.heard) >= maxHeard || strangers >= maxHeard/2 || same >= maxStrange {
+		return false
+	}
+	x.heard[c] = false
+	return true
+}
+
+func host(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// Refused is how many connections were closed unheard: without a certificate
+// of a POP, or for want of room.
+func (x *Exchange) Refused() uint64 { return x.refused.Load() }
 
 // hear reads what one POP says.
 func (x *Exchange) hear(ctx context.Context, c net.Conn) {
@@ -350,12 +381,16 @@ func (x *Exchange) hearFrom(ctx context.Context, c net.Conn) (name string, err e
 	}
 	t := tls.Server(c, conf)
 	_ = t.SetDeadline(time.Now().Add(handshake))
-	if err := t.HandshakeContext(ctx); err != nil {
+	if err = t.HandshakeContext(ctx); err == nil {
+		name, err = x.opt.Name(t.ConnectionState())
+	}
+	if err != nil {
+		x.refused.Add(1)
 		return "", err
 	}
-	if name, err = x.opt.Name(t.ConnectionState()); err != nil {
-		return "", err
-	}
+	x.mu.Lock()
+	x.heard[c] = true
+	x.mu.Unlock()
 	_ = t.SetDeadline(time.Time{})
 	return name, x.opt.Book.Read(name, patient{t}, time.Now)
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -178,6 +179,9 @@ func TestExchangeRefuses(t *testing.T) {
 	if p := fra.book.POPs(); len(p) != 0 {
 		t.Errorf("FRA has heard %+v", p)
 	}
+	if fra.x.Refused() == 0 {
+		t.Error("it is not counted")
+	}
 	c, err := net.Dial("tcp", fra.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -190,3 +194,105 @@ func TestExchangeRefuses(t *testing.T) {
 		t.Errorf("who speaks no TLS is answered: %v", err)
 	}
 }
+
+// recorder keeps what a connection's one side has said.
+type recorder struct {
+	net.Conn
+	said *lockedBuffer
+}
+
+func (r recorder) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	r.said.Write(b[:n])
+	return n, err
+}
+
+// TestReplay: what a POP has said, said again by who has only heard it, is
+// refused, counted, and changes nothing.
+func TestReplay(t *testing.T) {
+	a := newAuthority(t)
+	lon, fra := startNode(t, a, "LON"), startNode(t, a, "FRA")
+	flows := clients(3)
+	lon.flows.Store(&flows)
+	// Between the two sits somebody who hears everything.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var said lockedBuffer
+	var life sync.WaitGroup
+	defer life.Wait()
+	life.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d, err := net.Dial("tcp", fra.addr)
+			if err != nil {
+				c.Close()
+				return
+			}
+			life.Go(func() { io.Copy(c, d); c.Close() })
+			life.Go(func() { io.Copy(d, recorder{c, &said}); d.Close() })
+		}
+	})
+	lon.peers.Store(&[]Peer{{"FRA", l.Addr().String()}})
+	eventually(t, "FRA has heard LON", func() bool { return len(fra.book.Flows("LON", time.Now())) == 3 })
+	lon.stop()
+	l.Close()
+	eventually(t, "LON is not talking", func() bool { p := fra.book.POPs(); return len(p) == 1 && !p[0].Talking })
+	before, refused := fra.book.POPs()[0], fra.x.Refused()
+	c, err := net.Dial("tcp", fra.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte(said.String()))
+	eventually(t, "it is refused", func() bool { return fra.x.Refused() == refused+1 })
+	if after := fra.book.POPs()[0]; after.Heard != before.Heard || after.Talking || after.Counts != before.Counts {
+		t.Errorf("%+v, was %+v", after, before)
+	}
+}
+
+// TestStrangers: who opens connections and says nothing takes no room from
+// POPs.
+func TestStrangers(t *testing.T) {
+	a := newAuthority(t)
+	lon, fra := startNode(t, a, "LON"), startNode(t, a, "FRA")
+	x := NewExchange(ExchangeOptions{})
+	conn := func(ip byte) net.Conn { return &stranger{addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, ip)}} }
+	for ip := range byte(40) {
+		for i := range maxStrange + 1 {
+			want := i < maxStrange && len(x.heard) < maxHeard/2
+			if got := x.admit(conn(ip)); got != want {
+				t.Fatalf("connection %d of %d: %v", i, ip, got)
+			}
+		}
+	}
+	var all []net.Conn
+	for range maxStrange * 2 {
+		c, err := net.Dial("tcp", fra.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	eventually(t, "some are refused", func() bool { return fra.x.Refused() >= maxStrange })
+	for _, c := range all {
+		c.Close()
+	}
+	flows := clients(3)
+	lon.flows.Store(&flows)
+	lon.peers.Store(&[]Peer{{"FRA", fra.addr}})
+	eventually(t, "FRA hears LON when they are gone", func() bool { return len(fra.book.Flows("LON", time.Now())) == 3 })
+}
+
+// stranger is a connection of which only the address is asked.
+type stranger struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (s stranger) RemoteAddr() net.Addr { return s.addr }
