@@ -145,22 +145,26 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	helpers.Go(func() { s.watch(ctx) })
 	helpers.Go(func() { s.notify(ctx) })
-	stop := context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.draining = true
-		s.close()
-		for c := range s.conns {
-			c.Close()
-		}
-	})
+	stop := context.AfterFunc(ctx, s.abort)
 	sockets.Wait()
 	cancel()
 	stop()
+	s.abort()
 	s.work.Wait()
 	helpers.Wait()
 	close(errs)
 	return <-errs
+}
+
+// abort closes all sockets and connections.
+func (s *Server) abort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.close()
+	for c := range s.conns {
+		c.Close()
+	}
 }
 
 // Drain stops taking connections, closes those that are idle, waits for the

@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"net/netip"
@@ -146,86 +145,6 @@ func TestAnyAddress(t *testing.T) {
 				t.Errorf("%s: %s", host, got)
 			}
 		}
-	}
-}
-
-// Many questions at once on one connection are all answered (RFC 7766 §6.2.1).
-func TestPipelining(t *testing.T) {
-	s := start(t, nil)
-	c, err := dns.Dial("tcp", s.at[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	want := map[uint16]bool{}
-	for i := range 200 {
-		q := question("mail.example.org.", dns.TypeA)
-		q.Id = uint16(i)
-		want[q.Id] = true
-		if err := c.WriteMsg(q); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 200 {
-		m, err := c.ReadMsg()
-		if err != nil {
-			t.Fatal(err)
-		}
-		delete(want, m.Id)
-	}
-	if len(want) > 0 {
-		t.Errorf("not answered: %v", want)
-	}
-}
-
-// Connections are limited, and so is how long they may do nothing.
-func TestConnectionLimits(t *testing.T) {
-	s := start(t, func(o *Options) {
-		o.Limits = Limits{ConnsClient: 2, IdleTime: 50 * time.Millisecond, QueryTime: 50 * time.Millisecond, ConnQueries: 3}
-	})
-	ended := func(c net.Conn) bool {
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		_, err := io.Copy(io.Discard, c)
-		return !errors.Is(err, os.ErrDeadlineExceeded)
-	}
-	var conns []net.Conn
-	for range 3 {
-		c, err := net.Dial("tcp", s.at[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		conns = append(conns, c)
-	}
-	if _, err := conns[1].Write([]byte{0, 30, 1}); err != nil {
-		t.Fatal(err)
-	}
-	for i, c := range conns {
-		if !ended(c) {
-			t.Errorf("connection %d was not closed", i)
-		}
-	}
-	if n := s.stats.connsRefused.Load(); n != 1 {
-		t.Errorf("%d refused", n)
-	}
-	c, err := dns.Dial("tcp", s.at[0])
-	for err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	answered := 0
-	for range 5 {
-		if c.WriteMsg(question("mail.example.org.", dns.TypeA)) != nil {
-			break
-		}
-		if _, err := c.ReadMsg(); err != nil {
-			break
-		}
-		answered++
-	}
-	if answered != 3 {
-		t.Errorf("%d questions on one connection, limit 3", answered)
 	}
 }
 
