@@ -323,7 +323,7 @@ func FuzzSegment(f *testing.F) {
 			return
 		}
 		s := segment(nil, netip.AddrPortFrom(from, ap), netip.AddrPortFrom(to, bp), seq, ack)
-		if len(s) != segmentLen || s[12] != 5<<4 || s[13] != 0x10 || sum(s, from, to) != 0 {
+		if len(s) != segmentLen || s[12] != 5<<4 || s[13] != 0x12 || sum(s, from, to) != 0 {
 			t.Errorf("% x", s)
 		}
 	})
@@ -335,7 +335,7 @@ func TestSegment(t *testing.T) {
 	for _, c := range [][2]string{{"192.0.2.1:443", "203.0.113.9:50000"}, {"[2001:db8::1]:443", "[2001:db8:ffff::9]:65535"}} {
 		from, to := netip.MustParseAddrPort(c[0]), netip.MustParseAddrPort(c[1])
 		b := segment(nil, from, to, 0xdeadbeef, 0xffffffff)
-		if len(b) != 20 || b[13] != 0x10 || binary.BigEndian.Uint16(b) != from.Port() || binary.BigEndian.Uint16(b[2:]) != to.Port() {
+		if len(b) != 20 || b[13] != 0x12 || binary.BigEndian.Uint16(b) != from.Port() || binary.BigEndian.Uint16(b[2:]) != to.Port() {
 			t.Errorf("% x", b)
 		}
 		if s := sum(b, from.Addr(), to.Addr()); s != 0 {

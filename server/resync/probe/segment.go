@@ -8,10 +8,12 @@ import (
 // segmentLen is a TCP header without options (RFC 9293 §3.1).
 const segmentLen = 20
 
-// segment makes a bare acknowledgement from a VIP to a client. Its numbers are
-// whatever they are: where they do not fit the client's connection it answers
-// with what it expects (RFC 9293 §3.10.7.4), and where they do nothing
-// happens, since it carries no byte and no flag that changes anything.
+// segment makes a SYN with an acknowledgement from a VIP to a client. Its
+// numbers are whatever they are: in a connection that exists a SYN is answered
+// with what is expected, and changes nothing (RFC 5961 §4.2). A bare
+// acknowledgement draws the same answer (RFC 9293 §3.10.7.4), but NATs and
+// firewalls that follow connections drop one whose numbers do not fit, while
+// Linux's lets the second half of a handshake through, which may be late.
 func segment(b []byte, from, to netip.AddrPort, seq, ack uint32) []byte {
 	b = append(b[:0], make([]byte, segmentLen)...)
 	binary.BigEndian.PutUint16(b, from.Port())
@@ -19,7 +21,7 @@ func segment(b []byte, from, to netip.AddrPort, seq, ack uint32) []byte {
 	binary.BigEndian.PutUint32(b[4:], seq)
 	binary.BigEndian.PutUint32(b[8:], ack)
 	b[12] = segmentLen / 4 << 4
-	b[13] = 0x10                          // ACK
+	b[13] = 0x12                          // SYN, ACK
 	binary.BigEndian.PutUint16(b[14:], 1) // window
 	binary.BigEndian.PutUint16(b[16:], sum(b, from.Addr(), to.Addr()))
 	return b
