@@ -45,6 +45,8 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 		o.before = r.resume
 	}
 	began, before := time.Now(), other.Load()
+	after := make(chan int64, 1)
+	defer time.AfterFunc(window, func() { after <- other.Load() }).Stop()
 	if d, err = b.world.fetch(ctx, o, t.bytes, t.buffer, t.marks...); err != nil {
 		return 0, d, err
 	}
@@ -52,8 +54,15 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 		j, err := r.last(ctx, jumps+1)
 		fmt.Printf("    part %.2f, %v, path %v, least %v, refused %q, %v after %v, %v\n", j.Part, j.Jump, j.Path.RTT, j.Path.Least, j.Refused, j.Ended, j.Took, err)
 	}
-	err = pause(ctx, window-time.Since(began))
-	return other.Load() - before, d, err
+	if took := time.Since(began); took > window { // then the two cannot be compared
+		return 0, d, fmt.Errorf("it took %v, more than the %v that are looked at", took, window)
+	}
+	select {
+	case <-ctx.Done():
+		return 0, d, ctx.Err()
+	case n := <-after:
+		return n - before, d, nil
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -119,7 +119,7 @@ func (b *bench) near(ctx context.Context) error {
 // beside: what a CUBIC flow on the same path keeps in the seconds from the
 // beginning of another flow.
 func (b *bench) beside(ctx context.Context) error {
-	const warm, window = 3 * time.Second, 6 * time.Second
+	const warm, window = 3 * time.Second, 10 * time.Second
 	p := path{100 * time.Millisecond, 100e6}
 	fmt.Printf("\nA CUBIC flow beside 5 MB on 100 ms, 100 Mbit/s: what it gets in the %v from their\nbeginning, in which it has come to its end.\n", window)
 	rate, rtt, err := b.ticket(ctx, p)
