@@ -215,6 +215,9 @@ func (c *Controller) Reload(ctx context.Context, by string) ([]string, error) {
 			return
 		}
 		c.adopt(cfg)
+		if n := len(c.shed); n > 0 && !cfg.Balance.Acts() {
+			changes = append(changes, fmt.Sprintf("balance.mode %s: slices that load has moved (%d) come back one at a time, one in %v (balance.settle)", cfg.Balance.Mode, n, cfg.Balance.Shed.Settle))
+		}
 		c.moved = true
 		c.metricReload(true)
 		c.note(journal.Entry{Kind: journal.Config, By: by, Text: "reloaded: " + strings.Join(changes, "; ")})

@@ -53,11 +53,12 @@ func (c *Controller) wish(ctx context.Context, id policy.SliceID, want policy.Sh
 }
 
 // sheddable are the wishes that a configuration has room for: of slices that
-// load may move, and of rungs that there are.
+// load may move, and of rungs that there are. Where load moves nothing any more
+// they stay until the load loop has let go of them, one after another.
 func (c *Controller) sheddable(all map[policy.SliceID]policy.Shed, cfg *config.Config) map[policy.SliceID]policy.Shed {
 	out := maps.Clone(all)
 	maps.DeleteFunc(out, func(id policy.SliceID, w policy.Shed) bool {
-		return !cfg.Balance.Acts() || !slices.ContainsFunc(cfg.Services, func(s config.Service) bool {
+		return !slices.ContainsFunc(cfg.Services, func(s config.Service) bool {
 			return cfg.Balance.Moves(s.ID) && slices.Contains(s.Slices, id) && w.Stance.Rung < max(1, len(s.Ladder))
 		})
 	})

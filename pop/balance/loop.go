@@ -127,6 +127,7 @@ type Loop struct {
 	said   journaled
 	stop   bool      // the last check said surprise
 	tidy   bool      // off, and nothing of us is left in the core
+	let    time.Time // when the last slice was let go, in a mode that moves nothing
 	lost   time.Time // since when the core cannot be read
 	why    error
 

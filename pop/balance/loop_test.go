@@ -385,12 +385,13 @@ func (s wishless) Situation() Situation {
 	return out
 }
 
-// TestSwitchedOff: nothing of a POP stays in the core.
+// TestSwitchedOff: what was moved comes back one slice at a time, and then
+// nothing of the POP stays in the core.
 func TestSwitchedOff(t *testing.T) {
 	play(t, []float64{70, 50, 50, 50}, func(w *world) {
 		w.begin()
 		p := w.pops[0]
-		w.set(func() { p.demand = 112 })
+		w.set(func() { p.demand = 140 })
 		w.run(5 * time.Minute)
 		if claims, _ := w.inCore(); len(claims) == 0 {
 			t.Fatal("nothing moved")
@@ -400,10 +401,21 @@ func TestSwitchedOff(t *testing.T) {
 		if err := p.loop.Set(c, p.loop.opt.Targets); err != nil {
 			t.Fatal(err)
 		}
-		for id := range p.Situation().Shed { // as the controller's reload does
-			p.Unshed(t.Context(), id, policy.Shed{})
+		was := len(p.Situation().Shed)
+		if was < 2 {
+			t.Fatalf("%d moved: too few to see an order", was)
 		}
-		w.run(2 * time.Minute)
+		for range 300 { // far more than it takes
+			w.run(10 * time.Second)
+			is := len(p.Situation().Shed)
+			if is < was-1 {
+				t.Fatalf("%d came back at once", was-is)
+			}
+			if was = is; is == 0 {
+				break
+			}
+		}
+		w.run(time.Minute)
 		if claims, held := w.inCore(); len(claims)+len(held) > 0 || p.loop.Message() != nil {
 			t.Errorf("claims %v, reservations %v, says %s", claims, held, p.loop.Message())
 		}

@@ -1,8 +1,10 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +57,9 @@ func (l *Loop) gather(ctx context.Context, now time.Time) Facts {
 // round is one round.
 func (l *Loop) round(ctx context.Context, now time.Time) {
 	cfg := &l.opt.Config
+	if cfg.Mode != Act {
+		l.letGo(ctx, now)
+	}
 	if cfg.Mode == Off {
 		l.rest(ctx, now)
 		return
@@ -97,6 +102,30 @@ func (l *Loop) rest(ctx context.Context, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.report = Report{Mode: Off, Unit: l.report.Unit, Core: true}
+}
+
+// letGo takes back what a loop that moves nothing any more has moved: one slice
+// at a time, so that the POP does not get all of it at once.
+func (l *Loop) letGo(ctx context.Context, now time.Time) {
+	moved := l.opt.Controller.Situation().Shed
+	if l.opt.Dry || len(moved) == 0 || now.Sub(l.let) < l.opt.Config.Shed.Settle {
+		return
+	}
+	ids := slices.SortedFunc(maps.Keys(moved), func(a, b policy.SliceID) int {
+		return cmp.Or(cmp.Compare(l.level(moved, a), l.level(moved, b)), strings.Compare(a.String(), b.String()))
+	})
+	id := ids[0]
+	if err := l.opt.Controller.Unshed(ctx, id, policy.Shed{}); err != nil {
+		l.log.Warn("balance: what load has moved is not back yet", "slice", id, "err", err)
+		return
+	}
+	l.let, l.tidy = now, false
+	l.note(journal.Load, id, "%v: load moves nothing any more (balance.mode %s): back to what health wants, %d others follow one at a time", id, l.opt.Config.Mode, len(ids)-1)
+}
+
+// level is how far load has moved a slice.
+func (l *Loop) level(moved map[policy.SliceID]policy.Shed, id policy.SliceID) shed.Level {
+	return shed.LevelOf(moved[id].Stance, l.rungs(id))
 }
 
 // carryOut does what a round decided, and says what became of it.
