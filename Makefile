@@ -128,6 +128,12 @@ bench-jump:
 # checkpoints of 10,000 flows.
 bench-flow:
 	@mkdir -p $(BIN); $(GO) build -o $(BIN)/bench-flow ./lab/bench/flow && $(BIN)/bench-flow $(BENCHFLAGS)
+# Steering by cost in virtual time: players with buffers, and months with prices
+# by percentile, beside the nearest POP, the cheapest, and pacing alone.
+.PHONY: sim-cost
+sim-cost:
+	$(GO) run ./lab/steer/run $(SIMFLAGS)
+
 # The choice of rendezvous DNS beside gdnsd's on 10,000 random queries, scopes
 # on 500,000 networks, and the memory of a million.
 .PHONY: steer bench-dns test-dns

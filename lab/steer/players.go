@@ -188,3 +188,6 @@ func (s *Played) add(a *Played) {
 	s.Near, s.Cheap, s.Redirects, s.Seeks = s.Near+a.Near, s.Cheap+a.Cheap, s.Redirects+a.Redirects, s.Seeks+a.Seeks
 	s.Paced, s.TooSure, s.PeakNear = s.Paced+a.Paced, s.TooSure+a.TooSure, s.PeakNear+a.PeakNear
 }
+
+// Away is the share of bytes that came from the cheap POP.
+func (s *Played) Away() float64 { return s.Cheap / max(1, s.Cheap+s.Near) }

@@ -6,10 +6,7 @@ import "testing"
 // the nearest POP, a good part of the bytes goes to the cheap one, and sending
 // everybody there is noticed, or the worlds would prove nothing.
 func TestPlayersDoNotNotice(t *testing.T) {
-	n := 10_000
-	if testing.Short() {
-		n = 1000
-	}
+	const n = 10_000
 	sums, extras := Players(n)
 	for mode := range modes {
 		s, extra := &sums[mode], extras[mode]

@@ -1,0 +1,154 @@
+package cost
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func near(t *testing.T, what string, got, want float64) {
+	t.Helper()
+	if math.Abs(got-want) > 1e-6*max(1, math.Abs(want)) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func TestBill(t *testing.T) {
+	slots := make([]float64, 8640)
+	for i := range slots {
+		slots[i] = 1e9
+	}
+	for i := range 432 { // 5 %
+		slots[i*20] = 9e9
+	}
+	p95 := Price{PerMbps: 2}
+	near(t, "5 % of slots cost nothing", p95.Bill(slots, 300), 2000)
+	slots[1] = 9e9
+	near(t, "one more is billed", p95.Bill(slots, 300), 18000)
+	near(t, "a commit is paid", (&Price{PerMbps: 2, Commit: 20000}).Bill(slots, 300), 40000)
+	near(t, "a half month", p95.Bill(slots[:4320], 300), 9000)
+	near(t, "by volume", (&Price{PerGB: 0.01}).Bill([]float64{8e9, 8e9}, 300), 6)
+	near(t, "the highest", (&Price{PerMbps: 1, Percentile: 1}).Bill(slots, 300), 9000)
+	near(t, "nothing", p95.Bill(nil, 300), 0)
+	for _, p := range []Price{{PerGB: -1}, {PerMbps: math.NaN()}, {Percentile: 1.1}, {Commit: math.Inf(1)}} {
+		if p.Validate() == nil {
+			t.Errorf("%+v: no error", p)
+		}
+	}
+}
+
+// TestPlanKeepsItsWord plays random worlds: what is moved is movable, goes to a
+// cheaper POP, fits there, and stays within the budget of delay.
+func TestPlanKeepsItsWord(t *testing.T) {
+	moved := 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		n := 2 + r.IntN(5)
+		w := World{Budget: 1 + 4*r.Float64(), Slots: 200}
+		var level []float64
+		for i := range n {
+			p := POP{Capacity: 50 + 100*r.Float64(), Price: Price{PerMbps: r.Float64() * 1e6}}
+			if r.IntN(3) == 0 {
+				p.Price = Price{PerGB: r.Float64() * 1e3}
+			}
+			w.POPs, level = append(w.POPs, p), append(level, 100*r.Float64())
+			row := make([]float64, n)
+			for j := range row {
+				if row[j] = 1 + 20*r.Float64(); r.IntN(6) == 0 {
+					row[j] = math.Inf(1)
+				}
+			}
+			row[i] = 0
+			w.Distance = append(w.Distance, row)
+		}
+		p := NewPlan(&w, Targets{Level: level, Burst: level})
+		for range w.Slots {
+			demand, movable := make([]float64, n), make([]float64, n)
+			for i := range n {
+				demand[i] = 100 * r.Float64()
+				movable[i] = demand[i] * r.Float64()
+			}
+			load, out := append([]float64(nil), demand...), make([]float64, n)
+			for _, m := range p.Slot(demand, movable) {
+				moved++
+				out[m.From] += m.Rate
+				load[m.From], load[m.To] = load[m.From]-m.Rate, load[m.To]+m.Rate
+				if m.Rate <= 0 || w.POPs[m.To].Price.marginal() >= w.POPs[m.From].Price.marginal() && w.worth(m.From, m.To) <= 0 || math.IsInf(w.Distance[m.From][m.To], 1) {
+					t.Fatalf("world %d: %+v", seed, m)
+				}
+				if load[m.To] > w.POPs[m.To].Capacity*1.000001 {
+					t.Fatalf("world %d: POP %d gets %v, more than %v", seed, m.To, load[m.To], w.POPs[m.To].Capacity)
+				}
+			}
+			for i := range out {
+				if out[i] > movable[i]+1e-6 {
+					t.Fatalf("world %d: %v of %v moved", seed, out[i], movable[i])
+				}
+			}
+			if p.Later() > w.Budget*1.000001 {
+				t.Fatalf("world %d: %v ms later, more than %v", seed, p.Later(), w.Budget)
+			}
+		}
+	}
+	if moved < 1000 {
+		t.Errorf("%d moves: the worlds try too little", moved)
+	}
+}
+
+func TestChooseLowersTheBill(t *testing.T) {
+	w := World{Budget: 10, Slots: 300, Distance: [][]float64{{0, 5}, {5, 0}}, POPs: []POP{{Price{PerMbps: 5}, 1e12}, {Price{PerMbps: 0.5}, 1e12}}}
+	d := Demand{}
+	for s := range w.Slots {
+		x := 1e9 * (1 + math.Sin(float64(s)/20))
+		d.All, d.Movable = append(d.All, []float64{x, x}), append(d.Movable, []float64{x / 2, x / 2})
+	}
+	none := Targets{Level: []float64{1e15, 1e15}, Burst: []float64{1e15, 1e15}}
+	before, _ := Play(&w, none, d, 8640)
+	after, later := Play(&w, Choose(&w, d, 8640), d, 8640)
+	if after > 0.7*before || later > 10 || later <= 0 {
+		t.Errorf("%v, before %v, %v ms later", after, before, later)
+	}
+}
+
+func TestLedger(t *testing.T) {
+	l := Ledger{Prices: []Price{{PerGB: 2}, {PerGB: 1}}, Slots: 2}
+	for range 3 {
+		l.Add([]float64{8e9, 16e9}, []Move{{0, 1, 8e9}}, Quality{Moved: 10, Left: 10, MovedStalls: 2, LeftStalls: 1, LaterSum: 50, LaterCounted: 10})
+	}
+	total := l.Total()
+	near(t, "cost", total[0].Cost, 2*3*300)
+	near(t, "would have cost", total[0].Would, 2*2*3*300)
+	near(t, "saved", total[0].Saved()+total[1].Saved(), 3*300)
+	near(t, "moved", total[0].Moved, 3*300)
+	near(t, "sent for others", total[1].Moved, -3*300)
+	day, q := l.Day(1)
+	near(t, "the second day", day[0].Cost, 2*300)
+	near(t, "extra stalls", q.ExtraStalls(), 0.1)
+	near(t, "later", q.Later(), 5)
+	if l.Days() != 2 {
+		t.Errorf("%d days", l.Days())
+	}
+	if d, _ := l.Day(2); d != nil {
+		t.Error("a day that was not")
+	}
+	near(t, "an empty ledger", (&Ledger{Prices: []Price{{PerGB: 1}}}).Total()[0].Cost, 0)
+}
+
+func TestCeilingStopsAndLetsGoLater(t *testing.T) {
+	c := Ceiling{ExtraStalls: 0.1, Later: 10, Least: 5, Calm: 2}
+	good, bad := Quality{Moved: 10, Left: 10}, Quality{Moved: 10, Left: 10, MovedStalls: 2}
+	half := Quality{Moved: 10, Left: 10, MovedStalls: 0.8}
+	for i, s := range []struct {
+		q    Quality
+		stop bool
+		why  string
+	}{
+		{good, false, ""}, {half, false, ""}, {bad, true, "stalls"}, {half, true, "stalls"}, {good, true, "calming down"}, {half, true, "stalls"},
+		{good, true, "calming down"}, {good, true, "calming down"}, {good, false, ""},
+		{Quality{Moved: 4, MovedStalls: 4}, false, ""}, {Quality{LaterSum: 11, LaterCounted: 1}, true, "latency"},
+	} {
+		if stop, why := c.Judge(s.q); stop != s.stop || why != s.why {
+			t.Errorf("step %d: %v %q, want %v %q", i, stop, why, s.stop, s.why)
+		}
+	}
+}
