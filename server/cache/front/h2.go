@@ -2,6 +2,7 @@ package front
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -34,7 +35,7 @@ func (c *Conn) serveH2(held []byte) {
 	l := &c.front.opts.Limits
 	o := &h2Owner{c: c, ctx: context.WithValue(context.Background(), connKey{}, c)}
 	opts := h2.Options{
-		Streams: l.Streams, Resets: l.Resets, HeadBytes: l.HeadBytes, HeadFields: l.HeadFields, HeadTime: l.HeadTime,
+		Streams: cmp.Or(max(l.Streams, 0), mostStreams), Resets: l.Resets, HeadBytes: l.HeadBytes, HeadFields: l.HeadFields, HeadTime: l.HeadTime,
 		IdleTime: l.IdleTime, BodyTime: l.BodyTime, Grace: l.Grace, SendRate: l.SendRate, BodyRate: l.BodyRate,
 		Remote: c.sock.RemoteAddr().String(), Local: c.sock.LocalAddr(),
 	}
@@ -46,6 +47,9 @@ func (c *Conn) serveH2(held []byte) {
 	err := h2.New(opts, &h2Wire{c: c, o: o}, o, held).Serve()
 	c.front.log.Debug("HTTP/2 ends", "client", c.remote, "err", err)
 }
+
+// mostStreams is how many streams a connection may have where no limit is asked for.
+const mostStreams = 1000
 
 // Context is where the contexts of requests come from.
 func (o *h2Owner) Context() context.Context { return o.ctx }
@@ -168,6 +172,9 @@ func (w *work) Sent(head, body int64, err error) {
 	s := &w.sent
 	s.HeadBytes, s.BodyBytes, s.Err, s.Ended = head, body, err, time.Now()
 	s.Slow = errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errSlow)
+	if parts := w.ans.parts; len(parts) > 0 && parts[0].File != nil {
+		c.front.stats.copied.Add(uint64(body))
+	}
 	if w.ans.Done != nil {
 		w.ans.Done.Finish(&w.req, &w.ans, s)
 	}

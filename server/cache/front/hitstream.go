@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/catchment/catchment/server/cache/front/h2"
 )
 
 // hitStream asks the Hitter for a GET or HEAD of HTTP/3 and sends what it has: the same short way as that of HTTP/1.1, with
@@ -61,7 +63,7 @@ func (w *work) giveBack() {
 	if len(w.buf) > keepRoom {
 		w.buf = make([]byte, room)
 	}
-	w.head.buf, w.req, w.sent = nil, Request{}, Sent{}
+	w.head.buf, w.req, w.sent, w.reply = nil, Request{}, Sent{}, h2.Reply{}
 	workPool.Put(w)
 }
 

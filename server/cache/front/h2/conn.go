@@ -64,6 +64,7 @@ type Conn struct {
 	err      error      // why it has ended
 	dead     bool
 	active   time.Time // when something last came or a stream ended
+	clock    time.Time // of what was read last
 	wake     time.Time // as set
 	tick     time.Duration
 	cancel   context.CancelFunc
@@ -100,6 +101,7 @@ func New(o Options, wire Wire, owner Owner, held []byte) *Conn {
 		opts: o, wire: wire, owner: owner, streams: make(map[uint32]*stream), recv: firstWindow, window: firstWindow,
 		first: firstWindow, frame: maxPayload, active: time.Now(),
 	}
+	c.clock = c.active
 	c.room = sync.NewCond(&c.mu)
 	c.head.opts = &c.opts
 	c.dec = hpack.NewDecoder(maxTable, c.head.add)
@@ -157,6 +159,7 @@ func (c *Conn) round(n int, err error) error {
 	defer c.mu.Unlock()
 	c.w += n
 	now := time.Now()
+	c.clock = now
 	switch {
 	case n > 0:
 		before := c.requests

@@ -42,8 +42,8 @@ const (
 
 // reset prepares for another head; the memory stays.
 func (h *Head) reset(trailer bool) {
-	if cap(h.Buf) > 16<<10 {
-		h.Buf = nil
+	if cap(h.Buf) == 0 || cap(h.Buf) > 16<<10 {
+		h.Buf = make([]byte, 0, 4<<10)
 	}
 	*h = Head{Buf: h.Buf[:0], Fields: h.Fields[:0], Length: -1, trailer: trailer, opts: h.opts}
 }

@@ -159,7 +159,8 @@ func (c *Conn) idle(f frame) error {
 const (
 	maxNoise  = 4000 // frames that bring nothing
 	noiseHead = 16   // of them each request earns
-	noiseData = 4    // and each DATA frame that we send
+	noiseData = 4    // and each DATA frame that we send,
+	tinyData  = 256  // if the client's window does not make it smaller than this
 )
 
 func (c *Conn) earn(n int64) { c.noise = max(c.noise-n, -maxNoise) }

@@ -143,7 +143,7 @@ func (s *stream) feed(p []byte) {
 	s.brought += int64(len(p))
 	if o := &s.c.opts; float64(s.brought) >= float64(o.BodyRate)*o.Grace.Seconds() {
 		s.quiet, s.brought = 0, 0
-		s.waited = s.c.active
+		s.waited = time.Now()
 	}
 	s.cond.Broadcast()
 }

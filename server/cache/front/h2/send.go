@@ -78,7 +78,7 @@ func (c *Conn) reply(id uint32, end bool, r *Reply) {
 	r.head = c.writeHead(id, r)
 	if r.length > 0 && (!inline || r.length > min(c.window, c.first, copyReply)) {
 		s := c.add(id, end)
-		s.reply, s.parts, s.last, s.since = r, r.Parts, true, c.active
+		s.reply, s.parts, s.last, s.since = r, r.Parts, true, c.clock
 		c.push(s)
 		return
 	}
@@ -149,7 +149,9 @@ func (c *Conn) dataFrame(b *batch, s *stream) int64 {
 	c.window -= n
 	s.sent += n
 	s.took += n
-	c.earn(noiseData)
+	if n >= tinyData {
+		c.earn(noiseData)
+	}
 	if len(s.parts) == 0 && s.last {
 		b.buf[begin+4] = flagEndStream
 		c.shut(s)

@@ -56,7 +56,7 @@ const (
 
 // add makes a stream of its own for a request.
 func (c *Conn) add(id uint32, end bool) *stream {
-	s := &stream{c: c, id: id, window: c.first, ended: end, recv: bodyRoom, left: -1, began: c.active}
+	s := &stream{c: c, id: id, window: c.first, ended: end, recv: bodyRoom, left: -1, began: c.clock}
 	c.streams[id] = s
 	return s
 }
