@@ -202,7 +202,7 @@ func TestFloods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &shop{handler: func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }}
-			c := connect(t, s, nil)
+			c := connect(t, s, func(_ *Options, w *memWire) { w.out.room = 1 << 20 }) // GOAWAY must fit behind the answers
 			c.greet()
 			c.work.Go(func() { flood(c) })
 			if code, told := c.fate(); !told || code != http2.ErrCodeEnhanceYourCalm {

@@ -422,4 +422,3 @@ func pattern(n int) []byte {
 	}
 	return b
 }
-
