@@ -94,7 +94,8 @@ func (w *writer) Write(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	w.wrote += int64(len(p))
-	if !w.body {
+	if !w.body { // only what the type is told from is kept
+		w.buf = append(w.buf, p[:min(len(p), 512-len(w.buf))]...)
 		return len(p), nil
 	}
 	if len(w.buf)+len(p) <= writeRoom {
@@ -150,7 +151,7 @@ func (w *writer) send(p []byte, end bool) error {
 	}
 	parts := make([]Part, 0, 2)
 	for _, b := range [][]byte{w.buf, p} {
-		if len(b) > 0 {
+		if len(b) > 0 && w.body {
 			parts = append(parts, Part{Bytes: b, Length: int64(len(b))})
 		}
 	}
@@ -200,7 +201,7 @@ func (w *writer) wait() error {
 
 // measure sets Content-Length when the whole body is there before the head went out.
 func (w *writer) measure() {
-	if w.gone || w.length >= 0 || w.bodyless() || w.hasTrailers() || !w.body && w.wrote == 0 {
+	if w.gone || w.length >= 0 || w.bodyless() || !w.body && w.wrote == 0 {
 		return
 	}
 	w.snap["Content-Length"] = []string{strconv.FormatInt(w.wrote, 10)}
@@ -210,7 +211,7 @@ func (w *writer) measure() {
 func (w *writer) head(end bool, p []byte) {
 	c, h := w.s.c, w.snap
 	w.gone = true
-	if _, ok := h["Content-Type"]; !ok && w.body && !w.bodyless() && len(w.buf)+len(p) > 0 && h.Get("Content-Encoding") == "" {
+	if _, ok := h["Content-Type"]; !ok && !w.bodyless() && len(w.buf)+len(p) > 0 && h.Get("Content-Encoding") == "" {
 		sample := w.buf
 		if len(sample) < 512 {
 			sample = append(slices.Clone(sample), p[:min(len(p), 512)]...)
@@ -298,6 +299,7 @@ func (w *writer) finish() {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.body && !w.bodyless() && w.length >= 0 && w.wrote < w.length {
+		w.send(nil, false)
 		w.abort()
 		return
 	}
