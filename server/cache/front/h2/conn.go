@@ -158,6 +158,9 @@ func (c *Conn) round(n int, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.w += n
+	if c.dead { // what came is for nobody: nothing new begins
+		return c.err
+	}
 	now := time.Now()
 	c.clock = now
 	switch {

@@ -115,6 +115,9 @@ func (c *Conn) settle(s *stream) {
 // shut is called when END_STREAM went into a batch.
 func (c *Conn) shut(s *stream) {
 	s.closed = true
+	if s.cond != nil { // another stream's goroutine may have sent it
+		s.cond.Broadcast()
+	}
 	if s.ended {
 		c.remove(s)
 		return

@@ -3,7 +3,6 @@ package h2
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -119,8 +118,6 @@ func (w *memWire) SetWake(t time.Time) {
 	}
 }
 
-var errSlowClient = errors.New("test: client too slow")
-
 func (w *memWire) Write(bufs [][]byte, wait bool) (n int, full bool, err error) {
 	if wait && w.grace > 0 {
 		t := time.AfterFunc(w.grace, w.Close)
@@ -151,12 +148,12 @@ type shop struct {
 	handler http.HandlerFunc
 	gone    bool
 
-	mu            sync.Mutex
-	begun, ended  int
-	events        map[Event]int
-	sent          []int64
-	errs          []error
-	double, under bool
+	mu           sync.Mutex
+	begun, ended int
+	events       map[Event]int
+	sent         []int64
+	errs         []error
+	double       bool
 }
 
 type ticket struct {
