@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,9 @@ type body struct {
 	cur   *stream    // nil: broken
 	rival chan answer
 	stop  context.CancelFunc // of the rival
+	tried time.Time          // when the rival was begun
+	met   *atomic.Bool       // the rival has a connection, or does not say
+	dials int                // times a rival was begun anew since the last byte
 	fails int                // attempts in vain since the last byte
 	heard time.Time          // the last byte
 	asked time.Time          // the reader wanted more
@@ -128,7 +132,7 @@ func (b *body) await() {
 		b.attempt()
 	}
 	var coming chan piece
-	var silent <-chan time.Time
+	var silent, deaf <-chan time.Time
 	if b.cur != nil {
 		coming = b.cur.pieces
 		if b.rival == nil {
@@ -136,6 +140,11 @@ func (b *body) await() {
 			defer t.Stop()
 			silent = t.C
 		}
+	}
+	if b.rival != nil && !b.met.Load() {
+		t := time.NewTimer(min(b.opt.Stall<<min(b.dials, 10), max(b.opt.Stall, 2*time.Second)) - time.Since(b.tried))
+		defer t.Stop()
+		deaf = t.C
 	}
 	over := time.NewTimer(b.opt.Patience - time.Since(b.since()))
 	defer over.Stop()
@@ -148,6 +157,8 @@ func (b *body) await() {
 		b.tell(Event{Kind: Stalled, Offset: b.next, POP: b.cur.pop, Addr: b.cur.addr})
 		b.quiet = true
 		b.attempt()
+	case <-deaf:
+		b.redial()
 	case <-over.C:
 		b.end(errors.Join(fmt.Errorf("nothing came for %v: %w", b.opt.Patience, context.DeadlineExceeded), b.last))
 	case <-b.ctx.Done():
@@ -177,7 +188,7 @@ func (b *body) take(p piece) {
 			b.tell(Event{Kind: Awake, Offset: b.next, POP: b.cur.pop, Addr: b.cur.addr, Gap: time.Since(b.heard)})
 		}
 		b.dismiss()
-		b.quiet, b.fails, b.heard = false, 0, time.Now()
+		b.quiet, b.fails, b.dials, b.heard = false, 0, 0, time.Now()
 		b.left = p.b
 		if room := b.w.end - b.next; b.w.end >= 0 && int64(len(b.left)) > room {
 			b.left = b.left[:room]
@@ -195,7 +206,23 @@ func (b *body) take(p piece) {
 		b.last = p.err
 		b.tell(Event{Kind: Broken, Offset: b.next, POP: b.cur.pop, Addr: b.cur.addr, Err: p.err})
 		b.drop()
+		if b.rival != nil && !b.met.Load() { // the way is open now, and was not when it began
+			b.dismiss()
+			b.fails = 0
+		}
 	}
+}
+
+// redial begins an attempt anew that has no connection yet. The kernel asks
+// again for a connection after 1, 3 and 7 seconds; a route that has come back
+// meanwhile is found sooner like this.
+func (b *body) redial() {
+	if b.met.Load() {
+		return
+	}
+	b.dismiss()
+	b.dials++
+	b.attempt()
 }
 
 // drop lets go of the current connection.
@@ -268,23 +295,27 @@ func (b *body) Close() error {
 // time, and later after a wait that grows.
 func (b *body) attempt() {
 	ctx, stop := context.WithCancel(b.ctx)
-	b.rival, b.stop = make(chan answer, 1), stop
+	b.rival, b.stop, b.tried, b.met = make(chan answer, 1), stop, time.Now(), new(atomic.Bool)
+	if _, says := b.opt.Again.(*http.Transport); !says {
+		b.met.Store(true)
+	}
 	wait := time.Duration(0)
 	if b.fails > 0 {
 		wait = min(50*time.Millisecond<<min(b.fails, 10), 5*time.Second)
 	}
-	to, from := b.rival, b.next
-	b.wg.Go(func() { to <- b.ask(ctx, stop, from, wait) })
+	b.tried = b.tried.Add(wait)
+	to, from, met := b.rival, b.next, b.met
+	b.wg.Go(func() { to <- b.ask(ctx, stop, from, wait, met) })
 }
 
-func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, wait time.Duration) answer {
+func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, wait time.Duration, met *atomic.Bool) answer {
 	select {
 	case <-time.After(wait):
 	case <-ctx.Done():
 		return answer{err: ctx.Err()}
 	}
 	var addr string
-	req := traced(b.req, ctx, &addr)
+	req := traced(b.req, ctx, &addr, met)
 	req.Header.Set("Range", b.w.rangeFrom(from))
 	req.Header.Set("If-Range", b.w.validator)
 	resp, err := b.opt.Again.RoundTrip(req)
@@ -301,9 +332,16 @@ func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, wai
 	return answer{s: b.read(resp, stop, addr)}
 }
 
-// traced is a copy of a request that tells, once it is answered, by whom.
-func traced(req *http.Request, ctx context.Context, addr *string) *http.Request {
-	return req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+// traced is a copy of a request that tells, once it is answered, by whom, and in
+// met when it has a connection: of TCP, the handshake of TLS may follow.
+func traced(req *http.Request, ctx context.Context, addr *string, met *atomic.Bool) *http.Request {
+	connected := func(_, _ string, err error) {
+		if err == nil {
+			met.Store(true)
+		}
+	}
+	return req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{ConnectDone: connected, GotConn: func(i httptrace.GotConnInfo) {
+		met.Store(true)
 		if i.Conn != nil && i.Conn.RemoteAddr() != nil {
 			*addr = i.Conn.RemoteAddr().String()
 		}

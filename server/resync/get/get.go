@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -121,7 +122,7 @@ func NewBase(buffer int) *http.Transport {
 // have a body that does so; all others are those of Base.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var addr string
-	resp, err := t.opt.Base.RoundTrip(traced(req, req.Context(), &addr))
+	resp, err := t.opt.Base.RoundTrip(traced(req, req.Context(), &addr, new(atomic.Bool)))
 	if err != nil {
 		return nil, err
 	}

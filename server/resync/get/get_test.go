@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -192,6 +193,40 @@ func TestGoesOn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRedial: an attempt that gets no connection, as while a route is on its
+// way, is begun anew, also where the silent connection stays silent, and at once
+// where that ends.
+func TestRedial(t *testing.T) {
+	content := some(300_000, 7)
+	for _, silent := range []bool{true, false} {
+		o := serve(t, content, first(100_000, true))
+		var dials atomic.Int32
+		again := http.DefaultTransport.(*http.Transport).Clone()
+		again.DisableKeepAlives = true
+		lost := make(chan struct{})
+		again.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials.Add(1) > 1 {
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			}
+			close(lost) // a SYN that nobody gets
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		stall := 20 * time.Millisecond
+		if !silent {
+			stall = 200 * time.Millisecond
+			go func() {
+				<-lost
+				o.CloseClientConnections()
+			}()
+		}
+		got, err := fetch(t, Options{Again: again, Stall: stall}, o.URL)
+		if err != nil || !bytes.Equal(got, content) || dials.Load() < 2 {
+			t.Errorf("silent %v: %d bytes, %v, %d dials", silent, len(got), err, dials.Load())
+		}
 	}
 }
 
