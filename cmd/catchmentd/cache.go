@@ -29,13 +29,14 @@ const (
 // alarm, and is started again: the sessions go on, and the checks say what the
 // announcements are to be.
 type cacheServer struct {
-	log     *slog.Logger
-	pop     string
-	journal *journal.Journal
-	onAlarm func(name string, on bool)
-	resume  func(cache.Resuming) // nil: requests that go on are as any
-	disk    string               // directory of the store; empty: none
-	ready   chan struct{}
+	log      *slog.Logger
+	pop      string
+	journal  *journal.Journal
+	onAlarm  func(name string, on bool)
+	resume   func(cache.Resuming) // nil: requests that go on are as any
+	fromZero bool                 // it hears of those from the beginning as well
+	disk     string               // directory of the store; empty: none
+	ready    chan struct{}
 
 	mu       sync.Mutex
 	cfg      cache.Config // in force
@@ -60,7 +61,7 @@ func (d *parts) buildCache(j *journal.Journal, onAlarm func(string, bool)) error
 	}
 	c := &cacheServer{log: d.log, pop: string(d.cfg.POP), journal: j, onAlarm: onAlarm, disk: d.cfg.Cache.Store.Disk, ready: make(chan struct{}), cfg: cfg}
 	if d.flows != nil {
-		c.resume = d.flows.resume
+		c.resume, c.fromZero = d.flows.resume, d.cfg.Resync.Jump.Stated > 0
 	}
 	if err := c.make(); err != nil {
 		return err
@@ -78,7 +79,7 @@ func (c *cacheServer) Ready() <-chan struct{} { return c.ready }
 func (c *cacheServer) make() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	srv, err := cache.New(cache.Options{Log: c.log, Config: c.cfg, Resume: c.resume})
+	srv, err := cache.New(cache.Options{Log: c.log, Config: c.cfg, Resume: c.resume, Starts: c.fromZero})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}

@@ -52,6 +52,7 @@ type flows struct {
 	vips     map[netip.Addr]policy.ServiceID // whose flows count
 	lacks    []string                        // what does not work here, and why
 	reset    atomic.Uint64                   // connections
+	hurried  atomic.Int64                    // when, in nanoseconds
 	likely   atomic.Pointer[map[string]bool] // who would get our clients; nil, or empty: it is not known
 
 	announced atomic.Pointer[map[netip.Addr]bool] // addresses that a neighbor hears us announce
@@ -100,7 +101,7 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	f.open()
 	o := resync.Options{
 		POP: string(d.cfg.POP), Log: f.log, Book: f.book, Gone: f.gone, Jumps: f.mayJump, OnTakeover: f.onTakeover, OnJump: f.onJump,
-		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate)},
+		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate), Stated: uint64(c.Jump.Stated)}, Hear: c.Jump.Stated > 0,
 	}
 	if f.prober != nil {
 		o.Waker = f.prober
@@ -184,9 +185,13 @@ func (f *flows) resume(r cache.Resuming) {
 		Client: r.Conn.Remote().Addr().Unmap().WithZone(""), VIP: r.Conn.Local().Addr().Unmap().WithZone(""), Offset: uint64(r.First),
 		Object: checkpoint.Object{URL: [16]byte(r.Digest[:16]), ETag: r.ETag},
 	}
-	known, ok := f.core.Resume(r.Conn, ask)
+	known, ok := f.core.Resume(r.Conn, ask, careful.ParseStated(r.Field))
 	if !ok {
 		return
+	}
+	if f.prober != nil {
+		f.prober.Done(known.Client, known.VIP)
+		f.hurry()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -195,6 +200,29 @@ func (f *flows) resume(r cache.Resuming) {
 			f.taken[i].came++
 			return
 		}
+	}
+}
+
+// hurryEvery is how often at most clients that wait are woken at once because
+// something shows that a route has come here.
+const hurryEvery = 20 * time.Millisecond
+
+// hurry has those clients woken now that wait for their next probe. It does
+// not block.
+func (f *flows) hurry() {
+	now := time.Now()
+	if last := f.hurried.Load(); f.prober == nil || now.UnixNano()-last < int64(hurryEvery) || !f.hurried.CompareAndSwap(last, now.UnixNano()) {
+		return
+	}
+	if f.prober.Waiting() > 0 {
+		f.prober.Hurry(now)
+	}
+}
+
+// onPath hears of each route that another POP's announcement makes or loses.
+func (f *flows) onPath() {
+	if f != nil {
+		f.hurry()
 	}
 }
 

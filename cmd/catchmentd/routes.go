@@ -49,6 +49,7 @@ func (r *routes) path(p bgp.Path, withdrawn bool) {
 // onPath tells everybody who listens to learned paths.
 func (d *parts) onPath(p bgp.Path, withdrawn bool) {
 	d.fleet.Path(p, withdrawn)
+	d.flows.onPath()
 	if d.routes != nil {
 		d.routes.path(p, withdrawn)
 	}

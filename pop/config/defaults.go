@@ -145,7 +145,7 @@ var defaults = map[string]any{
 	"resync.interval":    "1s",
 	"resync.flows":       50000,
 	"resync.keep":        "60s",
-	"resync.probes":      5000,
+	"resync.probes":      25000,
 	"resync.warm.ahead":  "4MiB",
 	"resync.warm.fills":  16,
 	"resync.reset-after": "5s",

@@ -6,11 +6,12 @@ import (
 	"github.com/catchment/catchment/policy"
 )
 
-// Gone reports whether a POP is to be taken for gone: our RIB has shown routes
-// of it and shows none any more, or it has not been heard for as long as makes
-// its word stale; and nothing shows that it announces. A POP that was never
-// heard of is not gone. A route that graceful restart keeps is no proof of
-// either.
+// Gone reports whether a POP is to be taken for gone: our RIB has lost all
+// routes that it showed of it, and it has said nothing since, or it has not
+// been heard for as long as makes its word stale; and nothing shows that it
+// announces. A POP that was never heard of is not gone. A route that graceful
+// restart keeps is no proof of either, and that a route is not shown says
+// nothing of a POP that speaks: a router may tell us of the best one alone.
 func (s *State) Gone(pop policy.POPID, now time.Time) bool {
 	p := s.peer(pop)
 	if p == nil {
@@ -23,8 +24,10 @@ func (s *State) Gone(pop policy.POPID, now time.Time) bool {
 		}
 		kept = kept || r.pop == pop
 	}
-	if p.RIB && p.shown && !kept {
-		return true
+	for _, at := range p.lost {
+		if p.RIB && !kept && at.After(p.Heard) {
+			return true
+		}
 	}
 	return (p.Status || p.Tree) && !p.Heard.IsZero() && s.Stale > 0 && now.Sub(p.Heard) > s.Stale
 }

@@ -28,45 +28,64 @@ const (
 	NoMeans careful.Reason = "no-means" // of this kernel, or with our rights
 )
 
-// Resume is called by a server that is about to answer a range request, before
-// the first byte of the body. Where the request goes on with a flow of another
+// FromClient is the POP of jumps that nobody's checkpoint is known of, by what
+// the client says of itself.
+const FromClient = "client"
+
+// Resume is called by a server that is about to answer a request, before the
+// first byte of the body. Where the request goes on with a flow of another
 // POP, its checkpoint is used up, and the connection may jump; that is
-// followed to its end in the background. It returns what was known, so that
-// the server can warm what comes next, and false where nothing was.
-func (r *Resync) Resume(conn Socket, a checkpoint.Ask) (checkpoint.Known, bool) {
+// followed to its end in the background. says is what the client states of its
+// own connection. It returns what was known, and false where nothing was.
+func (r *Resync) Resume(conn Socket, a checkpoint.Ask, says careful.Stated) (checkpoint.Known, bool) {
 	now := time.Now()
 	known, ok := r.opt.Book.Take(a, now)
-	if !ok || known.POP == r.opt.POP {
+	j := Jump{At: now, From: FromClient, Client: a.Client}
+	switch {
+	case ok && known.POP != r.opt.POP:
+		r.count(func(c *Counts) { c.Resumed++ })
+		j.From = known.POP
+		j.Ticket = careful.Ticket{Rate: known.Rate, RTT: known.RTT, At: known.At, ClientLimited: known.ClientLimited}
+	case !r.opt.Hear || says.Rate == 0:
 		return checkpoint.Known{}, false
+	default:
+		known, ok = checkpoint.Known{}, false
 	}
-	r.count(func(c *Counts) { c.Resumed++ })
-	j := Jump{At: now, From: known.POP, Client: a.Client,
-		Ticket: careful.Ticket{Rate: known.Rate, RTT: known.RTT, At: known.At, ClientLimited: known.ClientLimited}}
 	switch {
 	case r.opt.Jumps != nil && !r.opt.Jumps(a.VIP):
 		j.Refused = Off
 	case r.opt.Jumper == nil || conn == nil:
 		j.Refused = NoMeans
 	}
-	if j.Refused != careful.Allowed {
+	switch {
+	case j.Refused == careful.Allowed:
+		r.begin(conn, j, says)
+	case ok: // of what a client says alone there is nothing to tell then
 		r.tell(j, nil)
-		return known, true
 	}
-	between := careful.Between{From: known.POP, To: r.opt.POP, Net: careful.NetOf(a.Client)}
+	return known, ok
+}
+
+// begin lets a flow jump as far as it may.
+func (r *Resync) begin(conn Socket, j Jump, says careful.Stated) {
+	between := careful.Between{From: j.From, To: r.opt.POP, Net: careful.NetOf(j.Client)}
 	before, err := look(conn)
 	if err != nil {
 		r.tell(j, err)
-		return known, true
+		return
 	}
 	j.Path = before.path()
+	if r.opt.Hear {
+		j.Ticket = r.opt.Limits.Hear(j.Ticket, says, j.Path, j.At)
+	}
 	r.mu.Lock()
-	j.Part, j.Path.Least = r.earned.Part(between, now), r.earned.Least(between, j.Path.RTT, now)
-	j.Jump, j.Refused = r.opt.Limits.Plan(j.Ticket, j.Path, j.Part, now)
+	j.Part, j.Path.Least = r.earned.Part(between, j.At), r.earned.Least(between, j.Path.RTT, j.At)
+	j.Jump, j.Refused = r.opt.Limits.Plan(j.Ticket, j.Path, j.Part, j.At)
 	ctx := r.ctx
 	goes := j.Refused == careful.Allowed && ctx != nil && r.watched < maxWatched
 	if goes {
 		r.watched++
-		r.earned.Begin(between, now)
+		r.earned.Begin(between, j.At)
 		r.life.Add(1)
 	}
 	r.mu.Unlock()
@@ -78,7 +97,6 @@ func (r *Resync) Resume(conn Socket, a checkpoint.Ask) (checkpoint.Known, bool) 
 	default:
 		r.jump(ctx, conn, j, between, before)
 	}
-	return known, true
 }
 
 func (r *Resync) tell(j Jump, err error) {

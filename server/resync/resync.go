@@ -45,6 +45,8 @@ type Options struct {
 	// Jumps reports whether flows of one of our addresses may jump; nil: all.
 	Jumps  func(vip netip.Addr) bool
 	Limits careful.Limits
+	// Hear: what clients state of their connections counts, within Limits.
+	Hear bool
 	// Networks is of how many (pair of POPs, client network) is kept what was
 	// learned; 100,000.
 	Networks int

@@ -195,14 +195,14 @@ func TestResume(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
 	server, raw, peer := connect(t)
-	known, ok := r.Resume(raw, ask)
+	known, ok := r.Resume(raw, ask, careful.Stated{})
 	if !ok || known.POP != "LON" || known.Offset != 10<<20 {
 		t.Fatalf("%+v %v", known, ok)
 	}
 	if got := <-told; got.Refused != careful.NoGain || got.From != "LON" || got.Part != 0.5 || got.Ticket.Rate < 9e6 || got.Path.RTT <= 0 || got.Path.MSS == 0 {
 		t.Errorf("told %+v", got)
 	}
-	if _, ok := r.Resume(raw, ask); ok {
+	if _, ok := r.Resume(raw, ask, careful.Stated{}); ok {
 		t.Error("a checkpoint is used twice")
 	}
 
@@ -286,10 +286,36 @@ func TestNotRunning(t *testing.T) {
 	told := make(chan Jump, 10)
 	r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return false }, OnJump: func(x Jump) { told <- x }, Jumper: &jumper{}})
 	_, raw, _ := connect(t)
-	if _, ok := r.Resume(raw, checkpoint.Ask{Client: client, VIP: vip.Addr()}); ok {
+	if _, ok := r.Resume(raw, checkpoint.Ask{Client: client, VIP: vip.Addr()}, careful.Stated{Rate: 1e9}); ok {
 		t.Error("a request of no object fits a flow of one")
 	}
-	if _, ok := r.Resume(nil, ask); !ok || len(told) != 1 || (<-told).Refused != NoMeans {
+	if _, ok := r.Resume(nil, ask, careful.Stated{}); !ok || len(told) != 1 || (<-told).Refused != NoMeans {
 		t.Error("without a socket the checkpoint is not known, or it is not told")
+	}
+}
+
+// TestStated: where nothing is known of a flow a client's own word counts if
+// that is wanted, and is told as such; it is no flow of another POP.
+func TestStated(t *testing.T) {
+	b := checkpoint.NewBook(checkpoint.Options{VIP: func(netip.Addr) bool { return true }})
+	told := make(chan Jump, 10)
+	for _, hear := range []bool{false, true} {
+		r := New(Options{POP: "FRA", Log: quiet, Book: b, Hear: hear, Jumper: &jumper{}, OnJump: func(x Jump) { told <- x }})
+		_, raw, _ := connect(t)
+		if _, ok := r.Resume(raw, ask, careful.Stated{}); ok || len(told) != 0 {
+			t.Error("nothing is known, and nothing said")
+		}
+		_, ok := r.Resume(raw, ask, careful.Stated{Rate: 1e9})
+		if ok || len(told) > 0 != hear {
+			t.Errorf("heard %v: a flow %v, told %d", hear, ok, len(told))
+		}
+		if hear {
+			if got := <-told; got.From != FromClient || got.Ticket.Rate != 2_500_000 {
+				t.Errorf("%+v", got)
+			}
+		}
+		if c := r.Counts(); c.Resumed != 0 {
+			t.Errorf("%+v", c)
+		}
 	}
 }
