@@ -24,7 +24,6 @@ import (
 	"github.com/catchment/catchment/server/resync/jump"
 	"github.com/catchment/catchment/server/resync/mutual"
 	"github.com/catchment/catchment/server/resync/probe"
-	"github.com/catchment/catchment/server/resync/route"
 	"github.com/catchment/catchment/server/resync/warm"
 )
 
@@ -46,7 +45,7 @@ type flows struct {
 	warmer   *warm.Warmer  // nil: nothing is fetched ahead
 	prober   *probe.Prober // nil: nobody is woken
 	jumper   *jump.Jumper  // nil: nothing jumps
-	routes   *route.Routes // nil: none are made
+	routes   *jump.Routes  // nil: none are made
 	core     *resync.Resync
 	moves    *moves.Moves
 	vips     map[netip.Addr]policy.ServiceID // whose flows count
@@ -126,7 +125,9 @@ func (f *flows) open() {
 		if f.jumper, err = openJumper(f.cfg.Jump.Pin); err != nil {
 			f.lack("flows from other POPs do not jump: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or a pin", err)
 			if f.cfg.Jump.InitCWND > 0 && !f.d.dry {
-				f.routes = route.New(route.Options{Log: f.log, Most: f.cfg.Jump.InitCWND})
+				if f.routes, err = jump.NewRoutes(jump.RouteOptions{Segments: f.cfg.Jump.InitCWND}); err != nil {
+					f.lack("routes to client networks get no larger window: CAP_NET_ADMIN", err)
+				}
 			}
 		}
 	}

@@ -205,8 +205,10 @@ func (f *flows) prepare(coming []checkpoint.Known, now time.Time) {
 		return
 	}
 	may := slices.DeleteFunc(slices.Clone(coming), func(k checkpoint.Known) bool { return !f.mayJump(k.VIP.Addr()) })
-	if _, err := f.routes.Want(may, now); err != nil {
-		f.log.Warn("a client network begins with the usual window", "err", err)
+	for network, n := range windows(may, f.cfg.Jump.InitCWND) {
+		if err := f.routes.Raise(network, n, now); err != nil {
+			f.log.Debug("a client network begins with the usual window", "network", network, "err", err)
+		}
 	}
 }
 

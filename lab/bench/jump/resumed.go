@@ -56,7 +56,7 @@ func (r *resumer) resume(c *net.TCPConn) {
 	if err != nil {
 		return
 	}
-	r.resync.Resume(raw, checkpoint.Ask{Client: clientAddr.Addr(), VIP: popAddr.Addr()})
+	r.resync.Resume(raw, checkpoint.Ask{Client: clientAddr.Addr(), VIP: popAddr.Addr()}, careful.Stated{})
 }
 
 // last waits for the end of the n-th jump.
