@@ -122,7 +122,7 @@ func (w *Warmer) Counts() Counts {
 	return w.counts
 }
 
-// Run fetches until ctx ends.
+// Run fetches until ctx ends, and joins its workers.
 func (w *Warmer) Run(ctx context.Context) error {
 	var life sync.WaitGroup
 	for range w.opt.Fills {
