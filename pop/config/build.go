@@ -63,6 +63,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.ingress()
 	b.matrix(o)
 	b.resync()
+	b.dns(o)
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ type Config struct {
 	Cache    Cache
 	Matrix   Matrix
 	Resync   Resync
+	DNS      DNS
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop

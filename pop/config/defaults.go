@@ -153,6 +153,13 @@ var defaults = map[string]any{
 	"resync.jump.window": "8MiB",
 	"resync.jump.rate":   "1250MB",
 
+	"dns.rate.answers":     1000,
+	"dns.rate.errors":      200,
+	"dns.rate.slip":        2,
+	"dns.steer.ttl":        "30s",
+	"dns.steer.slow-label": "slowpop",
+	"dns.steer.headroom":   0.05,
+
 	"fib.table":     254,
 	"fib.protocol":  186,
 	"fib.metric":    20,

@@ -60,6 +60,13 @@ var fixed = []struct{ key, why string }{
 	{"cache.access-log", "it is open"},
 	{"cache.trusted", "connections were judged by it"},
 	{"resync", "other POPs are told by it, and sockets are open"},
+	{"dns.listen", "the listeners are open"},
+	{"dns.tls.listen", "the listeners are open"},
+	{"dns.identity", "the server answers with it"},
+	{"dns.unicast", "answers are made by it"},
+	{"dns.cookies", "clients have cookies made by it"},
+	{"dns.rate", "clients are counted by it"},
+	{"dns.keys", "secondaries know them"},
 	{"journal", "it is open"},
 	{"log", "it is open"},
 }

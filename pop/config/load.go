@@ -48,6 +48,9 @@ type Options struct {
 	// that it names. Its errors begin with a key in the section and a colon.
 	// Nil: it is taken as it is.
 	Cache func(*Cache) error
+	// DNS judges the dns section where there is a DNS server: zone files, keys,
+	// nets and how the choices fit together.
+	DNS func(*Config) error
 	// Partial takes a file with core.config: true for what it is, without the
 	// rest that comes from the core. Otherwise the text has to be whole.
 	Partial bool

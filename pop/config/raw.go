@@ -46,6 +46,7 @@ type rawConfig struct {
 	Cache    rawCache       `mapstructure:"cache"`
 	Matrix   rawMatrix      `mapstructure:"matrix"`
 	Resync   rawResync      `mapstructure:"resync"`
+	DNS      rawDNS         `mapstructure:"dns"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`
