@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	return a.completed(a.showing(&cobra.Command{
+	cmd := a.completed(a.showing(&cobra.Command{
 		Use:   "explain SLICE|ADDRESS|SERVICE",
 		Short: "Why a slice is announced as it is, and what would change it",
 		Example: `  catchment explain 192.0.2.0/24
@@ -22,6 +22,8 @@ func (a *app) explainCommand() *cobra.Command {
   catchment explain web --watch          # every slice of the service`,
 		Args: aSlice(1),
 	}, explain), either(sliceNames, serviceNames))
+	cmd.AddCommand(a.explainDNSCommand())
+	return cmd
 }
 
 func explain(ctx context.Context, c *api.Client, st api.Status, args []string) (view, error) {

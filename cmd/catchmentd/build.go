@@ -61,6 +61,7 @@ type parts struct {
 	ingress    *routeControl // nil: no ingress routers
 	cache      *cacheServer  // nil: no cache server
 	flows      *flows        // nil: flows do not go on elsewhere
+	dns        *rendezvous   // nil: no DNS server
 	inForce    atomic.Pointer[config.Config]
 	tasks      []task
 }
@@ -83,7 +84,7 @@ func judged() config.Options {
 		Group: knownGroup,
 		TLS:   func(t config.TLS) error { return api.TLS(t).Check() },
 
-		Matrix: judgeCatchments, SitesFile: readSites, Cache: judgeCache,
+		Matrix: judgeCatchments, SitesFile: readSites, Cache: judgeCache, DNS: judgeDNS,
 	}
 }
 
@@ -198,6 +199,12 @@ func (d *parts) buildServers(b base) error {
 	if d.cache != nil {
 		b.metrics.Register(d.cache)
 	}
+	if err := d.buildDNS(); err != nil {
+		return err
+	}
+	if d.dns != nil {
+		b.metrics.Register(d.dns.srv)
+	}
 	return nil
 }
 
@@ -242,6 +249,7 @@ func (d *parts) order(b base, page task) []task {
 	before, after := d.cacheTasks()
 	tasks = append(tasks, before...)
 	tasks = append(tasks, d.flows.tasks()...)
+	tasks = append(tasks, d.dns.tasks()...)
 	tasks = append(tasks, d.server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})

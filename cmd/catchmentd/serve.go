@@ -84,6 +84,7 @@ func (d *parts) stop(ctx context.Context, by string, again <-chan os.Signal) err
 	deadline := time.Duration(d.deadline.Load())
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	defer d.dns.drain(ctx)
 	defer d.cache.drain(ctx) // what its clients still read may end, when nobody comes any more
 	if d.dry {
 		return nil // nothing is announced that could be drained

@@ -23,6 +23,8 @@
 //	GET  /v1/cache/purges      CachePurges, the newest first; ?limit=
 //	GET  /v1/cache/show        CacheObject; ?url= ?header= (NAME: VALUE, may be repeated)
 //	GET  /v1/cache/trace       CacheTrace; ?url= ?method= ?header=
+//	GET  /v1/dns               DNSStatus; not found where there is no DNS server
+//	GET  /v1/dns/explain       DNSExplanation; ?name= ?client= ?resolver= ?local= ?v6=
 //	GET  /v1/resync            ResyncStatus; not found where flows do not go on elsewhere
 //	GET  /v1/resync/flows      []ResyncFlow; ?from= (a POP; not given: our own) ?limit=
 //	GET  /v1/journal           JournalEntry, one JSON object a line, oldest first;

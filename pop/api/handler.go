@@ -53,6 +53,7 @@ func (s *Server) Handler() http.Handler {
 	s.handleCore(mux)
 	s.handleCache(mux)
 	s.handleResync(mux)
+	s.handleDNS(mux)
 	for verb := range changes {
 		s.handleChange(mux, verb, func(r *http.Request) (any, error) {
 			var c Change

@@ -26,6 +26,7 @@ type Options struct {
 	Ingress Ingress // nil: the POP tells no ingress routers what to use
 	Cache   Cache   // nil: the POP has no cache server
 	Resync  Resync  // nil: flows do not go on elsewhere
+	DNS     DNS     // nil: there is no DNS server
 	Logger  *slog.Logger
 	// PlainChange lets those change things who connect to the gRPC server by
 	// TCP without TLS.

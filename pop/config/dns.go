@@ -1,11 +1,7 @@
 package config
 
 import (
-	"encoding/hex"
-	"errors"
-	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,7 +19,7 @@ type DNS struct {
 	TLS      DNSTLS
 	Identity string       // NSID (RFC 5001) and id.server (RFC 4892)
 	Unicast  []netip.Addr // of the addresses listened on, those that lead to this POP alone
-	Cookies  [][16]byte   // secrets of cookies (RFC 9018), the first makes them; none: a random one
+	Cookies  string       // file of secrets of cookies (RFC 9018), the first makes them; empty: a random one
 	Require  bool         // over UDP, who has a cookie that is not good gets BADCOOKIE
 	Rate     DNSRate
 	Keys     []DNSKey
@@ -44,8 +40,8 @@ type DNSRate struct {
 	Slip    int // of so many that are over it one is sent truncated, so that the client comes by TCP; 0: none
 }
 
-// DNSKey is a TSIG key (RFC 8945); the secret is base64.
-type DNSKey struct{ Name, Algorithm, Secret string }
+// DNSKey is a TSIG key (RFC 8945); its file has the secret in base64.
+type DNSKey struct{ Name, Algorithm, File string }
 
 // DNSZone is a zone that is served.
 type DNSZone struct {
@@ -105,13 +101,15 @@ type rawDNS struct {
 		Errors  int `mapstructure:"errors"`
 		Slip    int `mapstructure:"slip"`
 	} `mapstructure:"rate"`
-	Keys []struct {
-		Name      string `mapstructure:"name"`
-		Algorithm string `mapstructure:"algorithm"`
-		File      string `mapstructure:"secret-file"`
-	} `mapstructure:"keys"`
+	Keys  []rawDNSKey  `mapstructure:"keys"`
 	Zones []rawDNSZone `mapstructure:"zones"`
 	Steer rawSteer     `mapstructure:"steer"`
+}
+
+type rawDNSKey struct {
+	Name      string `mapstructure:"name"`
+	Algorithm string `mapstructure:"algorithm"`
+	File      string `mapstructure:"secret-file"`
 }
 
 type rawDNSZone struct {
@@ -209,58 +207,23 @@ func (b *builder) dnsListen() {
 	}
 }
 
-// dnsSecrets reads the files of the cookies' and the keys' secrets.
+// dnsSecrets checks where the secrets of cookies and keys are.
 func (b *builder) dnsSecrets() {
 	r, c := &b.raw.DNS, &b.out.DNS
-	if f := r.Cookies.File; f != "" {
-		for i, line := range b.lines("dns.cookies.secret-file", f) {
-			secret, err := hex.DecodeString(line)
-			if err != nil || len(secret) != 16 {
-				b.refuse("dns.cookies.secret-file", "%s: secret %d: want 32 hexadecimal digits", f, i+1)
-				return
-			}
-			c.Cookies = append(c.Cookies, [16]byte(secret))
-		}
-	}
+	b.absoluteIf("dns.cookies.secret-file", r.Cookies.File)
+	c.Cookies = r.Cookies.File
 	for i, k := range r.Keys {
 		at := "dns.keys[" + strconv.Itoa(i) + "]"
 		if k.Name == "" {
 			b.refuse(at+".name", "not set: the key's name, as the secondary has it")
 		}
-		lines := b.lines(at+".secret-file", k.File)
-		if len(lines) > 1 {
-			b.refuse(at+".secret-file", "%s has more than one line; want the secret in base64", k.File)
+		if k.File == "" {
+			b.refuse(at+".secret-file", "not set: the file with the secret in base64")
+		} else {
+			b.absolute(at+".secret-file", k.File)
 		}
-		if len(lines) == 1 {
-			c.Keys = append(c.Keys, DNSKey{k.Name, k.Algorithm, lines[0]})
-		}
+		c.Keys = append(c.Keys, DNSKey(k))
 	}
-}
-
-// lines reads a file of secrets: what is not empty and no comment.
-func (b *builder) lines(path, file string) (out []string) {
-	if file == "" {
-		b.refuse(path, "not set: the file with the secret")
-		return nil
-	}
-	b.absolute(path, file)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-			err = pe.Err
-		}
-		b.refuse(path, "%s: %v", file, err)
-		return nil
-	}
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			out = append(out, line)
-		}
-	}
-	if len(out) == 0 {
-		b.refuse(path, "%s is empty", file)
-	}
-	return out
 }
 
 func (b *builder) dnsZones() {

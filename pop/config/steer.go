@@ -159,11 +159,27 @@ func (b *builder) steerPOPs(r *rawSteer) {
 		}
 		c.Caches = append(c.Caches, caches)
 	}
+	b.steerUnheard()
 	if !own && len(r.POPs) > 0 {
 		b.refuse("dns.steer.pops", "this POP, %s, is not among them", b.raw.POP)
 	}
 	if len(r.POPs) == 0 { // static zones need none, the compiler of choices does
 		c.POPs, c.Caches = []steer.POP{{ID: policy.POPID(b.raw.POP)}}, [][]steer.Cache{nil}
+	}
+}
+
+// steerUnheard warns of POPs of which nothing will ever be known.
+func (b *builder) steerUnheard() {
+	f := &b.out.Fleet
+	if b.out.Relay.On() {
+		return // it brings all
+	}
+	for i, p := range b.out.DNS.Steer.POPs {
+		heard := slices.ContainsFunc(f.Peers, func(x StatusPeer) bool { return x.POP == p.ID }) ||
+			slices.ContainsFunc(f.RIB, func(x RIBPeer) bool { return x.POP == p.ID })
+		if !heard && string(p.ID) != b.raw.POP {
+			b.warnf("dns.steer.pops["+strconv.Itoa(i)+"]", "neither fleet.peers, fleet.rib nor relay tells how %s is: it gets clients only when no other POP can take them", p.ID)
+		}
 	}
 }
 
