@@ -2,8 +2,10 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,12 +101,32 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		f.AddTo(m)
 	}
+	at := level(e.Level)
+	if usual(e.Message, m.Fields["error"]) {
+		at = slog.LevelDebug
+	}
 	attrs := make([]slog.Attr, 0, len(m.Fields))
 	for k, v := range m.Fields {
 		attrs = append(attrs, slog.Any(k, v))
 	}
-	c.log.LogAttrs(context.Background(), level(e.Level), "etcd: "+e.Message, attrs...)
+	c.log.LogAttrs(context.Background(), at, "etcd: "+e.Message, attrs...)
 	return nil
+}
+
+// usual reports whether a message is one of those that every start brings, or
+// every election: nothing is wrong, and nobody can do anything about it.
+func usual(message string, err any) bool {
+	switch message {
+	case "waiting for ReadIndex response took too long, retrying", // until there is a leader; that there is none is told by us
+		"Running http and grpc server on single port. This is not recommended for production.", // nobody but us asks it
+		"simple token is not cryptographically signed",                                         // certificates say who asks, not tokens
+		"Failed to detect schema version",                                                      // of a database that is new
+		"failed to update storage version":                                                     // tried again when it has its first snapshot
+		return true
+	case "apply request took too long":
+		return strings.Contains(fmt.Sprint(err), "leader changed") // it waited for the election
+	}
+	return false
 }
 
 func (slogCore) Sync() error { return nil }
