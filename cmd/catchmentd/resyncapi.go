@@ -81,6 +81,9 @@ func reasons(m map[careful.Reason]uint64) (out []api.ResyncReason) {
 	return out
 }
 
+// stillThere is how lately a POP has spoken that nobody takes for gone.
+const stillThere = time.Second
+
 // pops are the other POPs, by what we tell them and what they say.
 func (f *flows) pops() []api.ResyncPOP {
 	by := map[string]*api.ResyncPOP{}
@@ -90,6 +93,7 @@ func (f *flows) pops() []api.ResyncPOP {
 		}
 		return by[pop]
 	}
+	now := time.Now()
 	for _, l := range f.lines() {
 		p := at(l.POP)
 		p.Address, p.Up, p.Since, p.Told, p.Sent = l.Addr, l.Up, l.Since, int64(l.Flows), l.Bytes
@@ -100,6 +104,9 @@ func (f *flows) pops() []api.ResyncPOP {
 	for _, r := range f.book.POPs() {
 		p := at(r.POP)
 		p.Known, p.Heard, p.Talking = int64(r.Flows), r.Heard, r.Talking
+		if r.Talking && now.Sub(r.Heard) < stillThere {
+			p.Gone = false // BGP alone may say so of a POP whose routes are not the best ones
+		}
 		p.Foreign, p.Full, p.Broken = r.Counts.Foreign, r.Counts.Full, r.Counts.Broken
 		if !r.Drain.IsZero() {
 			if p.Moving = texts(r.Moving); len(p.Moving) == 0 {
