@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -121,11 +122,27 @@ func (h *Host) needed() map[uint]string {
 	if len(h.Neighbors) > 0 {
 		need[unix.CAP_NET_BIND_SERVICE] = "listening on port 179"
 	}
+	c := h.Config
+	for key, list := range map[string][]netip.AddrPort{
+		"cache.listen": c.Cache.Listen, "cache.tls.listen": c.Cache.TLS.Listen, "dns.listen": c.DNS.Listen, "dns.tls.listen": c.DNS.TLS.Listen,
+	} {
+		if slices.ContainsFunc(list, func(a netip.AddrPort) bool { return a.Port() < 1024 }) {
+			need[unix.CAP_NET_BIND_SERVICE] = "the ports of " + key
+		}
+	}
+	if c.Resync.On() && c.Resync.Probes > 0 {
+		need[unix.CAP_NET_RAW] = "waking clients of POPs that are gone (resync.probes)"
+	}
+	if c.Resync.On() && len(c.Resync.Jump.Services) > 0 {
+		need[unix.CAP_BPF] = "flows from other POPs that skip slow start (resync.jump)"
+		need[unix.CAP_PERFMON] = need[unix.CAP_BPF]
+	}
 	return need
 }
 
 var capabilityNames = map[uint]string{
 	unix.CAP_NET_ADMIN: "cap_net_admin", unix.CAP_NET_RAW: "cap_net_raw", unix.CAP_NET_BIND_SERVICE: "cap_net_bind_service",
+	unix.CAP_BPF: "cap_bpf", unix.CAP_PERFMON: "cap_perfmon",
 }
 
 // capabilityFindings are about what the daemon's process may do.
@@ -135,18 +152,29 @@ func capabilityFindings(h *Host) []Finding {
 	}
 	var out []Finding
 	need := h.needed()
-	for _, c := range []uint{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE} {
+	all := []uint{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE}
+	if need[unix.CAP_BPF] != "" {
+		all = append(all, unix.CAP_BPF, unix.CAP_PERFMON)
+	}
+	var names []string
+	for _, c := range all {
+		names = append(names, capabilityNames[c])
+	}
+	for _, c := range all {
 		if need[c] == "" || h.Daemon.Capabilities&(1<<c) != 0 {
 			continue
 		}
-		out = append(out, Finding{
+		f := Finding{
 			Severity: Bad, Name: "capability", About: capabilityNames[c],
-			What: fmt.Sprintf("process %d (%s) lacks %s", h.Daemon.PID, h.Daemon.Exe, capabilityNames[c]),
-			Why:  "it is needed for " + need[c],
-			Command: "setcap cap_net_admin,cap_net_raw,cap_net_bind_service+ep " + h.Daemon.Exe +
-				fmt.Sprintf(" && kill -USR2 %d", h.Daemon.PID),
-			Change: "the daemon must be started again; under systemd the unit gives it: AmbientCapabilities=",
-		})
+			What:    fmt.Sprintf("process %d (%s) lacks %s", h.Daemon.PID, h.Daemon.Exe, capabilityNames[c]),
+			Why:     "it is needed for " + need[c],
+			Command: "setcap " + strings.Join(names, ",") + "+ep " + h.Daemon.Exe + fmt.Sprintf(" && kill -USR2 %d", h.Daemon.PID),
+			Change:  "the daemon must be started again; under systemd the unit gives it: AmbientCapabilities=",
+		}
+		if c == unix.CAP_BPF || c == unix.CAP_PERFMON {
+			f.Severity = Warn // they begin with slow start, and somebody else may have pinned it
+		}
+		out = append(out, f)
 	}
 	return out
 }

@@ -148,6 +148,15 @@ func TestFindings(t *testing.T) {
 
 		{"no capabilities", func(h *Host) { h.Daemon.Capabilities = 0 },
 			[]string{"error capability cap_net_admin", "error capability cap_net_raw", "error capability cap_net_bind_service"}, "setcap"},
+		{"capabilities for flows that go on", func(h *Host) {
+			h.Daemon.Capabilities = 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_NET_ADMIN
+			h.Config.Services[0].Checks, h.Config.Resync.Listen, h.Config.Resync.Probes = nil, "[::]:9792", 1
+			h.Config.Resync.Jump.Services = []policy.ServiceID{"web"}
+		}, []string{"error capability cap_net_raw", "warning capability cap_bpf", "warning capability cap_perfmon"}, "cap_bpf,cap_perfmon+ep"},
+		{"ports of DNS", func(h *Host) {
+			h.Daemon.Capabilities, h.Neighbors = 1<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW, nil
+			h.Config.DNS.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
+		}, []string{"error capability cap_net_bind_service"}, "dns.listen"},
 		{"capabilities that nobody needs", func(h *Host) {
 			h.Daemon.Capabilities = 1 << unix.CAP_NET_BIND_SERVICE
 			h.Config.Services[0].Checks, h.Config.Services[0].VIPs.Addresses = nil, nil
