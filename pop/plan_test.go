@@ -417,7 +417,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 			return
 		}
 	}
-	if len(kinds) < 9 || moves < 200 {
+	if len(kinds) < 9 || moves < seeds {
 		t.Errorf("%v and %d moves: too little was tried", kinds, moves)
 	}
 }
