@@ -162,7 +162,7 @@ func TestQuota(t *testing.T) {
 func TestQuotaSlowly(t *testing.T) {
 	t.Parallel()
 	quota(t, Upkeep{Every: 20 * time.Millisecond, DefragSize: 1 << 20}, func(cfg *embed.Config) {
-		cfg.CompactionBatchLimit, cfg.CompactionSleepInterval = 10, 200*time.Millisecond
+		cfg.CompactionBatchLimit, cfg.CompactionSleepInterval = 10, 40*time.Millisecond
 	})
 }
 

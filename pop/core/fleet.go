@@ -170,10 +170,19 @@ func (c *Core) Leave(ctx context.Context, w Write) error {
 		}
 	}
 	err := c.Remove(ctx, w, m.cfg.Name)
-	if e := (*Error)(nil); s != nil && errors.As(err, &e) && e.Uncertain && s.removed() {
-		return nil // it stopped before it could say so
+	if e := (*Error)(nil); s == nil || !errors.As(err, &e) || !e.Uncertain {
+		return err
 	}
-	return err
+	// It may have stopped before it could say so; what it knows of the members
+	// follows in a moment.
+	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
+	defer cancel()
+	for !s.removed() {
+		if !sleep(ctx, 20*time.Millisecond) {
+			return err
+		}
+	}
+	return nil
 }
 
 func contains(list []string, s string) bool {
