@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -20,7 +18,6 @@ import (
 	"github.com/catchment/catchment/bgp/gobgp"
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/health/load"
-	"github.com/catchment/catchment/health/probe"
 	"github.com/catchment/catchment/health/socket"
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
@@ -279,141 +276,6 @@ func (d *parts) order(b base, page task) []task {
 	return tasks
 }
 
-// buildBGP makes the speaker and what stands beside it.
-func (d *parts) buildBGP(store *pop.Store, dry bool) error {
-	section, err := gobgp.ParseConfig(d.cfg.BGP)
-	if err != nil {
-		return err
-	}
-	if d.cfg.FIB.Install && !dry {
-		if d.routes, err = newRoutes(d.cfg.FIB, d.log); err != nil {
-			return err
-		}
-	}
-	restarting, err := store.Restarting()
-	if err != nil {
-		d.log.Error("the state cannot be read", "err", err)
-	}
-	d.speaker, err = gobgp.New(d.withAPI(gobgp.Options{
-		Config: section, Logger: d.log, Own: d.own(d.cfg), Import: imports(d.cfg), ImportAll: d.cfg.FIB.Install,
-		Transit: d.cfg.FIB.Transit, Restarting: restarting && !dry,
-		OnPeer: d.controller.OnPeer, OnPath: d.onPath, OnWritten: d.controller.OnWritten,
-		OnForced: d.onForced,
-	}))
-	if err != nil {
-		return err
-	}
-	var resume []bfd.Handover
-	if !dry {
-		if resume, err = bfd.TakeHandover(d.handover()); err != nil {
-			d.log.Error("BFD sessions begin anew", "err", err)
-		}
-	}
-	d.resets = newResets(d.speaker.ResetPeer, d.log)
-	d.bfd, err = bfd.New(bfd.Options{Sessions: sessions(d.cfg), Logger: d.log, OnChange: d.onBFD, Resume: resume})
-	return err
-}
-
-// handover is the file by which BFD sessions outlive a restart.
-func (d *parts) handover() string { return filepath.Join(d.cfg.StateDir, "bfd.json") }
-
-// imports are the prefixes whose learned paths tell what other POPs do.
-func imports(cfg *config.Config) []netip.Prefix {
-	if len(cfg.Fleet.RIB) == 0 {
-		return nil
-	}
-	var ps []netip.Prefix
-	for _, s := range cfg.Services {
-		for _, id := range slices.Concat(s.Slices, s.Cover) {
-			ps = append(ps, id.Prefix())
-		}
-	}
-	return append(ps, cfg.Ingress.Prefixes...)
-}
-
-func (d *parts) buildFleet() (*fleet.Fleet, error) {
-	f := d.cfg.Fleet
-	c := fleet.Config{POP: d.cfg.POP, Listen: f.Listen, Poll: f.Poll, Stale: d.cfg.Limits.StaleAfter, Tree: d.cfg.Relay.On(), Load: d.carries}
-	for _, p := range f.Peers {
-		c.Peers = append(c.Peers, fleet.Peer{POP: p.POP, URL: p.URL, Capacity: p.Capacity})
-	}
-	for _, r := range f.RIB {
-		c.Sites = append(c.Sites, fleet.Site{POP: r.POP, Community: r.Site, Capacity: r.Capacity})
-	}
-	c.About = d.about
-	if f.SecretFile != "" {
-		secrets, err := fleet.ReadSecrets(f.SecretFile)
-		if err != nil {
-			return nil, err
-		}
-		c.Secrets = secrets
-	}
-	return fleet.New(c, func(ctx context.Context) ([]fleet.Claim, error) { return d.controller.Claims(ctx) }, d.log)
-}
-
-// specs makes the checks of a configuration.
-func specs(cfg *config.Config) ([]health.Spec, error) {
-	var out []health.Spec
-	var errs []error
-	for i := range cfg.Services {
-		for j := range cfg.Services[i].Checks {
-			c := &cfg.Services[i].Checks[j]
-			label(&cfg.Services[i], c)
-			checker, err := probe.New(c.Probe)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("services[%d].checks[%d] (%s): %w", i, j, c.ID, err))
-				continue
-			}
-			out = append(out, c.Spec(cfg.Services[i].ID, checker))
-		}
-	}
-	return out, errors.Join(errs...)
-}
-
-// label tells a probe whose it is, which is a part of its key.
-func label(svc *config.Service, c *config.Check) {
-	c.Probe.Label = probe.Label{Service: string(svc.ID), Check: string(c.ID)}
-}
-
-func (d *parts) setChecks(cfg *config.Config) error {
-	checks, err := specs(cfg)
-	if err != nil {
-		return err
-	}
-	return d.takeChecks(checks)
-}
-
-// takeChecks hands checks to the runner, and what they watch to the watcher.
-func (d *parts) takeChecks(checks []health.Spec) error {
-	var addrs []netip.AddrPort
-	var pidFiles []string
-	for _, c := range checks {
-		addrs = append(addrs, c.Watch...)
-		if c.PIDFile != "" {
-			pidFiles = append(pidFiles, c.PIDFile)
-		}
-	}
-	d.watcher.Set(addrs, pidFiles)
-	return d.runner.Set(checks)
-}
-
-// loads counts connections by asking the kernel.
-type loads struct{}
-
-func (loads) Connections(ctx context.Context, addrs []netip.Addr) (map[netip.Addr]int, error) {
-	return socket.Connections(ctx, addrs)
-}
-
-func sessions(cfg *config.Config) []bfd.SessionConfig {
-	var out []bfd.SessionConfig
-	for _, s := range cfg.BFD {
-		out = append(out, bfd.SessionConfig{
-			Neighbor: s.Neighbor, Transmit: s.Transmit, Receive: s.Receive, Multiplier: int(s.Multiplier), Multihop: s.Multihop,
-		})
-	}
-	return out
-}
-
 func logger(c config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
 	level.UnmarshalText([]byte(c.Level)) // the configuration has judged it
@@ -423,12 +285,3 @@ func logger(c config.Log, w io.Writer) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w, o))
 }
-
-// named gives a task the name that its errors carry.
-type named struct {
-	runner interface{ Run(context.Context) error }
-	name   string
-}
-
-func (n named) Run(ctx context.Context) error { return n.runner.Run(ctx) }
-func (n named) String() string                { return n.name }

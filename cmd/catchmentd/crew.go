@@ -90,3 +90,12 @@ func (c *crew) join() error {
 		return late
 	}
 }
+
+// named gives a task the name that its errors carry.
+type named struct {
+	runner interface{ Run(context.Context) error }
+	name   string
+}
+
+func (n named) Run(ctx context.Context) error { return n.runner.Run(ctx) }
+func (n named) String() string                { return n.name }
