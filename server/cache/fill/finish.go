@@ -9,15 +9,23 @@ import (
 
 // finish makes the object whole if nothing is missing: what was not hashed while
 // it came (it came out of order) is read back, the origin's digests are compared,
-// the sum is told, and then the store.
+// the sum is told, and then the store. Who comes while another does it (a hit on
+// an object of which all bytes are there) waits for that one: afterwards the
+// object is whole or will not be.
 func (f *Flight) finish() {
 	f.mu.Lock()
-	if f.err != nil || f.finishing || f.finished || f.total < 0 || f.obj.Whole() || f.obj.Err() != nil ||
+	if over := f.finishing; over != nil {
+		f.mu.Unlock()
+		<-over
+		return
+	}
+	if f.err != nil || f.finished || f.total < 0 || f.obj.Whole() || f.obj.Err() != nil ||
 		len(f.obj.Missing(0, f.total)) > 0 {
 		f.mu.Unlock()
 		return
 	}
-	f.finishing = true
+	over := make(chan struct{})
+	f.finishing = over
 	total, src := f.total, f.src
 	f.mu.Unlock()
 
@@ -34,7 +42,8 @@ func (f *Flight) finish() {
 		f.g.stats.whole.Add(1)
 	}
 	f.settle(func() {
-		f.finishing = false
+		f.finishing = nil
+		close(over)
 		f.finished = err == nil
 		if err == nil && f.dig != nil && f.dig.full {
 			f.sum = &sum

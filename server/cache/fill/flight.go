@@ -23,11 +23,11 @@ type Flight struct {
 	fetches   []*fetch
 	waiters   map[*waiter]struct{}
 	readers   map[*Reader]struct{}
-	relay     *relay // nil: the store takes the bytes
-	total     int64  // length of the body, -1 not known yet
-	whole     bool   // the upstream does not do ranges
-	err       error  // nothing more can come
-	finishing bool
+	relay     *relay        // nil: the store takes the bytes
+	total     int64         // length of the body, -1 not known yet
+	whole     bool          // the upstream does not do ranges
+	err       error         // nothing more can come
+	finishing chan struct{} // closed when the finish under way is over; nil: none is
 	finished  bool
 	sum       *Sum
 	linger    *time.Timer
@@ -131,7 +131,7 @@ func (f *Flight) settle(change func()) {
 	f.g.mu.Lock()
 	f.mu.Lock()
 	change()
-	over := f.refs == 0 && len(f.fetches) == 0 && !f.finishing && f.g.flights[f.obj.ID()] == f
+	over := f.refs == 0 && len(f.fetches) == 0 && f.finishing == nil && f.g.flights[f.obj.ID()] == f
 	if over {
 		delete(f.g.flights, f.obj.ID())
 		if f.relay != nil {
@@ -299,7 +299,7 @@ func (f *Flight) judging() bool {
 	if f.dig == nil || !f.dig.want.any() || f.finished || f.err != nil {
 		return false
 	}
-	return f.finishing || len(f.fetches) > 0 && len(f.obj.Missing(0, f.total)) == 0
+	return f.finishing != nil || len(f.fetches) > 0 && len(f.obj.Missing(0, f.total)) == 0
 }
 
 // stop is where a reader with this end stops, -1 if that is not known.

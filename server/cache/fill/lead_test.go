@@ -210,3 +210,71 @@ func TestWaitWhole(t *testing.T) {
 		out.Close()
 	})
 }
+
+// TestFinishedByAnother: all bytes of a body are there, its end is not seen yet,
+// and a client that met the object in the store begins to make it whole. Those
+// who wait for the whole object wait for that, and do not take it for broken.
+func TestFinishedByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{body: bytesOf(1, 1000), etag: `"a"`}
+		g := New(Options{})
+		defer g.Close()
+		f := s.storing(256, nil)
+		f.Source.Upstream = doer(func(ctx context.Context, r *origin.Request) (*origin.Response, error) {
+			resp, err := s.Do(ctx, r)
+			resp.Body = &lateEnd{ReadCloser: resp.Body, after: time.Second}
+			return resp, err
+		})
+		var obj *object
+		store := f.Judge
+		f.Judge = func(h *Head) Verdict {
+			v := store(h)
+			obj = v.value.(*object)
+			v.WaitWhole = 1000
+			return v
+		}
+		f.Source.Whole = func(Object, Sum) { time.Sleep(2 * time.Second) }
+		done := make(chan *Outcome, 1)
+		go func() {
+			out, err := g.Lead(t.Context(), Key{1}, f)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- out
+		}()
+		time.Sleep(time.Second / 2)
+		if obj.Available(0) != obj.Size() || obj.Whole() {
+			t.Fatalf("%d bytes, whole %v", obj.Available(0), obj.Whole())
+		}
+		hit := g.Flight(obj, f.Source)
+		out := <-done
+		if out.Kind != Stored || out.Err != nil || !obj.Whole() || out.Sum == nil || out.Waited != 2500*time.Millisecond {
+			t.Errorf("%v after %v: %v; whole %v", out.Kind, out.Waited, out.Err, obj.Whole())
+		}
+		out.Close()
+		hit.Release()
+		synctest.Wait()
+		if st := g.Stats(); st.Flights != 0 || st.Running != 0 || obj.references() != 0 {
+			t.Errorf("%+v, %d references", st, obj.references())
+		}
+	})
+}
+
+// lateEnd tells the end of a body some time after its last byte.
+type lateEnd struct {
+	io.ReadCloser
+	after time.Duration
+	ended bool
+}
+
+func (l *lateEnd) Read(p []byte) (int, error) {
+	if l.ended {
+		time.Sleep(l.after)
+		return 0, io.EOF
+	}
+	n, err := l.ReadCloser.Read(p)
+	if err == io.EOF && n > 0 {
+		l.ended, err = true, nil
+	}
+	return n, err
+}
