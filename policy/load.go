@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Shed is how far this POP steps back on a slice because of its load: the
 // wish of the load loop (policy/shed says which, pop/balance brings it here).
@@ -42,18 +39,6 @@ func (r *round) forLoad(t target, to Stance, why Reason) (Stance, Reason) {
 		return to, why
 	}
 	return want, Reason{Code: Load, Detail: s.Detail}
-}
-
-// Reserved says for people what room was reserved; empty: none.
-func (s Shed) Reserved() string {
-	out := ""
-	for i, m := range s.Room {
-		if i > 0 {
-			out += ", "
-		}
-		out += fmt.Sprintf("%.4g at %s until %s", m.Load, m.POP, m.Until.Format(time.TimeOnly))
-	}
-	return out
 }
 
 // Outcome is what would come of a wish of load.

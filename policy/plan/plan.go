@@ -39,15 +39,6 @@ type Response struct {
 	To []Share
 }
 
-// Leave returns the expected part of the POP's own demand that goes away.
-func (r Response) Leave() float64 {
-	sum := 0.0
-	for _, t := range r.To {
-		sum += t.Mean
-	}
-	return min(sum, 1)
-}
-
 // Play is a measured combination of levels of several POPs on one slice.
 type Play struct {
 	Level []Level // [pop]

@@ -99,43 +99,6 @@ func (f *fleet) slice(id policy.SliceID) int {
 	return -1
 }
 
-// Outcome is a plan for the whole fleet: what an operator is shown, and what
-// POPs that see the same will do by themselves, step by step.
-type Outcome struct {
-	Changes []Change
-	After   []Interval
-	// Moved is the load whose POP changes, Overload what stays above limits.
-	Moved, Overload float64
-}
-
-// Plan solves the fleet's problem as Round does, without the staging and the
-// waiting, for all POPs.
-func Plan(cfg Config, v *View, now time.Time) (Outcome, error) {
-	if err := cfg.Check(); err != nil {
-		return Outcome{}, err
-	}
-	f, err := newFleet(cfg, v, now)
-	if err != nil {
-		return Outcome{}, err
-	}
-	p, _ := f.problem()
-	p.Plays = f.plays()
-	r, err := plan.Solve(p)
-	if err != nil {
-		return Outcome{}, err
-	}
-	out := Outcome{Moved: r.Moved, Overload: r.Overload}
-	for s := range r.Level {
-		for i, l := range r.Level[s] {
-			if l != f.level[s][i] {
-				out.Changes = append(out.Changes, Change{POP: v.POPs[i].ID, Slice: v.Slices[s], To: l})
-			}
-		}
-	}
-	out.After, err = Forecast(cfg, v, out.Changes, now)
-	return out, err
-}
-
 // variance is what the changes add to the variance of each POP's load. The
 // slices of one POP at one level go wrong together, POPs independently.
 func (f *fleet) variance(after [][]Level) []float64 {
