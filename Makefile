@@ -39,10 +39,10 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-# Statements of policy and all below it that its tests reach, and those of the
-# load loop, which plays it; 95 % at least.
+# Statements of policy and all below it that its own tests reach; 95 % at least.
 cover:
-	$(GO) test -count=1 -coverpkg=./policy/... -coverprofile=$(BIN)/policy.cover ./policy/... ./pop/balance >/dev/null
+	@mkdir -p $(BIN)
+	$(GO) test -count=1 -coverpkg=./policy/... -coverprofile=$(BIN)/policy.cover ./policy/... >/dev/null
 	@$(GO) tool cover -func=$(BIN)/policy.cover | awk '$$3 + 0 < 100 && !/^total/ { print } \
 		/^total/ { v = $$3 + 0; met = (v >= 95); print "goal policy-coverage-percent", v, 95, (met ? "met" : "missed"); exit !met }'
 

@@ -342,3 +342,27 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestExactRefuses: no assignment is looked for of what makes no sense, or
+// where there are too many.
+func TestExactRefuses(t *testing.T) {
+	if _, err := Exact(&Problem{}, 0); err == nil {
+		t.Error("a problem of nothing")
+	}
+	p := three(50, 50, 50)
+	if _, err := Exact(p, 26); err == nil || err.Error() != "assign: 27 assignments, more than 26" {
+		t.Errorf("%v", err)
+	}
+	if _, err := Exact(p, 27); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStateText: the words that the API and the journal have for states.
+func TestStateText(t *testing.T) {
+	for s, want := range map[State]string{Unknown: "unknown", Open: "open", Drained: "drained", Gone: "gone", Closed: "closed", 99: "closed"} {
+		if got, err := s.MarshalText(); err != nil || string(got) != want {
+			t.Errorf("%d: %s, %v", s, got, err)
+		}
+	}
+}
