@@ -20,6 +20,12 @@ type Sample struct {
 	Peak           uint64 // highest delivery rate measured, bytes a second (tcpi_delivery_rate); 0: not known
 	RTT, MinRTT    time.Duration
 	Sent, Again    uint64 // segments sent, and of them sent again
+	// AppLimited: what was measured last was measured while the server had too
+	// little to send (tcpi_delivery_rate_app_limited).
+	AppLimited bool
+	// Pace is how much the server itself sends at most, bytes a second
+	// (SO_MAX_PACING_RATE); 0: no limit.
+	Pace uint64
 }
 
 // Class says what limits a client.
@@ -97,6 +103,13 @@ const (
 	bursts  = 2.5
 )
 
+// ownLimit is the share of the server's own pace from which that is the limit,
+// and firstWindow what a connection may send in its first round trip (RFC 6928).
+const (
+	ownLimit    = 0.7
+	firstWindow = 10 * 1448
+)
+
 // Rate is how fast the client took what there was, in bytes a second: time in
 // which there was nothing to send does not count.
 func (s *Sample) Rate() float64 {
@@ -108,6 +121,26 @@ func (s *Sample) Rate() float64 {
 		return 0
 	}
 	return float64(s.Bytes) / t.Seconds()
+}
+
+// steady is Rate without the time that slow start takes even on a path that
+// gives slow bytes a second: a short transfer over a long path is no slow one.
+func (s *Sample) steady(slow float64) float64 {
+	rtt := s.MinRTT.Seconds()
+	if rtt == 0 {
+		rtt = s.RTT.Seconds()
+	}
+	rate, left, lost := s.Rate(), float64(s.Bytes), 0.0
+	for w := float64(firstWindow); left > 0 && w < slow*rtt; w *= 2 {
+		n := min(left, w)
+		left, lost = left-n, lost+rtt-n/slow // a whole round trip, however little it is of
+	}
+	if rate == 0 || lost <= 0 {
+		return rate
+	}
+	lost += rtt // acknowledgements that are held back
+	t := float64(s.Bytes) / rate
+	return float64(s.Bytes) / max(t-lost, t/1000)
 }
 
 // Loss is the share of segments that were sent again.
@@ -133,11 +166,15 @@ func (l Limits) Classify(s *Sample) (Class, float64) {
 	if s.Bytes < l.LeastBytes || s.Elapsed < l.LeastTime {
 		return Unclear, 1
 	}
-	rate, slow := s.Rate(), float64(l.Slow)
+	slow := float64(l.Slow)
+	rate := s.steady(slow)
 	waits := sure(s.Limited(), limited, 0.1)
 	under := sure(slow, rate, 0.3*slow)
+	if rate < slow && s.Pace > 0 && s.Rate() >= ownLimit*float64(s.Pace) {
+		return Unclear, 1 // we are the limit
+	}
 	if s.Limited() >= limited {
-		burst := float64(s.Peak) / max(rate, 1)
+		burst := float64(s.Peak) / max(s.Rate(), 1)
 		if burst >= bursts && float64(s.Peak) >= slow {
 			return BufferFull, min(waits, sure(burst, bursts, 0.5))
 		}
@@ -147,7 +184,13 @@ func (l Limits) Classify(s *Sample) (Class, float64) {
 		return Fast, 1 - under
 	}
 	if rate >= slow {
+		if 2*max(s.Rate(), float64(s.Peak)) < slow {
+			return Unclear, 1 // all of it may have been slow start, and need not
+		}
 		return Fast, 1 - under
+	}
+	if !queued(s) && (s.AppLimited || float64(s.Peak) >= 2*slow) {
+		return Unclear, 1 // small pieces, each of them a round trip
 	}
 	if s.Loss() >= l.Loss && !queued(s) {
 		return Lossy, min(under, sure(s.Loss(), l.Loss, l.Loss/2))

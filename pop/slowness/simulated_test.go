@@ -177,6 +177,17 @@ func TestClassifyAtTheBorders(t *testing.T) {
 		{"reads slowly", func(s *Sample) { s.Bytes, s.Receiver = 1e6, 9*sec }, ReceiverSlow},
 		{"reads in bursts", func(s *Sample) { s.Bytes, s.Receiver, s.Peak = 1e6, 9*sec, 5e6 }, BufferFull},
 		{"reads in slow bursts", func(s *Sample) { s.Bytes, s.Receiver, s.Peak = 1e6, 9*sec, 300e3 }, ReceiverSlow},
+		{"at our own pace", func(s *Sample) { s.Bytes, s.Pace = 1e6, 120e3 }, Unclear},
+		{"far below our own pace", func(s *Sample) { s.Bytes, s.Pace = 1e6, 600e3 }, PathSlow},
+		{"fast, at our own pace", func(s *Sample) { s.Pace = 1e6 }, Fast},
+		{"short, over a long path", func(s *Sample) { s.Bytes, s.Elapsed, s.Busy, s.RTT, s.MinRTT = 70e3, sec/2, 4*sec/10, 1e8, 1e8 }, Unclear},
+		{"short, over a long path, and faster than it could show", func(s *Sample) {
+			s.Bytes, s.Elapsed, s.Busy, s.RTT, s.MinRTT, s.Peak = 70e3, sec/2, 4*sec/10, 1e8, 1e8, 580e3
+		}, Fast},
+		{"short, over a short path", func(s *Sample) { s.Bytes, s.Elapsed, s.Busy = 70e3, sec/2, 4*sec/10 }, PathSlow},
+		{"small pieces", func(s *Sample) { s.Bytes, s.AppLimited = 1e6, true }, Unclear},
+		{"small pieces of one that could be fast", func(s *Sample) { s.Bytes, s.Peak = 1e6, 3e6 }, Unclear},
+		{"slow, with too little to send at the end", func(s *Sample) { s.Bytes, s.AppLimited, s.RTT = 1e6, true, 300e6 }, PathSlow},
 		{"counters that cannot be", func(s *Sample) { s.Busy, s.Receiver, s.Again = 50*sec, 90*sec, 1e9 }, Fast},
 	} {
 		s := base

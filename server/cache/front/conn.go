@@ -30,6 +30,7 @@ type Conn struct {
 	flow     atomic.Pointer[Transfer]
 	busy     atomic.Int32 // requests at work
 	once     sync.Once
+	atEnd    atomic.Pointer[func()]
 
 	dead struct { // the read deadline and who set it
 		sync.Mutex
@@ -127,9 +128,16 @@ func (c *Conn) Close() {
 	c.finish()
 }
 
+// AtEnd has f called once when the connection ends, before its socket is closed, so that Info still answers; f must not block. A
+// later call replaces f. On a connection that has ended it does nothing.
+func (c *Conn) AtEnd(f func()) { c.atEnd.Store(&f) }
+
 // finish closes the socket and takes c out of the registry, once.
 func (c *Conn) finish() {
 	c.once.Do(func() {
+		if f := c.atEnd.Load(); f != nil {
+			(*f)()
+		}
 		c.dead.Lock()
 		c.dead.gone = true
 		c.dead.Unlock()

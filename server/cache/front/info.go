@@ -1,7 +1,9 @@
 package front
 
 import (
+	"math"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,12 +28,18 @@ type TCPInfo struct {
 	BytesAcked   uint64
 	BytesIn      uint64
 	NotSent      uint32 // bytes waiting in the socket buffer
+	AppLimited   bool   // DeliveryRate was measured while we had too little to send
+	Pace         uint64 // bytes a second that we send at most (SO_MAX_PACING_RATE); 0: no limit
 }
 
 func readTCPInfo(fd int) (TCPInfo, error) {
 	t, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return TCPInfo{}, err
+	}
+	pace := t.Max_pacing_rate
+	if pace == math.MaxUint64 || pace == math.MaxUint32 { // what stands for none
+		pace = 0
 	}
 	us := func(v uint64) time.Duration { return time.Duration(v) * time.Microsecond }
 	return TCPInfo{
@@ -40,5 +48,6 @@ func readTCPInfo(fd int) (TCPInfo, error) {
 		SndbufLimit: us(t.Sndbuf_limited), Cwnd: t.Snd_cwnd, MSS: t.Snd_mss, SndWnd: t.Snd_wnd, Unacked: t.Unacked,
 		Retrans: t.Total_retrans, BytesSent: t.Bytes_sent, BytesRetrans: t.Bytes_retrans,
 		BytesAcked: t.Bytes_acked, BytesIn: t.Bytes_received, NotSent: t.Notsent_bytes,
+		AppLimited: (*[8]byte)(unsafe.Pointer(t))[7]&1 != 0, Pace: pace, // a bit that package unix has no name for
 	}, nil
 }

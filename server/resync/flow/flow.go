@@ -46,6 +46,11 @@ type Flow struct {
 	// Busy is how long there was something to send, and Receiver how much of
 	// that the client's receive window was the limit.
 	Busy, Receiver time.Duration
+	// AppLimited: Rate was measured while the server had too little to send.
+	AppLimited bool
+	// Pace is how much the server sends at most, in bytes a second
+	// (SO_MAX_PACING_RATE); 0: no limit.
+	Pace uint64
 	// Closing: one side has sent a FIN.
 	Closing bool
 	// First is the pass that saw it first, and Moved the last one at which it

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 	"unsafe"
 
@@ -34,6 +35,10 @@ func info(b []byte, f *Flow) bool {
 	f.RTT, f.MinRTT = us(uint64(u32(unsafe.Offsetof(t.Rtt)))), us(uint64(u32(unsafe.Offsetof(t.Min_rtt))))
 	f.Cwnd, f.MSS = u32(unsafe.Offsetof(t.Snd_cwnd)), u32(unsafe.Offsetof(t.Snd_mss))
 	f.Out, f.Retrans = u32(unsafe.Offsetof(t.Unacked)), u32(unsafe.Offsetof(t.Total_retrans))
+	f.AppLimited = b[7]&1 != 0 // tcpi_delivery_rate_app_limited, a bit that package unix has no name for
+	if f.Pace = u64(unsafe.Offsetof(t.Max_pacing_rate)); f.Pace == math.MaxUint64 || f.Pace == math.MaxUint32 {
+		f.Pace = 0
+	}
 	f.Busy, f.Receiver = us(u64(unsafe.Offsetof(t.Busy_time))), us(u64(unsafe.Offsetof(t.Rwnd_limited)))
 	return true
 }
