@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X github.com/catchment/catchment/cmd/internal/buildinfo.linked
 # The time of everything that is packed: that of the last commit.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache bench-flow bench-jump bench-resync lab-resync
+.PHONY: all build demo test race lint cover schedules fuzz bench-failover bench bench-cli test-gobgp-cli lab lab-fleet lab-containerlab pictures deps clean docs sbom deb image reproducible test-package check-alerts proto bpf sim cache-tests h2spec cache-probe cache-faults bench-cache bench-flow bench-jump bench-resync lab-resync lab-slow
 
 all: build
 
@@ -176,6 +176,12 @@ bench-resync: deps build
 	@lab/deps.sh nft nftables
 	$(RESYNC) -bench
 	@$(MAKE) --no-print-directory bench-flow bench-jump
+
+# Clients that take little: some hundred real flows whose limit is known, and
+# what the classifier calls them; about a minute and a half.
+lab-slow:
+	@mkdir -p $(BIN)
+	$(GO) build -o $(BIN)/lab-slow ./lab/slow/run && $(BIN)/lab-slow $(SLOWFLAGS)
 
 # One topology under containerlab itself, where Docker can run.
 lab-containerlab: sbom

@@ -14,9 +14,16 @@ type queue struct {
 	frames []frame
 	free   [][]byte
 	closed bool
-	random *rand.Rand
-	idle   time.Time // when the line has sent everything before
+	lane
 }
+
+// lane is a direction of one line.
+type lane struct {
+	random *rand.Rand
+	idle   time.Time // when it has sent everything before
+}
+
+func newLane(seed uint64) lane { return lane{random: rand.New(rand.NewPCG(seed, seed))} }
 
 type frame struct {
 	due  time.Time
@@ -32,13 +39,40 @@ const (
 )
 
 func newQueue(seed uint64) *queue {
-	q := &queue{random: rand.New(rand.NewPCG(seed, seed))}
+	q := &queue{lane: newLane(seed)}
 	q.more.L = &q.mu
 	return q
 }
 
 // header is what the kernel puts before a frame; it takes no time on a line.
 const header = 10
+
+// admit says when a frame of n bytes that came now is at the other end, or that
+// it never is.
+func (l *lane) admit(n int, c *Config, now time.Time) (due time.Time, _ fate) {
+	if c.Loss > 0 && l.random.Float64() < c.Loss {
+		return now, lost
+	}
+	leaves := now
+	if c.Rate > 0 {
+		start := now
+		if l.idle.After(now) {
+			start = l.idle
+		}
+		limit := c.Queue
+		if limit == 0 {
+			limit = defaultQueue
+		}
+		// What waits now, in bytes, follows from when the line will be idle.
+		if waiting := int64(start.Sub(now).Seconds() * float64(c.Rate) / 8); waiting+int64(n) > int64(limit) {
+			return now, full
+		}
+		bits := int64(max(n-header, 0)) * 8
+		leaves = start.Add(time.Duration(float64(bits) / float64(c.Rate) * float64(time.Second)))
+		l.idle = leaves
+	}
+	return leaves.Add(c.Delay), queued
+}
 
 // push takes a copy of a frame that arrived now and says what became of it.
 func (q *queue) push(data []byte, c *Config, now time.Time) fate {
@@ -47,28 +81,10 @@ func (q *queue) push(data []byte, c *Config, now time.Time) fate {
 	if q.closed {
 		return full
 	}
-	if c.Loss > 0 && q.random.Float64() < c.Loss {
-		return lost
+	due, f := q.admit(len(data), c, now)
+	if f != queued {
+		return f
 	}
-	leaves := now
-	if c.Rate > 0 {
-		start := now
-		if q.idle.After(now) {
-			start = q.idle
-		}
-		limit := c.Queue
-		if limit == 0 {
-			limit = defaultQueue
-		}
-		// What waits now, in bytes, follows from when the line will be idle.
-		if waiting := int64(start.Sub(now).Seconds() * float64(c.Rate) / 8); waiting+int64(len(data)) > int64(limit) {
-			return full
-		}
-		bits := int64(max(len(data)-header, 0)) * 8
-		leaves = start.Add(time.Duration(float64(bits) / float64(c.Rate) * float64(time.Second)))
-		q.idle = leaves
-	}
-	due := leaves.Add(c.Delay)
 	if n := len(q.frames); n > 0 && due.Before(q.frames[n-1].due) {
 		due = q.frames[n-1].due // the delay was shortened: order is kept
 	}

@@ -18,8 +18,16 @@ type Sample struct {
 	// was the limit (tcpi_rwnd_limited).
 	Busy, Receiver time.Duration
 	Peak           uint64 // highest delivery rate measured, bytes a second (tcpi_delivery_rate); 0: not known
-	RTT, MinRTT    time.Duration
-	Sent, Again    uint64 // segments sent, and of them sent again
+	// Looks is how often the transfer was looked at on the way. Only by that are
+	// known: Speed, the most that was taken between two looks, in bytes a second;
+	// Quiet, the part of Busy between looks of which the second found nothing more
+	// taken; and Window, the mean room that the client had, in bytes.
+	Looks       int
+	Speed       uint64
+	Quiet       time.Duration
+	Window      uint64
+	RTT, MinRTT time.Duration
+	Sent, Again uint64 // segments sent, and of them sent again
 	// AppLimited: what was measured last was measured while the server had too
 	// little to send (tcpi_delivery_rate_app_limited).
 	AppLimited bool
@@ -95,12 +103,13 @@ func (l *Limits) defaults() {
 	}
 }
 
-// limited is the share of busy time from which the receiver is the limit, and
-// bursts how much faster than on average a client must have taken data for its
-// pauses to be those of a full buffer.
+// What tells one limit from another.
 const (
-	limited = 0.4
-	bursts  = 2.5
+	limited = 0.4 // share of busy time from which the receiver is the limit
+	inside  = 0.6 // share of its window in flight from which it is, too: a sender that paces itself seldom fills it
+	bursts  = 2.5 // how much faster than on average a client took data whose pauses are those of a full buffer
+	pauses  = 0.4 // share of busy time from which a client makes pauses; half of it if it takes data in bursts, too
+	enough  = 3   // looks by which that is known
 )
 
 // ownLimit is the share of the server's own pace from which that is the limit,
@@ -173,35 +182,66 @@ func (l Limits) Classify(s *Sample) (Class, float64) {
 	if rate < slow && s.Pace > 0 && s.Rate() >= ownLimit*float64(s.Pace) {
 		return Unclear, 1 // we are the limit
 	}
-	if s.Limited() >= limited {
-		burst := float64(s.Peak) / max(s.Rate(), 1)
-		if burst >= bursts && float64(s.Peak) >= slow {
-			return BufferFull, min(waits, sure(burst, bursts, 0.5))
-		}
-		if rate < slow {
-			return ReceiverSlow, min(waits, under)
-		}
+	if full := s.full(slow); full >= 0.5 && waits >= 0.5 {
+		return BufferFull, min(waits, full)
+	}
+	held := max(waits, sure(s.flight(), inside, 0.1))
+	switch {
+	case rate >= slow && 2*max(s.Rate(), float64(s.Peak)) < slow:
+		return Unclear, 1 // all of it may have been slow start, and need not
+	case rate >= slow:
 		return Fast, 1 - under
-	}
-	if rate >= slow {
-		if 2*max(s.Rate(), float64(s.Peak)) < slow {
-			return Unclear, 1 // all of it may have been slow start, and need not
-		}
-		return Fast, 1 - under
-	}
-	if !queued(s) && (s.AppLimited || float64(s.Peak) >= 2*slow) {
-		return Unclear, 1 // small pieces, each of them a round trip
-	}
-	if s.Loss() >= l.Loss && !queued(s) {
+	case held >= 0.5 && !s.deep():
+		return ReceiverSlow, min(held, under)
+	case s.Loss() >= l.Loss && !s.queued():
 		return Lossy, min(under, sure(s.Loss(), l.Loss, l.Loss/2))
+	case !s.queued() && s.AppLimited && float64(s.Peak) >= slow:
+		return Fast, sure(float64(s.Peak), slow, 0.3*slow) // small pieces, each of them some round trips, and faster within
+	case !s.queued() && (s.AppLimited || float64(s.Peak) >= 2*slow):
+		return Unclear, 1 // small pieces
+	default:
+		return PathSlow, min(under, max(1-held, 0.5))
 	}
-	return PathSlow, min(under, max(1-waits, 0.5))
+}
+
+// full is how sure it is that the client makes pauses, in which it could take
+// data and does not.
+func (s *Sample) full(slow float64) float64 {
+	burst := float64(s.Peak)
+	if s.Looks >= enough {
+		burst = float64(s.Speed)
+	}
+	is := 0.0
+	if burst >= slow {
+		is = sure(burst/max(s.Rate(), 1), bursts, 0.5)
+	}
+	if s.Looks < enough || s.Busy <= 0 {
+		return is
+	}
+	quiet := float64(s.Quiet) / float64(s.Busy)
+	return max(sure(quiet, pauses, 0.1), min(is, sure(quiet, pauses/2, 0.1)))
+}
+
+// flight is the share of the client's room that was in flight: with 1 the room
+// is the limit. 0: not known.
+func (s *Sample) flight() float64 {
+	if s.Window == 0 {
+		return 0
+	}
+	return min(1, s.Rate()*s.RTT.Seconds()/float64(s.Window))
 }
 
 // queued reports whether the path holds a queue: then what is lost is lost by
 // the sender filling it, and the path is slow rather than lossy.
-func queued(s *Sample) bool {
-	return s.MinRTT > 0 && s.RTT >= 2*s.MinRTT && s.RTT-s.MinRTT >= 30*time.Millisecond
+func (s *Sample) queued() bool { return s.waited(30 * time.Millisecond) }
+
+// deep reports whether the path holds so much that the client's window is all
+// in a queue: then that it is full says nothing of the client. What the client
+// acknowledges late (200 ms at most, mostly 40) looks like a queue, too.
+func (s *Sample) deep() bool { return s.waited(150 * time.Millisecond) }
+
+func (s *Sample) waited(least time.Duration) bool {
+	return s.MinRTT > 0 && s.RTT >= 2*s.MinRTT && s.RTT-s.MinRTT >= least
 }
 
 // sure is the logistic of how far x is above at.

@@ -20,6 +20,8 @@ type Follow struct {
 	// Skip, if not nil, says of which of our addresses and ports nothing is
 	// followed: those of our own cache server, which Served looks after.
 	Skip func(ours netip.AddrPort) bool
+	// OnSample, if not nil, is told of each sample and its class.
+	OnSample func(*Sample, Class)
 
 	seen map[flow.Key]*followed
 }
@@ -27,10 +29,11 @@ type Follow struct {
 // followed is what is kept of a flow: its counters at the last sample and at
 // the last pass.
 type followed struct {
-	from, last  counters
-	at, now     time.Time // of from, and when last got on
+	from        counters
+	at          time.Time // of from
+	pieces      int       // samples given
 	first       time.Time // when the table saw it first
-	peak        uint64
+	looks       looks
 	rtt, minRTT time.Duration
 	mss         uint32
 	limited     bool
@@ -60,16 +63,19 @@ func (f *Follow) Pass(flows []flow.Flow, now time.Time) {
 		}
 		there++
 		p := f.seen[x.Key]
-		if p == nil || x.Acked < p.last.acked || !x.First.Equal(p.first) { // another connection of the same ports
-			f.finish(x.Client.Addr(), p)
+		if p == nil || x.Acked < p.looks.last.acked || !x.First.Equal(p.first) { // another connection of the same ports
+			f.rest(x.Client.Addr(), p)
 			// What it did before it was seen is in its counters from zero on.
 			p = &followed{at: now.Add(-x.Busy), first: x.First}
+			p.looks.begin(p.from, p.at)
 			f.seen[x.Key] = p
 		}
 		p.take(x, now)
 		if now.Sub(p.at) >= every {
 			f.finish(x.Client.Addr(), p)
-			p.from, p.at, p.peak = p.last, now, 0
+			p.from, p.at = p.looks.last, now
+			p.pieces++
+			p.looks.begin(p.from, now)
 		}
 	}
 	if len(f.seen) > there {
@@ -79,11 +85,8 @@ func (f *Follow) Pass(flows []flow.Flow, now time.Time) {
 
 // take notes how far a flow has come.
 func (p *followed) take(x *flow.Flow, now time.Time) {
-	if x.Acked > p.last.acked {
-		p.now = now
-	}
-	p.last = counters{x.Acked, uint64(x.Retrans), x.Busy, x.Receiver}
-	p.peak, p.rtt, p.minRTT, p.mss, p.limited, p.pace = max(p.peak, x.Rate), x.RTT, x.MinRTT, x.MSS, x.AppLimited, x.Pace
+	p.looks.see(counters{x.Acked, uint64(x.Retrans), x.Busy, x.Receiver}, x.Rate, uint64(x.Window), now)
+	p.rtt, p.minRTT, p.mss, p.limited, p.pace = x.RTT, x.MinRTT, x.MSS, x.AppLimited, x.Pace
 }
 
 // forget ends the flows that are not in the pass.
@@ -94,23 +97,34 @@ func (f *Follow) forget(flows []flow.Flow) {
 	}
 	for k, p := range f.seen {
 		if !there[k] {
-			f.finish(k.Client.Addr(), p)
+			f.rest(k.Client.Addr(), p)
 			delete(f.seen, k)
 		}
 	}
 }
 
+// rest gives the sample of what is left of a flow that has ended. A short one
+// says little beside those before.
+func (f *Follow) rest(client netip.Addr, p *followed) {
+	if p != nil && (p.pieces == 0 || p.looks.n >= enough) {
+		f.finish(client, p)
+	}
+}
+
 // finish gives the sample of a flow since its last one.
 func (f *Follow) finish(client netip.Addr, p *followed) {
-	if p == nil || p.last.acked <= p.from.acked || !p.now.After(p.at) {
+	if p.looks.last.acked <= p.from.acked || !p.looks.moved.After(p.at) {
 		return
 	}
-	s := p.last.since(&p.from)
-	s.Client, s.Elapsed, s.Peak, s.RTT, s.MinRTT, s.AppLimited, s.Pace = client, p.now.Sub(p.at), p.peak, p.rtt, p.minRTT, p.limited, p.pace
+	s := p.looks.sample(&p.from, p.at)
+	s.Client, s.RTT, s.MinRTT, s.AppLimited, s.Pace = client, p.rtt, p.minRTT, p.limited, p.pace
 	if p.mss > 0 {
 		s.Sent = s.Bytes/uint64(p.mss) + 1 + s.Again
 	}
-	f.Store.Add(&s, p.now)
+	c := f.Store.Add(&s, p.looks.moved)
+	if f.OnSample != nil {
+		f.OnSample(&s, c)
+	}
 }
 
 // since is what happened from one reading of counters to the next.

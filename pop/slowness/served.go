@@ -35,7 +35,7 @@ type serving struct {
 	conn  Conn
 	from  counters
 	at    time.Time
-	peak  uint64
+	looks looks
 	bytes uint64 // taken by the kernel in all, at from
 }
 
@@ -68,8 +68,17 @@ func (s *Served) Begin(c Conn, now time.Time) {
 
 // again lets what follows begin here.
 func (x *serving) again(i *front.TCPInfo, now time.Time) {
-	x.from = counters{i.BytesAcked, uint64(i.Retrans), i.Busy, i.RwndLimited}
-	x.bytes, x.at, x.peak = i.BytesSent, now, 0
+	x.from, x.bytes, x.at = countersOf(i), i.BytesSent, now
+	x.looks.begin(x.from, now)
+}
+
+func countersOf(i *front.TCPInfo) counters {
+	return counters{i.BytesAcked, uint64(i.Retrans), i.Busy, i.RwndLimited}
+}
+
+// see is a look at a connection.
+func (x *serving) see(i *front.TCPInfo, now time.Time) {
+	x.looks.see(countersOf(i), i.DeliveryRate, uint64(i.SndWnd), now)
 }
 
 // Pass looks at the connections; call it about once a second.
@@ -93,7 +102,7 @@ func (s *Served) Pass(now time.Time) {
 			s.mu.Unlock()
 		default:
 			s.mu.Lock()
-			x.peak = max(x.peak, i.DeliveryRate)
+			x.see(&i, now)
 			s.mu.Unlock()
 		}
 	}
@@ -144,9 +153,9 @@ func (s *Served) Following() int {
 // sample gives what happened on a connection since it was looked at last.
 func (s *Served) sample(x *serving, i *front.TCPInfo, now time.Time) {
 	s.mu.Lock()
-	last := counters{i.BytesAcked, uint64(i.Retrans), i.Busy, i.RwndLimited}
-	out := last.since(&x.from)
-	out.Client, out.Elapsed, out.Peak = x.conn.Remote().Addr(), now.Sub(x.at), max(x.peak, i.DeliveryRate)
+	x.see(i, now)
+	out := x.looks.sample(&x.from, x.at)
+	out.Client, out.Elapsed = x.conn.Remote().Addr(), now.Sub(x.at)
 	sent := i.BytesSent - min(i.BytesSent, x.bytes)
 	s.mu.Unlock()
 	if out.Bytes == 0 {

@@ -187,6 +187,13 @@ func TestClassifyAtTheBorders(t *testing.T) {
 		{"short, over a short path", func(s *Sample) { s.Bytes, s.Elapsed, s.Busy = 70e3, sec/2, 4*sec/10 }, PathSlow},
 		{"small pieces", func(s *Sample) { s.Bytes, s.AppLimited = 1e6, true }, Unclear},
 		{"small pieces of one that could be fast", func(s *Sample) { s.Bytes, s.Peak = 1e6, 3e6 }, Unclear},
+		{"small pieces, fast within", func(s *Sample) { s.Bytes, s.Peak, s.AppLimited = 1e6, 1e6, true }, Fast},
+		{"a small window", func(s *Sample) { s.Bytes, s.Looks, s.Window = 1e6, 10, 3e3 }, ReceiverSlow},
+		{"a small window that a queue holds", func(s *Sample) { s.Bytes, s.Looks, s.Window, s.RTT, s.Receiver = 1e6, 10, 60e3, 6e8, 9*sec }, PathSlow},
+		{"pauses", func(s *Sample) { s.Bytes, s.Looks, s.Receiver, s.Quiet = 1e6, 10, 9*sec, 6*sec }, BufferFull},
+		{"bursts with short pauses", func(s *Sample) { s.Bytes, s.Looks, s.Receiver, s.Quiet, s.Speed = 1e6, 10, 9*sec, 3*sec, 9e5 }, BufferFull},
+		{"bursts without pauses", func(s *Sample) { s.Bytes, s.Looks, s.Receiver, s.Quiet, s.Speed, s.Peak = 1e6, 10, 9*sec, 0, 9e5, 5e6 }, ReceiverSlow},
+		{"pauses of the path", func(s *Sample) { s.Bytes, s.Looks, s.Quiet = 1e6, 10, 6*sec }, PathSlow},
 		{"slow, with too little to send at the end", func(s *Sample) { s.Bytes, s.AppLimited, s.RTT = 1e6, true, 300e6 }, PathSlow},
 		{"counters that cannot be", func(s *Sample) { s.Busy, s.Receiver, s.Again = 50*sec, 90*sec, 1e9 }, Fast},
 	} {

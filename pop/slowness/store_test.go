@@ -349,7 +349,7 @@ func TestFollow(t *testing.T) {
 	f := Follow{Store: s, Every: 5 * time.Second}
 	key := flow.Key{Client: netip.MustParseAddrPort("192.0.2.1:4000"), VIP: netip.MustParseAddrPort("203.0.113.1:443")}
 	other := flow.Key{Client: netip.MustParseAddrPort("192.0.2.2:4000"), VIP: key.VIP}
-	for i := range 12 { // 100 kB a second, with the window as the limit
+	for i := range 14 { // 100 kB a second, with the window as the limit
 		sec := time.Duration(i) * time.Second
 		now := start.Add(sec)
 		flows := []flow.Flow{{Key: key, Acked: uint64(i) * 100_000, Busy: sec, Receiver: sec * 9 / 10, Rate: 110_000, RTT: 2e7, MinRTT: 2e7, MSS: 1448}}
@@ -358,7 +358,7 @@ func TestFollow(t *testing.T) {
 		}
 		f.Pass(flows, now)
 	}
-	f.Pass(nil, start.Add(13*time.Second))
+	f.Pass(nil, start.Add(15*time.Second))
 	st := s.Stats()
 	if st.Samples[ReceiverSlow] != 3 || st.Samples[Fast] != 1 || len(f.seen) != 0 {
 		t.Errorf("%+v, %d flows left", st, len(f.seen))

@@ -42,6 +42,7 @@ type Flow struct {
 	Cwnd        uint32 // congestion window, in segments
 	MSS         uint32 // bytes a segment
 	Out         uint32 // segments sent and not acknowledged
+	Window      uint32 // bytes that the client has room for, as it last said; 0 also on kernels before 5.4
 	Retrans     uint32 // segments sent again, in all
 	// Busy is how long there was something to send, and Receiver how much of
 	// that the client's receive window was the limit.

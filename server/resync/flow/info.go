@@ -40,5 +40,8 @@ func info(b []byte, f *Flow) bool {
 		f.Pace = 0
 	}
 	f.Busy, f.Receiver = us(u64(unsafe.Offsetof(t.Busy_time))), us(u64(unsafe.Offsetof(t.Rwnd_limited)))
+	if at := unsafe.Offsetof(t.Snd_wnd); len(b) >= int(at)+4 {
+		f.Window = u32(at)
+	}
 	return true
 }
