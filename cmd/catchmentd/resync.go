@@ -223,6 +223,7 @@ func (f *flows) hurry() {
 // onPath hears of each route that another POP's announcement makes or loses.
 func (f *flows) onPath() {
 	if f != nil {
+		f.core.Look()
 		f.hurry()
 	}
 }

@@ -78,5 +78,7 @@ func (f *flows) collectPOPs(s *api.ResyncStatus, gauge func(*prometheus.Desc, fl
 		}
 	}
 	takeovers := resyncDesc("takeovers_total", "Times that the clients of a POP that was gone were woken.")
-	count(takeovers, f.core.Counts().Takeovers)
+	c := f.core.Counts()
+	count(takeovers, c.Takeovers)
+	count(resyncDesc("doubts_total", "Times that a POP was silent and not known to be gone, and its clients were asked for signs of life."), c.Doubts)
 }

@@ -137,6 +137,7 @@ type result struct {
 	gaps    []time.Duration
 	took    []time.Duration
 	errors  map[string]int
+	stages  *stages
 }
 
 // judge sums up; route is when the router changed its route, zero: it is not of

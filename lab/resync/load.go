@@ -25,9 +25,12 @@ import (
 //
 //	lab-downloads --url http://192.0.2.1/x --n 1000 --sha256 SUM    as `catchment get` does, in one process
 //	lab-chromium --url http://192.0.2.1/x --out /run/dl             Chromium's downloader, by its debugging protocol
+//	lab-watch --dev eth1 --vip 192.0.2.1                            when which small segments of a VIP's connections are on a wire
+//	lab-ping --to 10.0.2.2                                          the round trip, all the time
 //	lab-fin --port 40000                                            at a POP: the next segment to that port once more, with FIN
 func Tools() []netlab.Tool {
-	return []netlab.Tool{{Name: "lab-downloads", Main: downloadsMain}, {Name: "lab-chromium", Main: chromiumMain}, {Name: "lab-fin", Main: finMain}}
+	return []netlab.Tool{{Name: "lab-downloads", Main: downloadsMain}, {Name: "lab-chromium", Main: chromiumMain}, {Name: "lab-fin", Main: finMain},
+		{Name: "lab-watch", Main: watchMain}, {Name: "lab-ping", Main: pingMain}}
 }
 
 // said is a line of lab-downloads: how they are, a few times a second, and at
@@ -52,6 +55,7 @@ type one struct {
 	Gap     time.Duration `json:"gap"`     // longest without a byte, where it went on
 	Resyncs int           `json:"resyncs"` // times that it went on
 	Last    string        `json:"last"`    // POP
+	Port    uint16        `json:"port"`    // of its first connection
 	Took    time.Duration `json:"took"`
 }
 
@@ -149,6 +153,9 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 		conn, err := d.DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
+		}
+		if o.Port == 0 {
+			o.Port = conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()
 		}
 		return &counted{Conn: conn, read: &read, heads: &heads}, nil
 	}

@@ -102,6 +102,10 @@ func (w *lab) thousand(ctx context.Context, o Options, name, sum string, happen 
 	if err != nil {
 		return result{}, err
 	}
+	watching, err := w.watch(ctx)
+	if err != nil {
+		return result{}, err
+	}
 	fmt.Fprintf(o.Progress, "%s: %d downloads are under way\n", name, many)
 	began := time.Now()
 	if err := happen(ctx); err != nil {
@@ -117,7 +121,12 @@ func (w *lab) thousand(ctx context.Context, o Options, name, sum string, happen 
 		return result{}, err
 	}
 	payload, err := w.counted(ctx)
-	return judge(name, flows, route, payload), err
+	if err != nil {
+		return result{}, err
+	}
+	r := judge(name, flows, route, payload)
+	r.stages, err = watching.end(ctx, flows, route)
+	return r, err
 }
 
 // moved watches the router; the function that it gives waits until the route
@@ -162,6 +171,10 @@ func thousands(o Options, all []result) {
 		for text, n := range r.errors {
 			fmt.Fprintf(o.Out, "%s: %d times: %s\n", r.name, n, text)
 		}
+	}
+	for _, r := range all {
+		fmt.Fprintf(o.Out, "%s:\n", r.name)
+		r.stages.print(o.Out)
 	}
 	fmt.Fprintln(o.Out, "TWICE is read from all connections of a download beyond its object; LATE what the old POP went on to send, its repetitions counted too.")
 }

@@ -10,6 +10,7 @@ import (
 type Counts struct {
 	Takeovers uint64 // POPs whose clients were woken
 	Woken     uint64 // clients, each time counted
+	Doubts    uint64 // silences of POPs whose clients were asked for signs of life
 	Resumed   uint64 // requests that went on with a flow of another POP
 	// How jumps ended, and those that the socket did not take.
 	Validated, Retreated, Ended, Failed uint64

@@ -8,7 +8,8 @@
 //
 // It decides two things. Takeover: the clients of a POP are woken once that
 // POP has stopped to speak and the fleet agrees that it is gone, never by its
-// silence alone. Resume: a range request that fits a checkpoint uses it up and
+// silence alone; of silence alone those are asked for a sign of life, for a
+// while, whom that cannot harm. Resume: a range request that fits a checkpoint uses it up and
 // may jump. Neither changes a route, and without it everything still works,
 // only slower.
 package resync
@@ -59,7 +60,10 @@ type Options struct {
 
 // Waker is what wakes clients (probe.Prober).
 type Waker interface {
+	// Wake is for flows of a POP that is gone, Doubt for those of one that is
+	// silent.
 	Wake([]probe.Flow, time.Time) int
+	Doubt([]probe.Flow, time.Time) int
 }
 
 // Takeover is one of a POP's clients by this POP.
@@ -98,8 +102,11 @@ type Resync struct {
 	ctx     context.Context // of Run; nil: it does not run
 	earned  *careful.Earned
 	watched int
-	taken   map[string]takeover // POPs that are gone
+	taken   map[string]takeover  // POPs that are gone
+	doubted map[string]time.Time // POPs that were silent: their last word before
 	counts  Counts
+
+	kick chan struct{} // size one: look now
 }
 
 // takeover is where the wakening of a POP's clients is.
@@ -123,7 +130,7 @@ const maxWatched = 4096
 func New(o Options) *Resync {
 	o.Networks, o.Every = cmp.Or(o.Networks, 100_000), cmp.Or(o.Every, 50*time.Millisecond)
 	o.Silent = cmp.Or(o.Silent, 350*time.Millisecond)
-	return &Resync{opt: o, earned: careful.NewEarned(o.Networks), taken: map[string]takeover{}}
+	return &Resync{opt: o, earned: careful.NewEarned(o.Networks), taken: map[string]takeover{}, doubted: map[string]time.Time{}, kick: make(chan struct{}, 1)}
 }
 
 // Run looks after POPs that fall silent until ctx ends, and then waits for the
@@ -145,8 +152,17 @@ func (r *Resync) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			r.look(time.Now())
+		case <-r.kick:
 		}
+		r.look(time.Now())
+	}
+}
+
+// Look has Run look at the POPs now, such as when a route of one was lost.
+func (r *Resync) Look() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -159,6 +175,7 @@ func (r *Resync) Again() {
 		t.next = time.Time{}
 		r.taken[pop] = t
 	}
+	r.Look()
 }
 
 // look wakes the clients of POPs that are gone, again and again until what is
@@ -172,13 +189,46 @@ func (r *Resync) look(now time.Time) {
 		if p.Talking && silent <= r.opt.Silent {
 			r.mu.Lock()
 			delete(r.taken, p.POP)
+			delete(r.doubted, p.POP)
 			r.mu.Unlock()
 			continue
 		}
-		if p.Flows > 0 && r.due(p, now) && r.opt.Gone(p.POP) {
+		if p.Flows == 0 || !r.due(p, now) {
+			continue
+		}
+		if r.opt.Gone(p.POP) {
 			r.takeOver(p, now)
+		} else if p.Talking { // else it has said goodbye, or its kernel has: that one resets its clients itself
+			r.doubt(p, now)
 		}
 	}
+}
+
+// doubt asks the clients of a silent POP for signs of life, once after each of
+// its words: routes of one that has died are often still there, and come here a
+// round trip before its clients would hear of it.
+func (r *Resync) doubt(p checkpoint.Report, now time.Time) {
+	r.mu.Lock()
+	asked := r.doubted[p.POP].Equal(p.Heard)
+	r.doubted[p.POP] = p.Heard
+	r.mu.Unlock()
+	if asked {
+		return
+	}
+	known := r.opt.Book.Flows(p.POP, now)
+	if n := r.opt.Waker.Doubt(wakened(known, p.Heard), now); n > 0 {
+		r.count(func(c *Counts) { c.Doubts++ })
+		r.opt.Log.Debug("the clients of a POP that may be gone are asked for signs of life", "pop", p.POP, "flows", len(known), "asked", n, "silent", now.Sub(p.Heard))
+	}
+}
+
+func wakened(known []checkpoint.Known, heard time.Time) []probe.Flow {
+	flows := make([]probe.Flow, len(known))
+	for i := range known {
+		k := &known[i]
+		flows[i] = probe.Flow{Client: k.Client, VIP: k.VIP, At: heard, RTT: k.RTT, Stamp: k.Stamp}
+	}
+	return flows
 }
 
 // due reports whether a silent POP's clients may be woken now.
@@ -195,10 +245,7 @@ func (r *Resync) takeOver(p checkpoint.Report, now time.Time) {
 	if len(known) == 0 {
 		return
 	}
-	flows := make([]probe.Flow, len(known))
-	for i, k := range known {
-		flows[i] = probe.Flow{Client: k.Client, VIP: k.VIP, At: p.Heard}
-	}
+	flows := wakened(known, p.Heard)
 	woken := r.opt.Waker.Wake(flows, now)
 	r.mu.Lock()
 	t := r.taken[p.POP]

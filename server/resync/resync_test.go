@@ -54,14 +54,22 @@ func talk(b *checkpoint.Book, pop string, n int) (hang func()) {
 
 // waker counts whom it would wake.
 type waker struct {
-	mu    sync.Mutex
-	woken []int
+	mu      sync.Mutex
+	woken   []int
+	doubted []int
 }
 
 func (w *waker) Wake(f []probe.Flow, _ time.Time) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.woken = append(w.woken, len(f))
+	return len(f)
+}
+
+func (w *waker) Doubt(f []probe.Flow, _ time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doubted = append(w.doubted, len(f))
 	return len(f)
 }
 
@@ -111,6 +119,62 @@ func TestTakeover(t *testing.T) {
 			t.Errorf("counts %+v", c)
 		}
 		hang()
+	})
+}
+
+// TestDoubt: the clients of a POP that is silent and not known to be gone are
+// asked once for each silence; those of one that has hung up are not.
+func TestDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, hang := said(t, "LON", 3)
+		w := &waker{}
+		r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return false }, Waker: w})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		step := func(what string, change func(), want ...int) {
+			t.Helper()
+			change()
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !slices.Equal(w.doubted, want) || len(w.woken) != 0 {
+				t.Errorf("%s: asked %v, want %v; woken %v", what, w.doubted, want, w.woken)
+			}
+		}
+		step("it is silent", func() {}, 3)
+		step("it is still silent", func() {}, 3)
+		hang()
+		step("it has spoken again", func() { hang = talk(b, "LON", 2) }, 3, 2)
+		step("it has spoken and hung up", func() { hang(); talk(b, "LON", 1)() }, 3, 2)
+		cancel()
+		if err := <-done; err != nil || r.Counts().Doubts != 2 {
+			t.Errorf("%v, %+v", err, r.Counts())
+		}
+	})
+}
+
+// TestLook: what shows that a POP is gone has it looked at now.
+func TestLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, hang := said(t, "LON", 1)
+		defer hang()
+		var gone atomic.Bool
+		w := &waker{}
+		r := New(Options{POP: "FRA", Log: quiet, Book: b, Gone: func(string) bool { return gone.Load() }, Waker: w, Every: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		time.Sleep(time.Second)
+		gone.Store(true)
+		r.Look()
+		synctest.Wait()
+		if !slices.Equal(w.woken, []int{1}) {
+			t.Errorf("woken %v", w.woken)
+		}
+		cancel()
+		<-done
 	})
 }
 

@@ -21,10 +21,14 @@ func main() {
 	flag.StringVar(&opt.Bin, "bin", "bin", "folder with catchmentd and catchment")
 	flag.StringVar(&opt.Only, "only", "", "names of stories, with commas; without it all")
 	bench := flag.Bool("bench", false, "a thousand downloads, instead of the stories")
+	stages := flag.Bool("stages", false, "a death under a thousand downloads, step by step")
 	flag.Parse()
 	play := resync.Tell
-	if *bench {
+	switch {
+	case *bench:
 		play = resync.Bench
+	case *stages:
+		play = resync.Stages
 	}
 	if err := run(opt, play); err != nil {
 		fmt.Fprintln(os.Stderr, "lab-resync:", err)

@@ -30,7 +30,11 @@ type TCPInfo struct {
 	NotSent      uint32 // bytes waiting in the socket buffer
 	AppLimited   bool   // DeliveryRate was measured while we had too little to send
 	Pace         uint64 // bytes a second that we send at most (SO_MAX_PACING_RATE); 0: no limit
+	Stamps       bool   // both sides put time stamps into segments (RFC 7323)
 }
+
+// tcpiOptTimestamps is TCPI_OPT_TIMESTAMPS of linux/tcp.h.
+const tcpiOptTimestamps = 1
 
 func readTCPInfo(fd int) (TCPInfo, error) {
 	t, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -49,5 +53,6 @@ func readTCPInfo(fd int) (TCPInfo, error) {
 		Retrans: t.Total_retrans, BytesSent: t.Bytes_sent, BytesRetrans: t.Bytes_retrans,
 		BytesAcked: t.Bytes_acked, BytesIn: t.Bytes_received, NotSent: t.Notsent_bytes,
 		AppLimited: (*[8]byte)(unsafe.Pointer(t))[7]&1 != 0, Pace: pace, // a bit that package unix has no name for
+		Stamps: t.Options&tcpiOptTimestamps != 0,
 	}, nil
 }

@@ -35,6 +35,11 @@ type Flow struct {
 	// ClientLimited: the client's receive window was the limit for the most
 	// part, and not the path.
 	ClientLimited bool
+	// Stamp is a time stamp that the connection's segments to the client have
+	// passed (RFC 7323 §3), with which the client can be asked for a sign of
+	// life and can take nothing for data. 0: the connection has none, or it is
+	// not known.
+	Stamp uint32
 }
 
 // Object names one version of a representation, the same in all POPs.

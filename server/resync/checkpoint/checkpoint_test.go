@@ -95,6 +95,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			f.Offset = r.Uint64N(1 << 40)
 			f.Rate, f.RTT = r.Uint64N(1<<uint(r.IntN(36))), time.Duration(r.IntN(1e9))
+			f.Stamp = uint32(f.Client.Port()) * 7 // 0: none
 			have[f.Client.String()] = f
 		}
 		for k, f := range have {
@@ -163,6 +164,29 @@ func TestCost(t *testing.T) {
 	if 2*first > 2e6 || 2*next > 2e6 {
 		t.Errorf("two POPs get %d bytes at first and %d then", 2*first, 2*next)
 	}
+}
+
+// TestStamps: how far a flow's time stamps are is told again when they have got
+// on far, and not each time; of a flow that was refused nothing is kept.
+func TestStamps(t *testing.T) {
+	b := NewBook(Options{VIP: ours, Flows: 1})
+	p := connect(b, "LON", t0)
+	f := []Flow{{Client: netip.MustParseAddrPort("203.0.113.9:1"), VIP: vip4, Offset: 1}, {Client: netip.MustParseAddrPort("203.0.113.9:2"), VIP: vip4, Stamp: 9}}
+	for i, tc := range []struct{ now, known uint32 }{
+		{0, 0}, {1<<32 - 5, 1<<32 - 5}, {2, 1<<32 - 5}, {stampStep - 6, 1<<32 - 5}, {stampStep - 5, stampStep - 5}, {stampStep, stampStep - 5},
+	} {
+		f[0].Stamp = tc.now
+		p.say(t, f)
+		if all := b.Flows("LON", t0); len(all) != 1 || all[0].Stamp != tc.known {
+			t.Errorf("%d: %+v", i, all)
+		}
+	}
+	f[0].Offset, f[0].Stamp = 0, 77 // another answer on the same connection
+	p.say(t, f)
+	if all := b.Flows("LON", t0); len(all) != 1 || all[0].Stamp != 77 {
+		t.Errorf("after a new beginning %+v", all)
+	}
+	p.close()
 }
 
 // TestManyObjects: numbers of objects that are not used any more are used

@@ -24,6 +24,7 @@ import (
 //	         and those: of each VIP that is about to move, all there are
 //	beat     (nothing): the sender lives
 //	link     object, URL
+//	stamp    id, 4 bytes
 //
 // An address and port are 1 byte (4 or 6), 4 or 16 bytes, 2 bytes. Speed is
 // the rate and the round trip as logarithms, 2 bytes, and a byte of flags.
@@ -38,6 +39,7 @@ const (
 	kindDrain  = 6
 	kindBeat   = 7
 	kindLink   = 8
+	kindStamp  = 9
 
 	// maxFrame is longer than any frame needs to be.
 	maxFrame = MaxLink + 64

@@ -92,6 +92,8 @@ func (d *decoder) frame(kind byte, body []byte, now time.Time) error {
 		} else if r.end() {
 			d.objects[n].Link = link
 		}
+	case kindStamp:
+		d.stamp(r)
 	case kindBeat:
 	default: // of a later version: what is not understood is passed over
 		return nil
@@ -178,6 +180,15 @@ func (d *decoder) flow(r *reader, now time.Time) {
 		f.Object = d.objects[object-1]
 	}
 	d.book.set(d.page, id, f, now)
+}
+
+// stamp takes in how far a flow's time stamps are; a flow that was refused has
+// none.
+func (d *decoder) stamp(r *reader) {
+	id, v := ID(r.uvarint()), binary.BigEndian.Uint32(r.take(4))
+	if e := d.page.flows[id]; r.end() && e != nil {
+		e.Stamp = v
+	}
 }
 
 func (d *decoder) move(r *reader, now time.Time) {

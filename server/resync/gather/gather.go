@@ -149,6 +149,9 @@ func ofCache(f *cache.Flow) (Flow, bool) {
 		Client: plain(f.Client), VIP: plain(f.Local), Offset: uint64(f.First) + uint64(has(f, &i)), Rate: i.DeliveryRate, RTT: i.RTT,
 		ClientLimited: i.Busy > 0 && 2*i.RwndLimited > i.Busy,
 	}}
+	if i.Stamps {
+		out.Stamp, _ = f.Conn.Stamp()
+	}
 	if f.ETag != "" && f.Digest != ([32]byte{}) {
 		out.Object = checkpoint.Object{URL: [16]byte(f.Digest[:16]), ETag: f.ETag, Link: f.URL}
 	}

@@ -3,7 +3,9 @@
 // segment of its connection from the POP that now has the route makes its
 // kernel answer with an acknowledgement, this host's kernel, which knows no
 // such connection, resets it, and the client goes on with a range request:
-// about one round trip after the route is here.
+// about one round trip after the route is here; and in half of that where
+// clients are asked before it is, again and again, so that their answers are on
+// their way when it comes.
 //
 // A probe can only end a connection that has no server any more: the client's
 // acknowledgement goes where its route leads, and if that is where the
@@ -11,11 +13,15 @@
 // woken by mistake: probes go out only from addresses that are ours and announced now, only for
 // flows that were told of lately, at most once in a while for each, and no
 // more in a second than the ceiling.
+//
+// There are two kinds. One passes NATs and firewalls, and of those a client
+// answers two in a second, even if the answer is lost: they begin when the POP
+// is gone. The other, of connections whose time stamps are known, is answered
+// each time: it begins as soon as there is doubt, and no longer than Fast.
 package probe
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -35,14 +41,15 @@ type Options struct {
 	VIP func(netip.Addr) bool
 	// Age is how old what is known of a flow may be; 60 s.
 	Age time.Duration
-	// Rate is the ceiling of segments a second; 25,000 (8 Mbit/s). A tenth of
+	// Rate is the ceiling of segments a second; 25,000 (12 Mbit/s). A tenth of
 	// it may go out at once.
 	Rate int
 	// Queue is how many flows wait at most; 100,000.
 	Queue int
 	// The route may come here only after a flow's first segment. So for Fast
-	// (2 s) a flow gets one each Gap (40 ms), then the gaps double up to a
-	// second, until Until (15 s) after it was given or until Done.
+	// (2 s) a flow gets one each half of its round trip, but within Gap (40 ms)
+	// and two and a half of that; then the gaps double up to a second, until
+	// Until (15 s) after it was given or until Done.
 	Gap, Fast, Until time.Duration
 }
 
@@ -50,11 +57,14 @@ type Options struct {
 type Flow struct {
 	Client, VIP netip.AddrPort
 	At          time.Time // when it was last told of
+	RTT         time.Duration
+	Stamp       uint32 // what its time stamps have passed (checkpoint.Flow); 0: none
 }
 
 // Counts tell what became of flows and segments.
 type Counts struct {
 	Asked   uint64 // flows that Wake was given
+	Doubted uint64 // flows that Doubt took
 	Sent    uint64 // segments
 	Foreign uint64 // flows refused: the address is not ours, or is not announced
 	Stale   uint64 // flows refused: told of too long ago
@@ -77,16 +87,6 @@ type Prober struct {
 	counts Counts
 	hurry  time.Time // the last one
 	kick   chan struct{}
-}
-
-type key struct{ client, vip netip.AddrPort }
-
-type job struct {
-	Flow
-	began, sent, due time.Time
-	slow             time.Time // from when on gaps grow
-	gap              time.Duration
-	done             bool
 }
 
 // New opens the two raw sockets (CAP_NET_RAW, which may be given up then).
@@ -134,37 +134,6 @@ func (p *Prober) Close() {
 	p.v4, p.v6 = -1, -1
 }
 
-// Wake puts flows into the queue and returns how many it took.
-func (p *Prober) Wake(flows []Flow, now time.Time) int {
-	taken := 0
-	p.mu.Lock()
-	for _, f := range flows {
-		p.counts.Asked++
-		k := key{f.Client, f.VIP}
-		switch age := now.Sub(f.At); {
-		case !f.Client.IsValid() || f.Client.Port() == 0 || f.VIP.Port() == 0 || f.Client.Addr().Is4() != f.VIP.Addr().Is4() || !p.opt.VIP(f.VIP.Addr()):
-			p.counts.Foreign++
-		case age > p.opt.Age || age < -time.Second:
-			p.counts.Stale++
-		case p.known[k] != nil:
-			p.counts.Repeat++
-		case len(p.fresh)+len(p.again) >= p.opt.Queue:
-			p.counts.Full++
-		default:
-			j := &job{Flow: f, began: now, due: now, slow: now.Add(p.opt.Fast), gap: p.opt.Gap}
-			p.known[k] = j
-			p.fresh = append(p.fresh, j)
-			taken++
-		}
-	}
-	p.mu.Unlock()
-	select {
-	case p.kick <- struct{}{}:
-	default:
-	}
-	return taken
-}
-
 // Counts tells what became of all so far.
 func (p *Prober) Counts() Counts {
 	p.mu.Lock()
@@ -184,9 +153,8 @@ func (p *Prober) Waiting() int {
 func (p *Prober) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var buf [segmentLen]byte
 	for {
-		f, wait, ok := p.next(time.Now())
+		t, wait, ok := p.next(time.Now())
 		if !ok {
 			timer.Reset(wait)
 			select {
@@ -198,139 +166,55 @@ func (p *Prober) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if p.limit.Wait(ctx) != nil {
+		if p.play(ctx, t) != nil {
 			p.forget()
 			return nil
 		}
-		err := p.send(buf[:0], f)
-		p.mu.Lock()
+	}
+}
+
+// turn is what a flow is sent now.
+type turn struct {
+	Flow
+	stamped, syn bool
+}
+
+// play sends it, no faster than the ceiling lets it; an error is ctx's.
+func (p *Prober) play(ctx context.Context, t turn) error {
+	var buf [largest]byte
+	if t.stamped {
+		if err := p.limit.Wait(ctx); err != nil {
+			return err
+		}
+		p.sent(p.send(stamped(buf[:0], t.VIP, t.Client, rand.Uint32(), rand.Uint32(), t.Stamp), t.VIP.Addr(), t.Client.Addr()))
+	}
+	if t.syn {
+		if err := p.limit.Wait(ctx); err != nil {
+			return err
+		}
+		p.sent(p.send(segment(buf[:0], t.VIP, t.Client, rand.Uint32(), rand.Uint32()), t.VIP.Addr(), t.Client.Addr()))
+	}
+	return nil
+}
+
+// sent counts a segment.
+func (p *Prober) sent(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.counts.Failed++
+	} else {
 		p.counts.Sent++
-		if err != nil {
-			p.counts.Sent--
-			p.counts.Failed++
-		}
-		p.mu.Unlock()
 	}
 }
 
-// next takes a flow that is due. wait is the time until there may be one.
-func (p *Prober) next(now time.Time) (f Flow, wait time.Duration, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		var j *job
-		switch {
-		case len(p.fresh) > 0:
-			j, p.fresh = p.fresh[0], p.fresh[1:]
-		case len(p.again) == 0:
-			return Flow{}, time.Hour, false
-		case p.again[0].due.After(now):
-			return Flow{}, p.again[0].due.Sub(now), false
-		default:
-			j = heap.Pop(&p.again).(*job)
-		}
-		switch {
-		case j.done: // and not in known any more
-			continue
-		case !p.opt.VIP(j.VIP.Addr()): // withdrawn meanwhile
-			p.counts.Foreign++
-			delete(p.known, j.key())
-			continue
-		case now.Sub(j.began) >= p.opt.Until:
-			delete(p.known, j.key())
-			if !j.sent.IsZero() {
-				continue
-			}
-		default:
-			p.later(j, now)
-		}
-		return j.Flow, 0, true
-	}
-}
-
-// later says when a flow gets its next segment, after one now.
-func (p *Prober) later(j *job, now time.Time) {
-	if !now.Before(j.slow) {
-		j.gap = min(2*j.gap, max(time.Second, p.opt.Gap))
-	}
-	j.sent, j.due = now, now.Add(j.gap)
-	heap.Push(&p.again, j)
-}
-
-// Done says that the client of a flow has come back: it is left alone. It
-// reports whether it was being woken.
-func (p *Prober) Done(client, vip netip.AddrPort) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	j := p.known[key{client, vip}]
-	if j == nil {
-		return false
-	}
-	j.done = true
-	delete(p.known, j.key())
-	p.counts.Done++
-	return true
-}
-
-// Hurry says that a route has just come here: who was not sent anything for
-// half a gap is sent something now, and gaps are short again.
-func (p *Prober) Hurry(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.hurry) < p.opt.Gap/2 {
-		return
-	}
-	p.hurry = now
-	for _, j := range p.again {
-		j.gap = p.opt.Gap
-		if slow := now.Add(p.opt.Fast / 4); j.slow.Before(slow) {
-			j.slow = slow
-		}
-		if now.Sub(j.sent) >= p.opt.Gap/2 {
-			j.due = now
-		} else if next := j.sent.Add(j.gap); next.Before(j.due) {
-			j.due = next
-		}
-	}
-	heap.Init(&p.again)
-	select {
-	case p.kick <- struct{}{}:
-	default:
-	}
-}
-
-func (p *Prober) forget() {
-	p.mu.Lock()
-	p.fresh, p.again, p.known = nil, nil, map[key]*job{}
-	p.mu.Unlock()
-}
-
-func (j *job) key() key { return key{j.Client, j.VIP} }
-
-// jobs is a heap (container/heap).
-type jobs []*job
-
-func (h jobs) Len() int           { return len(h) }
-func (h jobs) Less(a, b int) bool { return h[a].due.Before(h[b].due) }
-func (h jobs) Swap(a, b int)      { h[a], h[b] = h[b], h[a] }
-func (h *jobs) Push(j any)        { *h = append(*h, j.(*job)) }
-func (h *jobs) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return last
-}
-
-// send sends one segment of a flow, from its VIP.
-func (p *Prober) send(buf []byte, f Flow) error {
-	from, to := f.VIP, f.Client
-	b := segment(buf, from, to, rand.Uint32(), rand.Uint32())
-	if to.Addr().Is4() {
-		return unix.Sendmsg(p.v4, b, unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: from.Addr().As4()}), &unix.SockaddrInet4{Addr: to.Addr().As4()}, unix.MSG_DONTWAIT)
+// send sends one segment from a VIP.
+func (p *Prober) send(b []byte, from, to netip.Addr) error {
+	if to.Is4() {
+		return unix.Sendmsg(p.v4, b, unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: from.As4()}), &unix.SockaddrInet4{Addr: to.As4()}, unix.MSG_DONTWAIT)
 	}
 	if p.v6 < 0 {
 		return unix.EAFNOSUPPORT
 	}
-	return unix.Sendmsg(p.v6, b, unix.PktInfo6(&unix.Inet6Pktinfo{Addr: from.Addr().As16()}), &unix.SockaddrInet6{Addr: to.Addr().As16()}, unix.MSG_DONTWAIT)
+	return unix.Sendmsg(p.v6, b, unix.PktInfo6(&unix.Inet6Pktinfo{Addr: from.As16()}), &unix.SockaddrInet6{Addr: to.As16()}, unix.MSG_DONTWAIT)
 }

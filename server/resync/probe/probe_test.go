@@ -142,7 +142,7 @@ func TestRefuses(t *testing.T) {
 	p := quiet(Options{VIP: func(a netip.Addr) bool { return a == ours }, Queue: 3})
 	now := time.Now()
 	flow := func(client string, vip netip.Addr, age time.Duration) Flow {
-		return Flow{netip.MustParseAddrPort(client), netip.AddrPortFrom(vip, 443), now.Add(-age)}
+		return Flow{Client: netip.MustParseAddrPort(client), VIP: netip.AddrPortFrom(vip, 443), At: now.Add(-age)}
 	}
 	flows := []Flow{
 		flow("203.0.113.1:1", ours, 0),
@@ -172,7 +172,7 @@ func TestWithdrawn(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
-		p.Wake([]Flow{{netip.MustParseAddrPort("203.0.113.1:1"), netip.MustParseAddrPort("192.0.2.1:443"), time.Now()}}, time.Now())
+		p.Wake(some(1), time.Now())
 		synctest.Wait()
 		announced.Store(false)
 		time.Sleep(time.Second)
@@ -208,7 +208,7 @@ func playing(t *testing.T, o Options) (p *Prober, sent func() int) {
 
 func some(n int) (list []Flow) {
 	for i := range n {
-		list = append(list, Flow{netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(i+1)), netip.MustParseAddrPort("192.0.2.1:443"), time.Now()})
+		list = append(list, Flow{Client: netip.AddrPortFrom(netip.MustParseAddr("203.0.113.1"), uint16(i+1)), VIP: netip.MustParseAddrPort("192.0.2.1:443"), At: time.Now()})
 	}
 	return list
 }
@@ -322,8 +322,11 @@ func FuzzSegment(f *testing.F) {
 		if !ok || !ok2 || from.Is4() != to.Is4() {
 			return
 		}
+		if s := stamped(nil, netip.AddrPortFrom(from, ap), netip.AddrPortFrom(to, bp), seq, ack, seq^ack); len(s) != largest || sum(s, from, to) != 0 {
+			t.Errorf("% x", s)
+		}
 		s := segment(nil, netip.AddrPortFrom(from, ap), netip.AddrPortFrom(to, bp), seq, ack)
-		if len(s) != segmentLen || s[12] != 5<<4 || s[13] != 0x12 || sum(s, from, to) != 0 {
+		if len(s) != synLen || s[12] != 5<<4 || s[13] != 0x12 || sum(s, from, to) != 0 {
 			t.Errorf("% x", s)
 		}
 	})
