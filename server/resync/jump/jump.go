@@ -28,6 +28,8 @@ import (
 )
 
 // Name is that of the congestion control which a socket has for an instant.
+// Names are of the whole kernel: where a process loads it beside one that is
+// there, its own has a number behind.
 const Name = "catchment_jump"
 
 //go:embed jump.o
@@ -35,16 +37,31 @@ var object []byte
 
 // Jumper gives hints to sockets.
 type Jumper struct {
+	name  string // of the congestion control, and of the map that has its hints
 	hints *ebpf.Map
 	link  link.Link // nil: somebody else keeps the congestion control there
 }
 
+// most is how many of it there may be in one kernel.
+const most = 64
+
 // Load brings the congestion control into the kernel. It is there until Close,
-// or as long as a pin of it is. Where one of that name is there already it
-// fails with EEXIST: open its pin.
+// or as long as a pin of it is.
 func Load() (*Jumper, error) {
+	j, err := load(Name)
+	for i := 1; errors.Is(err, unix.EEXIST) && i < most; i++ {
+		j, err = load(fmt.Sprintf("%s%d", Name[:11], i))
+	}
+	return j, err
+}
+
+// load loads it by a name.
+func load(name string) (*Jumper, error) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
 	if err != nil {
+		return nil, fmt.Errorf("jump: the program: %w", err)
+	}
+	if err := rename(spec, name); err != nil {
 		return nil, fmt.Errorf("jump: the program: %w", err)
 	}
 	c, err := ebpf.NewCollection(spec)
@@ -54,9 +71,27 @@ func Load() (*Jumper, error) {
 	defer c.Close()
 	l, err := link.AttachStructOps(link.StructOpsOptions{Map: c.Maps["jump"]})
 	if err != nil {
-		return nil, fmt.Errorf("jump: congestion control %s: %w", Name, err)
+		return nil, fmt.Errorf("jump: congestion control %s: %w", name, err)
 	}
-	return &Jumper{hints: c.DetachMap("hints"), link: l}, nil
+	return &Jumper{name: name, hints: c.DetachMap("hints"), link: l}, nil
+}
+
+// rename gives the congestion control a name, and its map of hints the same,
+// so that who opens a pin knows it.
+func rename(spec *ebpf.CollectionSpec, name string) error {
+	ops, hints := spec.Maps["jump"], spec.Maps["hints"]
+	if ops == nil || hints == nil || len(ops.Contents) != 1 {
+		return errors.New("it is not as it was built")
+	}
+	b, ok := ops.Contents[0].Value.([]byte)
+	if !ok || !bytes.HasPrefix(b, []byte(Name)) {
+		return errors.New("the congestion control has another name than " + Name)
+	}
+	b = bytes.Clone(b)
+	clear(b[:len(Name)])
+	copy(b, name) // shorter than 16, with a zero byte behind
+	ops.Contents[0].Value, hints.Name = b, name
+	return nil
 }
 
 // The files of a pin, in a directory of a BPF file system.
@@ -106,8 +141,15 @@ func Open(dir string) (*Jumper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jump: %w", err)
 	}
-	return &Jumper{hints: m}, nil
+	i, err := m.Info()
+	if err != nil {
+		return nil, fmt.Errorf("jump: pin in %s: %w", dir, errors.Join(err, m.Close()))
+	}
+	return &Jumper{name: i.Name, hints: m}, nil
 }
+
+// Name is that of the congestion control in this kernel.
+func (j *Jumper) Name() string { return j.name }
 
 // Close ends what Load brought, unless it is pinned.
 func (j *Jumper) Close() error {
@@ -159,8 +201,8 @@ func (j *Jumper) Apply(fd int, h Hint) error {
 	if err := j.hints.Put(int32(fd), wire{segments(h.Window), segments(h.Threshold), h.Rate}); err != nil {
 		return fmt.Errorf("jump: %w", err)
 	}
-	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, Name); err != nil {
-		return fmt.Errorf("jump: congestion control %s: %w", Name, errors.Join(err, j.hints.Delete(int32(fd))))
+	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, j.name); err != nil {
+		return fmt.Errorf("jump: congestion control %s: %w", j.name, errors.Join(err, j.hints.Delete(int32(fd))))
 	}
 	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err != nil {
 		return fmt.Errorf("jump: back to congestion control %s: %w", name, err)

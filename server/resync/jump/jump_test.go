@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,28 +26,22 @@ func TestMain(m *testing.M) {
 	sandbox.Main(m)
 }
 
-// load waits until no other process has the congestion control: its name is
-// there once in a kernel.
-func load(t *testing.T) *Jumper {
+// loaded is one that ends with the test.
+func loaded(t *testing.T) *Jumper {
 	t.Helper()
-	for stop := time.Now().Add(time.Minute); ; {
-		j, err := Load()
-		if err == nil {
-			t.Cleanup(func() {
-				if err := j.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			return j
-		}
-		if errors.Is(err, unix.EPERM) {
-			t.Skip("this user may load nothing into the kernel (CAP_BPF): ", err)
-		}
-		if !errors.Is(err, unix.EEXIST) || time.Now().After(stop) {
-			t.Fatalf("%+v", err)
-		}
-		time.Sleep(50 * time.Millisecond)
+	j, err := Load()
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("this user may load nothing into the kernel (CAP_BPF): ", err)
 	}
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return j
 }
 
 // connection is one to ourselves, and its sender's file descriptor.
@@ -134,7 +127,7 @@ func check(j *Jumper, fd int) error {
 // TestApply: the window is there at once, and the congestion control that was
 // there goes on with it, in both families.
 func TestApply(t *testing.T) {
-	j := load(t)
+	j := loaded(t)
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		for _, control := range []string{"cubic", "bbr", "reno"} {
 			t.Run(host+" "+control, func(t *testing.T) {
@@ -156,7 +149,7 @@ func TestApply(t *testing.T) {
 
 // TestNoSocket: what is no TCP socket, or none any more, is an error.
 func TestNoSocket(t *testing.T) {
-	j := load(t)
+	j := loaded(t)
 	f, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
@@ -169,11 +162,21 @@ func TestNoSocket(t *testing.T) {
 	}
 }
 
-// TestOneOfItsName: a second one says that there is one.
-func TestOneOfItsName(t *testing.T) {
-	load(t)
-	if j, err := Load(); !errors.Is(err, unix.EEXIST) {
-		t.Errorf("a second: %v, %v", j, err)
+// TestTwo: two processes on one host have one each, with names of their own.
+func TestTwo(t *testing.T) {
+	one, two := loaded(t), loaded(t)
+	if one.Name() == two.Name() || !strings.HasPrefix(two.Name(), Name[:11]) || len(two.Name()) > 15 {
+		t.Errorf("named %q and %q", one.Name(), two.Name())
+	}
+	for _, j := range []*Jumper{two, one} {
+		_, fd, done, err := connection("127.0.0.1", "reno")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(j, fd); err != nil {
+			t.Errorf("%s: %v", j.Name(), err)
+		}
+		done()
 	}
 }
 
@@ -181,7 +184,7 @@ func TestOneOfItsName(t *testing.T) {
 // when the one that loaded it has let go; where the kernel would not let it
 // select the socket's own congestion control again, nothing is changed.
 func TestPinned(t *testing.T) {
-	j := load(t)
+	j := loaded(t)
 	fs := t.TempDir()
 	if err := os.Chmod(filepath.Dir(fs), 0o755); err != nil {
 		t.Fatal(err)
