@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -143,13 +144,15 @@ func (r *Resync) apply(conn Socket, h jump.Hint) (err error) {
 // follow looks at a flow that has jumped until it is known how that ended, a
 // few times a round trip; one that was closed meanwhile has ended.
 func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch) (careful.Phase, error) {
+	measures := measures(conn)
 	for {
 		s, err := look(conn)
 		if err != nil {
 			return phaseAtEnd(w), nil
 		}
-		now := time.Now()
-		a, done := w.Look(s.info(), now)
+		now, i := time.Now(), s.info()
+		i.Measures = measures
+		a, done := w.Look(i, now)
 		if err := r.act(conn, a, uint64(s.Snd_mss)); err != nil || done {
 			return phaseAtEnd(w), err
 		}
@@ -161,23 +164,41 @@ func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch) (car
 	}
 }
 
-// act does to a flow what a look at it has said.
+// measures reports whether a flow's congestion control knows no threshold of
+// slow start: it sets its window by what it measures.
+func measures(conn Socket) bool {
+	var name string
+	_ = conn.Control(func(fd uintptr) { name, _ = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION) })
+	return strings.HasPrefix(name, "bbr")
+}
+
+// act does to a flow what a look at it has said. The pace goes first: a
+// congestion control that is selected again begins within its bound.
 func (r *Resync) act(conn Socket, a careful.Action, mss uint64) error {
+	if err := r.pace(conn, a); err != nil {
+		return err
+	}
 	if a.Window > 0 || a.Threshold > 0 {
 		h := jump.Hint{Threshold: max(a.Window, a.Threshold, 2*mss)}
 		if a.Window > 0 {
 			h.Window = max(a.Window, mss)
 		}
-		if err := r.apply(conn, h); err != nil {
-			return err
-		}
+		return r.apply(conn, h)
 	}
-	if a.Rate == 0 && !a.Lift {
-		return nil
+	if a.Only > 0 {
+		return r.apply(conn, jump.Hint{Window: a.Only})
 	}
+	return nil
+}
+
+// pace bounds the pace of a flow, or lifts the bound.
+func (r *Resync) pace(conn Socket, a careful.Action) error {
 	rate := a.Rate
-	if a.Lift {
+	switch {
+	case a.Lift:
 		rate = 0
+	case rate == 0:
+		return nil
 	}
 	var err error
 	if e := conn.Control(func(fd uintptr) { err = jump.Pace(int(fd), rate) }); e != nil {
@@ -213,5 +234,5 @@ func (s sample) path() careful.Path {
 
 func (s sample) info() careful.Info {
 	mss := uint64(s.Snd_mss)
-	return careful.Info{Acked: s.Bytes_acked, Delivered: uint64(s.Delivered) * mss, Out: uint64(s.Unacked) * mss, Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt()}
+	return careful.Info{Acked: s.Bytes_acked, Delivered: uint64(s.Delivered) * mss, Window: uint64(s.Snd_cwnd) * mss, Out: uint64(s.Unacked) * mss, Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt()}
 }

@@ -92,6 +92,11 @@ const (
 	queueing = 2 * time.Millisecond
 )
 
+// grain: a checkpoint says a rate rounded down by as much as an eighth. What
+// is sent unseen stays at the lower end; what the path has begun to acknowledge
+// may reach the upper.
+const grain = 9.0 / 8
+
 // Plan says how far a flow may jump with a part of what it had, in 0 to 1.
 func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reason) {
 	l = l.withDefaults()
@@ -111,10 +116,10 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 	if p.Least > 0 {
 		rtt = min(rtt, p.Least)
 	}
-	most := min(t.Rate, l.Rate)
-	rate := min(part, 1) * float64(most)
+	former := float64(min(t.Rate, l.Rate))
+	rate, most := min(part, 1)*former, uint64(min(grain*former, float64(l.Rate)))
 	if p.RTT > rtt*5/4+queueing { // somebody else fills the path
-		rate = min(part, busy) * float64(most)
+		rate = min(part, busy) * former
 		most = uint64(2 * rate)
 	}
 	j := Jump{Window: uint64(rate * rtt.Seconds()), Rate: uint64(rate), Most: most}
@@ -134,10 +139,14 @@ type Info struct {
 	// Delivered is the same with what was acknowledged out of order (SACK, RFC
 	// 2018); 0: the kernel does not say.
 	Delivered uint64
+	Window    uint64 // of congestion, bytes; 0: not known
 	Out       uint64 // bytes sent and not acknowledged
 	Retrans   uint32 // segments sent again, in all
 	Lost      uint32 // segments that count as lost now
 	RTT       time.Duration
+	// Measures: the flow's congestion control goes by what it measures and
+	// knows no threshold (BBR).
+	Measures bool
 }
 
 // Phase of a jump, after RFC 9959 §4.
@@ -162,8 +171,11 @@ func (p Phase) String() string {
 // Action is what is to be done after a look.
 type Action struct {
 	// Window, if not 0, is what the window must come down to now (the safe
-	// retreat of RFC 9959 §4.5), and the threshold of slow start with it.
+	// retreat of RFC 9959 §4.5, or no more growth because of a queue), and the
+	// threshold of slow start with it.
 	Window uint64
+	// Only, if not 0, is what the window becomes, with the threshold as it is.
+	Only uint64
 	// Threshold, if not 0, is that of slow start from now on: at the end of a
 	// retreat it is known what the path took.
 	Threshold uint64
@@ -181,6 +193,7 @@ type Watch struct {
 	phase Phase
 	ended time.Time // of the phase Unvalidated
 	begun bool      // the pace was let grow to all of the former rate
+	full  bool      // a queue has grown since
 	done  bool
 }
 
@@ -204,8 +217,13 @@ const patience = 10
 // a flight comes after a round trip, and is then looked at a few times in each.
 func (w *Watch) Next(rtt time.Duration, now time.Time) time.Duration {
 	rtt = max(rtt, time.Millisecond)
-	step := min(max(rtt/8, time.Millisecond), 50*time.Millisecond)
-	return max(step, min(w.began.Add(rtt).Sub(now), rtt))
+	step, due := min(max(rtt/8, time.Millisecond), 50*time.Millisecond), w.began.Add(rtt)
+	if !w.begun && now.Sub(w.began) < 2*rtt {
+		// Until something is back the flow keeps to its first pace. The round
+		// trip of a handshake may be longer than the next one.
+		step, due = max(rtt/32, time.Millisecond), w.began.Add(rtt*3/4)
+	}
+	return max(step, min(due.Sub(now), rtt))
 }
 
 // Look takes a look at the flow. done: nothing more is to be looked at.
@@ -230,7 +248,36 @@ func (w *Watch) Look(i Info, now time.Time) (a Action, done bool) {
 	if w.phase <= Validated && !w.begun && !w.done && acked > 0 && i.RTT <= w.start.RTT*9/8+queueing {
 		w.begun, a.Rate = true, w.jump.Most // and no queue grows
 	}
+	w.window(&a, i, acked)
 	return a, w.done
+}
+
+// window says what becomes of the window of a flow that lost nothing.
+func (w *Watch) window(a *Action, i Info, acked uint64) {
+	queue := i.RTT > w.start.RTT+min(max(w.start.RTT/8, 4*time.Millisecond), 16*time.Millisecond)
+	switch {
+	case w.phase > Validated || !w.begun || i.Window == 0 || w.full:
+	case queue && !i.Measures:
+		// The path is full, as HyStart judges (RFC 9406 §4.2) but at once: with
+		// what is under way slow start is over.
+		w.full, a.Window = true, min(i.Window, max(i.Out, w.jump.Window))
+	case a.Lift && !i.Measures && i.Window > max(i.Out, w.jump.Window):
+		a.Only = max(i.Out, w.jump.Window) // the pace kept the rest of it unused: not all at once (RFC 7661)
+	case w.phase == Unvalidated && !w.done:
+		a.Only = w.grown(i, acked)
+	}
+}
+
+// grown is the window that slow start makes of what was acknowledged (RFC 5681
+// §3.1), up to what the former rate takes, where it is notably more than there
+// is: BBR does not grow before it has measured a whole round trip.
+func (w *Watch) grown(i Info, acked uint64) uint64 {
+	most := uint64(float64(w.jump.Most) * w.start.RTT.Seconds())
+	to := min(w.jump.Window+acked, max(most, w.jump.Window))
+	if to <= i.Window+w.jump.Window/32 {
+		return 0
+	}
+	return to
 }
 
 // arrived is what arrived of the flight, in order or not.

@@ -23,23 +23,23 @@ func TestPlan(t *testing.T) {
 		want Jump
 		why  Reason
 	}{
-		{"a rate makes another window on another path", nil, 1, 0, Jump{400_000, 10e6, 10e6}, Allowed},
-		{"half of it", nil, 0.5, 0, Jump{200_000, 5e6, 10e6}, Allowed},
-		{"never more than all", nil, 7, 0, Jump{400_000, 10e6, 10e6}, Allowed},
-		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{50_000, 10e6, 10e6}, Allowed},
-		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{100_000, 10e6, 10e6}, Allowed},
+		{"a rate makes another window on another path", nil, 1, 0, Jump{400_000, 10e6, 11_250_000}, Allowed},
+		{"half of it", nil, 0.5, 0, Jump{200_000, 5e6, 11_250_000}, Allowed},
+		{"never more than all", nil, 7, 0, Jump{400_000, 10e6, 11_250_000}, Allowed},
+		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{50_000, 10e6, 11_250_000}, Allowed},
+		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{100_000, 10e6, 11_250_000}, Allowed},
 		{"the ceiling of the rate", func(_ *Ticket, _ *Path, l *Limits) { l.Rate = 1e6 }, 1, 0, Jump{40_000, 1e6, 1e6}, Allowed},
-		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{65_000, 10e6, 10e6}, Allowed},
+		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{65_000, 10e6, 11_250_000}, Allowed},
 		{"no ticket", func(k *Ticket, _ *Path, _ *Limits) { *k = Ticket{} }, 1, 0, Jump{}, NoTicket},
 		{"no round trip yet", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 0 }, 1, 0, Jump{}, NoTicket},
-		{"half a minute old", nil, 1, 30 * time.Second, Jump{400_000, 10e6, 10e6}, Allowed},
+		{"half a minute old", nil, 1, 30 * time.Second, Jump{400_000, 10e6, 11_250_000}, Allowed},
 		{"older", nil, 1, 30*time.Second + 1, Jump{}, Expired},
 		{"of the future", nil, 1, -2 * time.Second, Jump{}, Expired},
 		{"losses in the handshake", func(_ *Ticket, p *Path, _ *Limits) { p.Retrans = 1 }, 1, 0, Jump{}, Lossy},
-		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6, 10e6}, Allowed},
+		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6, 11_250_000}, Allowed},
 		{"another path", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 201 * ms }, 1, 0, Jump{}, FarAway},
-		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6, 10e6}, Allowed},
-		{"no queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 32 * ms }, 1, 0, Jump{320_000, 10e6, 10e6}, Allowed},
+		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6, 11_250_000}, Allowed},
+		{"no queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 32 * ms }, 1, 0, Jump{320_000, 10e6, 11_250_000}, Allowed},
 		{"a queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 30 * ms }, 1, 0, Jump{75_000, 2.5e6, 5e6}, Allowed},
 		{"a queue, and less was earned", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 20 * ms }, 0.2, 0, Jump{40_000, 2e6, 4e6}, Allowed},
 		{"not earned", nil, 0, 0, Jump{}, NotEarned},
@@ -66,14 +66,14 @@ func TestWatch(t *testing.T) {
 		action Action
 		done   bool
 	}
-	j := Jump{Window: 100_000, Rate: 1e6, Most: 2e6}
+	j := Jump{Window: 100_000, Rate: 2_500_000, Most: 5e6}
 	for _, c := range []struct {
 		name  string
 		looks []look
 	}{
 		{"all arrives", []look{
 			{40 * ms, Info{Acked: 1000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
-			{80 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
+			{80 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6}, false},
 			{81 * ms, Info{Acked: 100_999, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
 			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{}, false},
 			{200 * ms, Info{Acked: 400_000, Retrans: 9, Lost: 4, RTT: 40 * ms}, Validated, Action{}, false},
@@ -81,12 +81,12 @@ func TestWatch(t *testing.T) {
 			{300 * ms, Info{Acked: 500_000, RTT: 40 * ms}, Validated, Action{}, true},
 		}},
 		{"all at once", []look{
-			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{Rate: 2e6}, false},
+			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{Rate: 5e6}, false},
 		}},
 		{"all arrives, and a queue grows", []look{
 			{80 * ms, Info{Acked: 50_999, Out: 100_000, RTT: 48 * ms}, Unvalidated, Action{}, false},
 			{85 * ms, Info{Acked: 101_000, Out: 100_000, RTT: 50 * ms}, Validated, Action{}, false},
-			{200 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Rate: 2e6}, false},
+			{200 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Rate: 5e6}, false},
 			{245 * ms, Info{Acked: 410_000, RTT: 40 * ms}, Validated, Action{Lift: true}, true},
 		}},
 		{"something is lost", []look{
@@ -96,21 +96,49 @@ func TestWatch(t *testing.T) {
 			{60 * ms, Info{Acked: 1000, Retrans: 3, RTT: 40 * ms}, Retreated, Action{Window: 1, Lift: true}, true},
 		}},
 		{"a retreat to its end", []look{
-			{60 * ms, Info{Acked: 21_000, Delivered: 31_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 15_000, Rate: 5e5}, false},
+			{60 * ms, Info{Acked: 21_000, Delivered: 31_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 15_000, Rate: 1_250_000}, false},
 			{80 * ms, Info{Acked: 21_000, Delivered: 60_000, Lost: 4, RTT: 40 * ms}, Retreated, Action{}, false},
 			{90 * ms, Info{Acked: 101_000, Delivered: 71_000, RTT: 40 * ms}, Retreated, Action{Threshold: 35_000, Lift: true}, true},
 			{95 * ms, Info{Acked: 201_000, Delivered: 171_000, RTT: 40 * ms}, Retreated, Action{}, true},
 		}},
 		{"a retreat without end", []look{
-			{60 * ms, Info{Acked: 1000, Delivered: 1000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 1, Rate: 5e5}, false},
+			{60 * ms, Info{Acked: 1000, Delivered: 1000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Window: 1, Rate: 1_250_000}, false},
 			{400 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{}, false},
 			{401 * ms, Info{Acked: 1000, Delivered: 41_000, Lost: 1, RTT: 40 * ms}, Retreated, Action{Threshold: 20_000, Lift: true}, true},
 		}},
 		{"what was lost before the jump is not of it", []look{
-			{60 * ms, Info{Acked: 2000, Retrans: 2, Out: 5, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
+			{60 * ms, Info{Acked: 2000, Retrans: 2, Out: 5, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6}, false},
+		}},
+		{"its congestion control grows by itself", []look{
+			{80 * ms, Info{Acked: 11_000, Window: 110_000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6}, false},
+			{85 * ms, Info{Acked: 41_000, Window: 137_000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{}, false},
+		}},
+		{"its congestion control waits", []look{
+			{80 * ms, Info{Acked: 11_000, Window: 101_000, Out: 100_000, RTT: 40 * ms, Measures: true}, Unvalidated, Action{Rate: 5e6, Only: 110_000}, false},
+			{85 * ms, Info{Acked: 12_000, Window: 110_000, Out: 100_000, RTT: 40 * ms, Measures: true}, Unvalidated, Action{}, false},
+			{90 * ms, Info{Acked: 61_000, Window: 111_000, Out: 100_000, RTT: 60 * ms, Measures: true}, Unvalidated, Action{Only: 80_000 * 2}, false},
+			{95 * ms, Info{Acked: 101_000, Window: 161_000, Out: 100_000, RTT: 40 * ms, Measures: true}, Validated, Action{}, false},
+		}},
+		{"never beyond what the former rate takes", []look{
+			{80 * ms, Info{Acked: 96_000, Window: 100_000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6, Only: 195_000}, false},
+			{81 * ms, Info{Acked: 100_000, Window: 100_000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Only: 199_000}, false},
+		}},
+		{"a queue ends slow start", []look{
+			{80 * ms, Info{Acked: 11_000, Window: 110_000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6}, false},
+			{90 * ms, Info{Acked: 101_000, Window: 190_000, Out: 150_000, RTT: 46 * ms}, Validated, Action{Window: 150_000}, false},
+			{95 * ms, Info{Acked: 121_000, Window: 150_000, Out: 150_000, RTT: 49 * ms}, Validated, Action{}, false},
+			{250 * ms, Info{Acked: 421_000, Window: 550_000, Out: 150_000, RTT: 49 * ms}, Validated, Action{Lift: true}, true},
+		}},
+		{"nor does it come below what arrived", []look{
+			{80 * ms, Info{Acked: 11_000, Window: 110_000, Out: 100_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6}, false},
+			{90 * ms, Info{Acked: 101_000, Window: 190_000, Out: 20_000, RTT: 46 * ms}, Validated, Action{Window: 100_000}, false},
+		}},
+		{"what the pace kept unused does not go out at once", []look{
+			{80 * ms, Info{Acked: 101_000, Window: 200_000, Out: 100_000, RTT: 40 * ms}, Validated, Action{Rate: 5e6}, false},
+			{201 * ms, Info{Acked: 400_000, Window: 400_000, Out: 180_000, RTT: 40 * ms}, Validated, Action{Lift: true, Only: 180_000}, true},
 		}},
 		{"there was not so much to send", []look{
-			{400 * ms, Info{Acked: 50_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 2e6}, false},
+			{400 * ms, Info{Acked: 50_000, RTT: 40 * ms}, Unvalidated, Action{Rate: 5e6}, false},
 			{401 * ms, Info{Acked: 50_000, Out: 1, RTT: 40 * ms}, Unvalidated, Action{}, false},
 			{402 * ms, Info{Acked: 50_001, RTT: 40 * ms}, Ended, Action{Lift: true}, true},
 		}},
@@ -125,6 +153,23 @@ func TestWatch(t *testing.T) {
 				t.Errorf("%s, after %v: %+v %v %v, want %+v %v %v", c.name, l.at, a, done, w.Phase(), l.action, l.done, l.phase)
 			}
 		}
+	}
+}
+
+// TestNext: looks are far apart but where the first acknowledgement is due.
+func TestNext(t *testing.T) {
+	w := NewWatch(Jump{Window: 100_000, Rate: 1e6, Most: 2e6}, Info{RTT: 96 * ms}, t0)
+	for _, c := range []struct{ at, want time.Duration }{{0, 72 * ms}, {72 * ms, 3 * ms}, {190 * ms, 3 * ms}, {192 * ms, 12 * ms}} {
+		if got := w.Next(96*ms, t0.Add(c.at)); got != c.want {
+			t.Errorf("after %v: %v, want %v", c.at, got, c.want)
+		}
+	}
+	w.Look(Info{Acked: 1, RTT: 96 * ms}, t0.Add(100*ms))
+	if got := w.Next(96*ms, t0.Add(100*ms)); got != 12*ms {
+		t.Errorf("once something has come back: %v", got)
+	}
+	if got := w.Next(10*time.Second, t0.Add(20*time.Second)); got != 50*ms {
+		t.Errorf("far away: %v", got)
 	}
 }
 
@@ -171,15 +216,20 @@ func TestInvariants(t *testing.T) {
 			at = at.Add(time.Duration(r.IntN(100)) * ms)
 			var a Action
 			acked := r.Uint64N(2 * j.Window)
-			a, done = w.Look(Info{Acked: acked, Delivered: acked, Lost: uint32(r.IntN(10) / 9), RTT: p.RTT}, at)
-			if a.Rate > k.Rate || a.Rate > 1_250_000_000 || a.Threshold > j.Window/2 {
+			i := Info{Acked: acked, Delivered: acked, Window: j.Window + r.Uint64N(j.Window+1), Out: r.Uint64N(2 * j.Window), Lost: uint32(r.IntN(10) / 9),
+				RTT: p.RTT + time.Duration(r.IntN(8)/7*r.IntN(100))*ms, Measures: r.IntN(2) == 0}
+			a, done = w.Look(i, at)
+			if a.Only > max(j.Window+acked, i.Out) || a.Only > 0 && w.Phase() == Retreated {
+				t.Fatalf("%+v makes %+v", i, a)
+			}
+			if a.Rate > k.Rate/8*9+8 || a.Rate > 1_250_000_000 || a.Threshold > j.Window/2 {
 				t.Fatalf("%+v after %v of %+v", a, j, k)
 			}
-			if a.Window > j.Window/2 && a.Window != 1 {
+			if w.Phase() == Retreated && a.Window > j.Window/2 && a.Window != 1 {
 				t.Fatalf("a retreat from %d to %d", j.Window, a.Window)
 			}
-			if (a.Window != 0) != (a.Window != 0 && w.Phase() == Retreated) {
-				t.Fatalf("a retreat in phase %v", w.Phase())
+			if w.Phase() != Retreated && a.Window > i.Window {
+				t.Fatalf("%+v: a queue makes the window %d", i, a.Window)
 			}
 			if a.Lift {
 				lifts++

@@ -224,15 +224,27 @@ func Pace(fd int, rate uint64) error {
 	return nil
 }
 
-// room makes the send buffer hold twice the window; the kernel counts its own
-// overhead into it, and says twice what it was told.
+// room makes the send buffer hold twice the window now; the kernel counts its
+// own overhead into it, and says twice what it was told. A size that was set
+// stays for good, so that is taken back (SO_BUF_LOCK): from there on the kernel
+// makes room as the window grows, as for every flow.
 func room(fd int, window uint64) error {
 	want := int(min(2*window, 64<<20))
 	have, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil || have >= 2*want {
 		return err
 	}
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, want)
+	lock, unknown := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK) // since Linux 5.14
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, want) != nil {
+		// Without CAP_NET_ADMIN net.core.wmem_max bounds it.
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, want); err != nil {
+			return err
+		}
+	}
+	if unknown != nil {
+		return nil
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BUF_LOCK, lock)
 }
 
 // selectable reports whether this process may select a congestion control.

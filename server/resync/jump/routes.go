@@ -150,9 +150,6 @@ func (r *Routes) drop(to netip.Prefix) {
 // process has left behind.
 func (r *Routes) Run(ctx context.Context) error {
 	defer r.handle.Close()
-	if err := r.clear(); err != nil {
-		return err
-	}
 	changes, done := make(chan netlink.RouteUpdate, 64), make(chan struct{})
 	defer func() {
 		close(done)
@@ -162,6 +159,9 @@ func (r *Routes) Run(ctx context.Context) error {
 	if err := netlink.RouteSubscribe(changes, done); err != nil {
 		close(changes)
 		return fmt.Errorf("jump: routes: %w", err)
+	}
+	if err := r.clear(); err != nil { // now, when no change is missed after it
+		return err
 	}
 	tick := time.NewTicker(min(time.Second, r.opt.Keep/4+time.Millisecond))
 	defer tick.Stop()
