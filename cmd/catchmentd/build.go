@@ -59,6 +59,7 @@ type parts struct {
 	cache      *cacheServer  // nil: no cache server
 	flows      *flows        // nil: flows do not go on elsewhere
 	dns        *rendezvous   // nil: no DNS server
+	cost       *costs        // nil: it is not built yet
 	inForce    atomic.Pointer[config.Config]
 	tasks      []task
 }
@@ -133,6 +134,8 @@ func build(cfg *config.Config, src *origin, dry bool, stderr io.Writer) (*parts,
 	if err := d.buildBalance(b.journal); err != nil {
 		return nil, err
 	}
+	d.buildCosts(b.journal)
+	b.metrics.Register(d.cost)
 	if err := d.buildAPI(); err != nil {
 		return nil, err
 	}
@@ -266,7 +269,7 @@ func (d *parts) order(b base, page task) []task {
 	if d.relay != nil {
 		tasks = append(tasks, d.relay)
 	}
-	tasks = append(tasks, d.balance)
+	tasks = append(tasks, d.balance, d.cost.keeper)
 	if d.origin.fetched != nil {
 		tasks = append(tasks, follow{d})
 	}

@@ -34,8 +34,9 @@ type rendezvous struct {
 	mu     sync.Mutex // guards what is in force
 	cfg    *config.DNS
 	choice *choices
-	pair   *tls.Certificate // of DNS over TLS; nil: none
-	bad    string           // why the files that changed last are not in force; empty: they are
+	pair   *tls.Certificate   // of DNS over TLS; nil: none
+	bad    string             // why the files that changed last are not in force; empty: they are
+	former []steered.Answered // by the names of former configurations
 }
 
 // choices are what names are answered by: made of the configuration and the
@@ -46,8 +47,17 @@ type choices struct {
 	slow    *steer.Slow
 	names   *steered.Names
 	state   steer.State
+	still   bool // slow networks are not steered: the ceiling on harm has stopped it
 	live    *steer.Live
 	stamps  []stamp // of the files
+}
+
+// steered are the slow networks that are in force.
+func (ch *choices) steered() *steer.Slow {
+	if ch.still {
+		return nil
+	}
+	return ch.slow
 }
 
 // stamp tells a file from what it was.
@@ -339,11 +349,15 @@ func (r *rendezvous) set(s steer.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ch := r.choice
-	if len(s.POPs) != len(r.cfg.Steer.POPs) || reflect.DeepEqual(s, ch.state) {
+	still, _ := r.d.cost.stopped()
+	if len(s.POPs) != len(r.cfg.Steer.POPs) || still == ch.still && reflect.DeepEqual(s, ch.state) {
 		return
 	}
-	live := ch.chooser.With(s, ch.slow)
-	if err := ch.names.Set(live, ch.slow); err != nil {
+	was := ch.still
+	ch.still = still
+	live := ch.chooser.With(s, ch.steered())
+	if err := ch.names.Set(live, ch.steered()); err != nil {
+		ch.still = was
 		r.log.Error("the state of the POPs is not used", "err", err)
 		return
 	}
@@ -404,8 +418,33 @@ func (r *rendezvous) adoptConfig(c *config.DNS) error {
 	if err := r.srv.SetZones(zones); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
+	r.former = append(r.former, r.choice.names.Answered()...)
 	r.cfg, r.choice, r.pair = c, ch, pair
 	return nil
+}
+
+// answered are the answers since the start, by the POP nearest to the client.
+func (r *rendezvous) answered() []steered.Answered {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.former = together(r.former)
+	return together(slices.Concat(r.former, r.choice.names.Answered()))
+}
+
+// together adds up counts of one kind.
+func together(list []steered.Answered) (out []steered.Answered) {
+	for _, a := range list {
+		i := slices.IndexFunc(out, func(o steered.Answered) bool { return o.Near == a.Near && o.To == a.To && o.Why == a.Why })
+		if i < 0 {
+			out = append(out, a)
+			continue
+		}
+		out[i].N += a.N
+	}
+	return out
 }
 
 // unicast reports whether an address leads to this POP alone.

@@ -37,6 +37,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
 	}
+	d.cost.adopt(cfg)
 	d.deadline.Store(int64(cfg.Stop.Deadline))
 	d.inForce.Store(cfg)
 	changes := config.Diff(old, cfg)

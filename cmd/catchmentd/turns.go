@@ -25,4 +25,4 @@ func (d *parts) turnsOf() pop.Turns {
 }
 
 // about is what this POP says of itself to the others.
-func (d *parts) about() json.RawMessage { return d.controller.About() }
+func (d *parts) about() json.RawMessage { return d.cost.tell(d.controller.About()) }

@@ -146,8 +146,8 @@ func (m *Month) cheapest(demand, _ []float64) (out []cost.Move) {
 // serve plays the month in one way and bills it with the ledger.
 func (m *Month) serve(name string, scale float64, move func(s int, demand, movable []float64) []cost.Move) Cost {
 	l := cost.Ledger{}
-	for _, p := range m.World.POPs {
-		l.Prices = append(l.Prices, p.Price)
+	for i, p := range m.World.POPs {
+		l.Links = append(l.Links, cost.Link{POP: i, Price: p.Price})
 	}
 	c, sum := Cost{Name: name}, 0.0
 	for s := range m.Now.All {
@@ -165,9 +165,9 @@ func (m *Month) serve(name string, scale float64, move func(s int, demand, movab
 		for i := range sent {
 			c.Stuck += max(0, sent[i]-m.World.POPs[i].Capacity)
 		}
-		l.Add(sent, moves, cost.Quality{})
+		l.Add(int64(s), sent, moves, nil)
 	}
-	for _, s := range l.Total() {
+	for _, s := range l.Between(0, slots, 0) {
 		c.Total += s.Cost
 	}
 	c.Later, c.Moved, c.Stuck = c.Later/sum, c.Moved/sum, c.Stuck/sum

@@ -3,6 +3,7 @@ package cost
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -111,27 +112,85 @@ func TestChooseLowersTheBill(t *testing.T) {
 }
 
 func TestLedger(t *testing.T) {
-	l := Ledger{Prices: []Price{{PerGB: 2}, {PerGB: 1}}, Slots: 2}
-	for range 3 {
-		l.Add([]float64{8e9, 16e9}, []Move{{0, 1, 8e9}}, Quality{Moved: 10, Left: 10, MovedStalls: 2, LeftStalls: 1, LaterSum: 50, LaterCounted: 10})
+	l := Ledger{Links: []Link{{0, Price{PerGB: 2}}, {1, Price{PerGB: 1}}}}
+	q := Quality{Moved: 10, Left: 10, MovedStalls: 2, LeftStalls: 1, LaterSum: 50, LaterCounted: 10}
+	for s := range int64(3) {
+		l.Add(2-s, []float64{8e9, 16e9}, []Move{{0, 1, 8e9}}, []Quality{q}) // in any order
 	}
-	total := l.Total()
+	total := l.Between(0, 3, 0)
 	near(t, "cost", total[0].Cost, 2*3*300)
 	near(t, "would have cost", total[0].Would, 2*2*3*300)
 	near(t, "saved", total[0].Saved()+total[1].Saved(), 3*300)
+	near(t, "sent", total[1].Sent, 2*3*300)
 	near(t, "moved", total[0].Moved, 3*300)
 	near(t, "sent for others", total[1].Moved, -3*300)
-	day, q := l.Day(1)
-	near(t, "the second day", day[0].Cost, 2*300)
-	near(t, "extra stalls", q.ExtraStalls(), 0.1)
-	near(t, "later", q.Later(), 5)
-	if l.Days() != 2 {
-		t.Errorf("%d days", l.Days())
+	near(t, "slots", float64(total[0].Slots), 3)
+	day := l.Between(2, 9, 0)
+	near(t, "the last slot", day[0].Cost, 2*300)
+	near(t, "extra stalls", day[0].Quality.ExtraStalls(), 0.1)
+	near(t, "later", total[0].Quality.Later(), 5)
+	near(t, "sessions", total[0].Quality.Moved, 30)
+	near(t, "nothing was seen there", total[1].Quality.Moved, 0)
+	if a, b, ok := l.Span(); a != 0 || b != 2 || !ok {
+		t.Errorf("from %d to %d", a, b)
 	}
-	if d, _ := l.Day(2); d != nil {
-		t.Error("a day that was not")
+	l.Add(1, []float64{0, 0}, nil, nil)
+	near(t, "replaced", l.Between(0, 3, 0)[0].Cost, 2*2*300)
+	l.Drop(2)
+	near(t, "forgotten", l.Between(0, 3, 0)[0].Cost, 2*300)
+	near(t, "none", l.Between(7, 3, 0)[0].Cost, 0)
+	if _, _, ok := (&Ledger{}).Span(); ok {
+		t.Error("an empty ledger has slots")
 	}
-	near(t, "an empty ledger", (&Ledger{Prices: []Price{{PerGB: 1}}}).Total()[0].Cost, 0)
+}
+
+// TestLedgerOfLinks: what is moved is of all links of a POP by what they carry;
+// a link that is not heard of is not billed, and a POP below nothing sends
+// nothing.
+func TestLedgerOfLinks(t *testing.T) {
+	nan := math.NaN()
+	l := Ledger{Links: []Link{{0, Price{PerGB: 1}}, {0, Price{PerGB: 1}}, {1, Price{PerGB: 1}}}, Second: 8}
+	for i, c := range []struct {
+		sent, would []float64
+		moves       []Move
+	}{
+		{[]float64{3e9, 1e9, 9e9}, []float64{6e9, 2e9, 5e9}, []Move{{0, 1, 4e9}}},
+		{[]float64{0, 0, 4e9}, []float64{1e9, 1e9, 2e9}, []Move{{0, 1, 2e9}}},
+		{[]float64{nan, 1e9, 4e9}, []float64{nan, 3e9, 2e9}, []Move{{0, 1, 2e9}}},
+		{[]float64{1e9, 1e9, 1e9}, []float64{2e9, 2e9, 0}, []Move{{0, 1, 2e9}}},
+		{[]float64{nan, nan, 1e9}, []float64{nan, nan, 1e9}, nil},
+	} {
+		for k, x := range l.Counterfactual(c.sent, c.moves) {
+			if math.IsNaN(x) != math.IsNaN(c.would[k]) {
+				t.Errorf("case %d, link %d: %v, want %v", i, k, x, c.would[k])
+			} else if !math.IsNaN(x) {
+				near(t, "would", x, c.would[k])
+			}
+		}
+		l.Add(int64(i), c.sent, c.moves, nil)
+	}
+	all := l.Between(0, 5, 0)
+	near(t, "cost of what was heard of", all[0].Cost, 3+1+0+1+1+1)
+	if all[0].Slots != 3 || all[1].Slots != 5 {
+		t.Errorf("%d and %d slots", all[0].Slots, all[1].Slots)
+	}
+	again := Ledger{Links: l.Links, Second: 8}
+	for _, e := range l.slots {
+		again.Restore(e.at, wide(e.sent), wide(e.would), e.quality)
+		again.Restore(e.at, wide(e.would), wide(e.would), e.quality) // is there already
+		again.Restore(e.at+100, nil, nil, nil)                       // of other links
+	}
+	if !reflect.DeepEqual(again.Between(0, 500, 0), all) {
+		t.Errorf("restored: %+v, was %+v", again.Between(0, 500, 0), all)
+	}
+	near(t, "a short month costs as much", (&Price{PerMbps: 1}).BillOf([]float64{1e6}, 10, 10), 1)
+}
+
+func wide(l []float32) (out []float64) {
+	for _, x := range l {
+		out = append(out, float64(x))
+	}
+	return out
 }
 
 func TestCeilingStopsAndLetsGoLater(t *testing.T) {
@@ -143,12 +202,36 @@ func TestCeilingStopsAndLetsGoLater(t *testing.T) {
 		stop bool
 		why  string
 	}{
-		{good, false, ""}, {half, false, ""}, {bad, true, "stalls"}, {half, true, "stalls"}, {good, true, "calming down"}, {half, true, "stalls"},
-		{good, true, "calming down"}, {good, true, "calming down"}, {good, false, ""},
+		{good, false, ""}, {half, false, ""}, {bad, true, "stalls"}, {half, true, "stalls"}, {good, true, CalmingDown}, {half, true, "stalls"},
+		{good, true, CalmingDown}, {good, true, CalmingDown}, {good, false, ""},
 		{Quality{Moved: 4, MovedStalls: 4}, false, ""}, {Quality{LaterSum: 11, LaterCounted: 1}, true, "latency"},
 	} {
 		if stop, why := c.Judge(s.q); stop != s.stop || why != s.why {
 			t.Errorf("step %d: %v %q, want %v %q", i, stop, why, s.stop, s.why)
+		}
+	}
+	if stop, why := c.Stopped(); !stop || why != "latency" {
+		t.Errorf("stopped %v by %q", stop, why)
+	}
+}
+
+// TestChanceIsNoHarm: one stall is chance, three are not; a stop outlives the
+// daemon.
+func TestChanceIsNoHarm(t *testing.T) {
+	c := Ceiling{Least: 5, Sure: 1.64, Calm: 1}
+	for _, s := range []struct {
+		moved, left float64
+		stop        bool
+	}{{1, 0, false}, {2, 0, false}, {30, 25, false}, {60, 25, true}} {
+		again := c
+		if stop, _ := again.Judge(Quality{Moved: 100, Left: 100, MovedStalls: s.moved, LeftStalls: s.left}); stop != s.stop {
+			t.Errorf("%v: stop %v", s, stop)
+		}
+	}
+	c.Resume("stalls")
+	for i, want := range []bool{true, false} {
+		if stop, _ := c.Judge(Quality{}); stop != want {
+			t.Errorf("judgement %d: %v", i, stop)
 		}
 	}
 }

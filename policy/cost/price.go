@@ -59,13 +59,18 @@ func (p *Price) billed(slots []float64) float64 {
 // month of which they are all. A shorter time costs the part of a month it is,
 // as if it went on alike.
 func (p *Price) Bill(slots []float64, seconds float64) float64 {
+	return p.BillOf(slots, seconds, Month)
+}
+
+// BillOf is Bill of a month of so many seconds.
+func (p *Price) BillOf(slots []float64, seconds, month float64) float64 {
 	sum := 0.0
 	for _, x := range slots {
 		sum += x
 	}
 	total := sum * seconds / 8e9 * p.PerGB
 	if p.PerMbps > 0 {
-		part := float64(len(slots)) * seconds / Month
+		part := float64(len(slots)) * seconds / month
 		total += part * p.PerMbps * max(p.Commit, p.billed(slices.Clone(slots))/1e6)
 	}
 	return total

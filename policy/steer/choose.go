@@ -27,6 +27,14 @@ func place(dest int, cheap bool) Place {
 // Cheap reports whether the cheap POPs of the destination are meant.
 func (p Place) Cheap() bool { return p != Nowhere && p&1 == 0 }
 
+// Normal is the Place of the same destination's normal POPs.
+func (p Place) Normal() Place {
+	if p.Cheap() {
+		return p - 1
+	}
+	return p
+}
+
 func (p Place) dest() int { return int(p-1) / 2 }
 
 // Question is what a query says, as far as the choice goes.

@@ -148,5 +148,14 @@ func (l *Live) Of(q *Question, p Place, pop int) Answer {
 	return a
 }
 
+// POPs are those of the configuration, in its order.
+func (c *Chooser) POPs() []policy.POPID {
+	out := make([]policy.POPID, len(c.cfg.POPs))
+	for i := range out {
+		out[i] = c.cfg.POPs[i].ID
+	}
+	return out
+}
+
 // Chooser gives what l was made of.
 func (l *Live) Chooser() *Chooser { return l.c }

@@ -19,6 +19,7 @@
 //	GET  /v1/fleet             Fleet: all POPs as this one knows them
 //	GET  /v1/maintenance       []MaintenanceWindow
 //	GET  /v1/ingress           IngressReport; not found where no ingress routers are told anything
+//	GET  /v1/cost              CostStatus; ?days= (7 unless said); not found without prices
 //	GET  /v1/cache             CacheStatus; not found where there is no cache server
 //	GET  /v1/cache/purges      CachePurges, the newest first; ?limit=
 //	GET  /v1/cache/show        CacheObject; ?url= ?header= (NAME: VALUE, may be repeated)

@@ -44,6 +44,7 @@ func (s *Server) Handler() http.Handler {
 		"GET /v1/maintenance":        s.maintenance,
 		"POST /v1/plan":              s.planned,
 
+		"GET /v1/cost":    s.costStatus,
 		"GET /v1/ingress": func(r *http.Request) (any, error) { return s.ingress(r.Context()) },
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { reply(w, r, f) })

@@ -27,6 +27,7 @@ type Options struct {
 	Cache   Cache   // nil: the POP has no cache server
 	Resync  Resync  // nil: flows do not go on elsewhere
 	DNS     DNS     // nil: there is no DNS server
+	Cost    Cost    // nil: no books are kept of what traffic costs
 	Logger  *slog.Logger
 	// PlainChange lets those change things who connect to the gRPC server by
 	// TCP without TLS.

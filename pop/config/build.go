@@ -60,6 +60,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.cache(o)
 	b.load()
 	b.balance()
+	b.cost()
 	b.ingress()
 	b.matrix(o)
 	b.resync()

@@ -17,6 +17,7 @@ import (
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/health/load"
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop/account"
 	"github.com/catchment/catchment/pop/maintenance"
 )
 
@@ -41,6 +42,7 @@ type Config struct {
 	Relay    Relay
 	Load     Loads
 	Balance  Balance
+	Cost     account.Config
 	Ingress  Ingress
 	Cache    Cache
 	Matrix   Matrix

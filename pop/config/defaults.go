@@ -140,6 +140,14 @@ var defaults = map[string]any{
 	"balance.weights.hops": 4,
 	"balance.weights.step": 0.1,
 
+	"cost.slot":            "5m",
+	"cost.month-day":       1,
+	"cost.keep":            62,
+	"cost.ceiling.latency": "3ms",
+	"cost.ceiling.least":   100,
+	"cost.ceiling.window":  "15m",
+	"cost.ceiling.calm":    "1h",
+
 	"resync.tell":        "likely",
 	"resync.least":       "256KiB",
 	"resync.interval":    "1s",

@@ -42,6 +42,7 @@ type rawConfig struct {
 	Relay    rawRelay       `mapstructure:"relay"`
 	Load     rawLoad        `mapstructure:"load"`
 	Balance  rawBalance     `mapstructure:"balance"`
+	Cost     rawBills       `mapstructure:"cost"`
 	Ingress  rawIngress     `mapstructure:"ingress"`
 	Cache    rawCache       `mapstructure:"cache"`
 	Matrix   rawMatrix      `mapstructure:"matrix"`

@@ -31,6 +31,8 @@ type About struct {
 	Windows []Window `json:"windows,omitempty"`
 	// Turn is its place in the queue of drains; nil: it does not know of any.
 	Turn *Turn `json:"turn,omitempty"`
+	// Account is what it carried lately (account.Keeper.Message).
+	Account json.RawMessage `json:"account,omitempty"`
 }
 
 // Drain is one drain at a POP. No message carries a time: spans count from the
@@ -65,6 +67,7 @@ const (
 	maxDrains  = 32
 	maxVersion = 64
 	maxAddress = 300 // host:port
+	maxAccount = 64 << 10
 	maxSpan    = 10 * 366 * 24 * time.Hour
 )
 
@@ -73,6 +76,9 @@ func (a About) Encode() json.RawMessage {
 	a.Version = tidyTo(a.Version, maxVersion)
 	a.Drains = a.Drains[:min(len(a.Drains), maxDrains)]
 	a.Windows = a.Windows[:min(len(a.Windows), maxDrains)]
+	if len(a.Account) > maxAccount {
+		a.Account = nil
+	}
 	b, err := json.Marshal(a)
 	if err != nil {
 		return nil
@@ -93,6 +99,9 @@ func DecodeAbout(b []byte) (About, error) {
 	a.Version, a.Core = tidyTo(a.Version, maxVersion), tidyTo(a.Core, maxVersion)
 	if _, _, err := net.SplitHostPort(a.Resync); err != nil || len(a.Resync) > maxAddress || strings.ContainsAny(a.Resync, "/ @") {
 		a.Resync = ""
+	}
+	if len(a.Account) > maxAccount {
+		a.Account = nil
 	}
 	for i := range a.Drains {
 		d := &a.Drains[i]

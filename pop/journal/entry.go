@@ -25,6 +25,7 @@ const (
 	Ingress  Kind = "ingress" // an ingress router is told another POP for a slice
 	Resync   Kind = "resync"  // flows were handed over, taken over or reset, or began by a jump
 	Load     Kind = "load"    // what the load loop did, or would do, and what came of it
+	Cost     Kind = "cost"    // steering by cost and slowness was stopped by the ceiling on harm, or goes on; what prices moved
 	Gap      Kind = "gap"     // entries are missing here; Text says how many and why
 )
 

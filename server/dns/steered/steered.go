@@ -38,6 +38,7 @@ type Names struct {
 	classes []int  // a rule of each class
 	pops    int
 	now     atomic.Pointer[state]
+	counts  [shards][]atomic.Uint64 // by why, the nearest POP and the one given
 }
 
 // state is a state of the POPs with its answers.
@@ -85,6 +86,9 @@ func New(c *steer.Config, live *steer.Live, slow *steer.Slow, o Options) (*Names
 			n.classes = append(n.classes, i)
 		}
 		n.class = append(n.class, at)
+	}
+	for i := range n.counts {
+		n.counts[i] = make([]atomic.Uint64, int(whys)*n.pops*n.pops)
 	}
 	if err := n.Set(live, slow); err != nil {
 		return nil, err
@@ -189,7 +193,9 @@ func (c *chooser) Choose(q *zone.Query) zone.Choice {
 		}
 	}
 	place, scope := s.live.Chooser().Place(&sq, s.slow)
-	pop := draw(s.live.Shares(place), q.Rand)
+	share := draw(s.live.Shares(place), q.Rand)
+	pop := share.POP
+	n.count(s.live, place, share, sq.SlowName, q.Rand)
 	p := s.pools[n.index(n.class[c.rule], kind, pop)]
 	if p == nil {
 		return zone.Choice{Scope: uint8(scope), Why: "no POP can serve the client"}
@@ -205,12 +211,12 @@ func (c *chooser) labelled(name []byte) bool {
 
 // draw takes a POP by its share. The low bits of the random number choose
 // among the variants of its answers, the high ones here.
-func draw(shares []steer.Share, random uint64) int {
+func draw(shares []steer.Share, random uint64) *steer.Share {
 	u := float64(random>>11) / (1 << 53)
 	for i := range shares {
 		if u -= shares[i].Share; u < 0 {
-			return shares[i].POP
+			return &shares[i]
 		}
 	}
-	return shares[len(shares)-1].POP
+	return &shares[len(shares)-1]
 }

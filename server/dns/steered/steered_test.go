@@ -207,3 +207,42 @@ func BenchmarkChoose(b *testing.B) {
 		c.Choose(q)
 	}
 }
+
+// TestAnswersAreCounted: each answer by the POP that the client would have got,
+// and why it got another.
+func TestAnswersAreCounted(t *testing.T) {
+	w := newWorld(t)
+	b := steer.NewBuilder()
+	if err := b.Add(netip.MustParsePrefix("0.0.1.0/24"), "measured", 1); err != nil {
+		t.Fatal(err)
+	}
+	nets, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := steer.NewSlow(nets)
+	w.state.POPs[1].Offers = []steer.Offer{{To: "LON", Share: 0.5}}
+	if err := w.names.Set(w.chooser.With(w.state, slow), slow); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(name, of, client string, n int) {
+		c := w.of(t, name)
+		for range n {
+			c.Choose(query(of, client, "192.0.2.1"))
+		}
+	}
+	ask("www.example.net.", "www.example.net", "0.0.1.0/24", 100)                // eu, slow
+	ask("www.example.net.", "www.example.net", "0.0.2.0/24", 70)                 // eu
+	ask("slowpop.www.example.net.", "slowpop.www.example.net", "0.0.2.0/24", 30) // by its name
+	ask("www.example.net.", "www.example.net", "1.0.1.0/24", 1000)               // us, half of it lent
+	got := map[string]uint64{}
+	for _, a := range w.names.Answered() {
+		got[fmt.Sprint(a.Near, " ", a.To, " ", a.Why)] = a.N
+	}
+	if got["LON CHEAP slow"] != 100 || got["LON LON "] != 70 || got["CHEAP CHEAP "] != 30 || len(got) != 5 {
+		t.Errorf("%v", got)
+	}
+	if lent := got["NYC LON room"]; lent < 400 || lent > 600 || got["NYC NYC "]+lent != 1000 {
+		t.Errorf("%v", got)
+	}
+}
