@@ -235,3 +235,31 @@ func TestChanceIsNoHarm(t *testing.T) {
 		}
 	}
 }
+
+// TestEstimate: an answer stands for as much of what its POP sent as any other,
+// what redirects brought is known and not counted twice, and nothing is moved
+// from a POP to itself.
+func TestEstimate(t *testing.T) {
+	nan := math.NaN()
+	for i, c := range []struct {
+		sent       []float64
+		answers    []Answers
+		redirected []Move
+		want       []Move
+	}{
+		{[]float64{9, 8}, nil, nil, nil},
+		{[]float64{9, 8}, []Answers{{0, 0, 5}, {1, 1, 30}, {0, 1, 10}}, nil, []Move{{0, 1, 2}}},
+		{[]float64{9, 8}, []Answers{{1, 1, 30}, {0, 1, 6}, {0, 1, 4}}, []Move{{0, 1, 4}, {1, 1, 3}}, []Move{{0, 1, 5}}},
+		{[]float64{9, 8}, nil, []Move{{0, 1, 40}}, []Move{{0, 1, 8}}}, // more than it sent
+		{[]float64{9, nan, 1}, []Answers{{0, 1, 10}, {0, 2, 1}, {1, 2, 1}}, []Move{{0, 1, 1}}, []Move{{0, 2, 0.5}, {1, 2, 0.5}}},
+	} {
+		got := Estimate(c.sent, c.answers, c.redirected)
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("case %d: %v, want %v", i, got, c.want)
+		}
+	}
+	q := Later([]float64{9, 8, nan}, []Move{{0, 1, 2}, {0, 2, 1}, {1, 0, 1}}, [][]float64{{0, 20, nan}, {math.Inf(1), 0, 1}, {1, 1, 0}})
+	near(t, "of the first", q[0].Later(), 2*20.0/(9+3-1))
+	near(t, "of the second", q[1].Later(), 0)
+	near(t, "all sessions", q[0].LaterCounted+q[1].LaterCounted+q[2].LaterCounted, 17)
+}
