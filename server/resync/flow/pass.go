@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catchment/catchment/server/resync/flow/tap"
 	"github.com/catchment/catchment/server/sockdiag"
 )
 
@@ -139,6 +140,10 @@ func (t *Table) Pass(ctx context.Context) error {
 		defer t.mu.Unlock()
 		t.flows, t.plan = map[uint64]*Flow{}, plan{}
 		t.count(0, 0, cpu()-began)
+		t.stats.Sockets = 0
+		return nil
+	}
+	if t.tapped(vips, began) {
 		return nil
 	}
 	d, err := sockdiag.Open(0)
@@ -162,6 +167,38 @@ func (t *Table) Pass(ctx context.Context) error {
 	t.plan.learn(r.first, r.last, r.seen, len(r.asked), now-looked, looked-began, time.Duration(float64(t.opt.Every)*t.opt.Share))
 	t.count(r.seen, len(r.asked), now-began)
 	return nil
+}
+
+// tapped makes a pass by the tap; false where there is none, or it fails: then
+// it is not asked again.
+func (t *Table) tapped(vips map[netip.Addr]bool, began time.Duration) bool {
+	if t.tap == nil {
+		return false
+	}
+	r := &reading{table: t, vips: vips, last: buckets - 1}
+	err := t.tap.SetVIPs(slices.Collect(maps.Keys(vips)))
+	if err == nil {
+		r.seen, err = t.tap.Read(func(f *tap.Flow) { r.add(fromTap(f)) })
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stats.Tapped = err == nil; err != nil {
+		t.tap, t.stats.Untap = nil, err
+		return false
+	}
+	t.merge(r, time.Now())
+	t.count(r.seen, 0, cpu()-began)
+	t.stats.Sockets = r.seen
+	return true
+}
+
+// fromTap makes a Flow of what the tap tells.
+func fromTap(f *tap.Flow) Flow {
+	return Flow{
+		Key: Key{Client: f.Client, VIP: f.VIP}, Acked: f.Acked, Rate: f.Rate, RTT: f.RTT, MinRTT: f.MinRTT,
+		Cwnd: f.Cwnd, MSS: f.MSS, Out: f.Out, Retrans: f.Retrans, Busy: f.Busy, Receiver: f.Receiver,
+		Closing: f.State != sockdiag.Established, uid: f.Cookie,
+	}
 }
 
 // count notes what a pass has done. The caller holds t.mu.
@@ -229,27 +266,33 @@ func (r *reading) dump(ctx context.Context, sockets []uint32) error {
 		filter = sockdiag.RemotePorts(uint16(r.first*65536/buckets), uint16((r.last+1)*65536/buckets-1), filter)
 	}
 	clear(sockets[r.first : r.last+1])
-	room := len(r.flows) + r.table.opt.Max + r.table.opt.Max/4 + 16
 	var f Flow
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		q := sockdiag.Query{Family: family, States: sending, Info: true, Filter: filter}
 		err := r.diag.Dump(ctx, q, func(s *sockdiag.Socket) {
 			r.seen++
 			sockets[bucketOf(s.Remote.Port())]++
-			if !decode(s, &f) || f.Acked < r.table.opt.Least || !r.vips[f.VIP.Addr()] {
-				return
+			if decode(s, &f) {
+				r.add(f)
 			}
-			if len(r.flows) >= room {
-				r.left++
-				return
-			}
-			r.flows = append(r.flows, f)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// add takes a flow into what is read, as far as there is room: somewhat more
+// than in the table, so that the largest of them come into it.
+func (r *reading) add(f Flow) {
+	switch most := r.table.opt.Max + r.table.opt.Max/4 + 16; {
+	case f.Acked < r.table.opt.Least || !r.vips[f.VIP.Addr()]:
+	case len(r.flows) >= len(r.asked)+most:
+		r.left++
+	default:
+		r.flows = append(r.flows, f)
+	}
 }
 
 // merge brings what was read into the table: what was asked for and is not

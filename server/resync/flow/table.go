@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/catchment/catchment/server/resync/flow/tap"
 	"github.com/catchment/catchment/server/sockdiag"
 )
 
@@ -28,6 +29,9 @@ type Options struct {
 	Max int
 	// Every is the time from one pass to the next.
 	Every time.Duration
+	// Tap, if not nil, is where sockets are read from as long as that works, and
+	// sock_diag else. It stays its maker's, who closes it after the table.
+	Tap *tap.Tap
 	// Share is how much of one core the passes may take; where they need more
 	// they are made less often.
 	Share float64
@@ -48,11 +52,14 @@ type Stats struct {
 	Wait    time.Duration // from the last pass to the next
 	At      time.Time     // of the last pass
 	Err     error         // of the last pass; nil: it was whole
+	Tapped  bool          // the last pass was made by Options.Tap
+	Untap   error         // why it is used no more
 }
 
 // Table holds flows. Its methods may be called from any goroutine.
 type Table struct {
 	opt Options
+	tap *tap.Tap // nil: none, or none any more; used with passing held
 
 	passing sync.Mutex // held for a pass
 	plan    plan       // of the next pass
@@ -68,7 +75,7 @@ type Table struct {
 func New(o Options) *Table {
 	o.Least, o.Max = cmp.Or(o.Least, DefaultLeast), cmp.Or(o.Max, DefaultMax)
 	o.Every, o.Share = cmp.Or(o.Every, DefaultEvery), cmp.Or(o.Share, DefaultShare)
-	return &Table{opt: o, flows: map[uint64]*Flow{}}
+	return &Table{opt: o, tap: o.Tap, flows: map[uint64]*Flow{}}
 }
 
 // SetVIPs says whose flows count from the next pass on.
