@@ -236,8 +236,9 @@ pictures: deps
 # so that who builds Catchment needs no clang.
 bpf:
 	lab/deps.sh clang clang llvm-strip llvm /usr/include/bpf/bpf_helpers.h libbpf-dev
-	cd server/resync/jump && clang -O2 -g -Wall -Werror -target bpf -D__TARGET_ARCH_x86 -I/usr/include/$$(uname -m)-linux-gnu \
-		-ffile-prefix-map=$(CURDIR)=. -c bpf/jump.c -o jump.o && llvm-strip -g jump.o
+	for p in server/resync/jump/jump server/resync/flow/tap/tap; do \
+		(cd $${p%/*} && clang -O2 -g -Wall -Werror -target bpf -D__TARGET_ARCH_x86 -I/usr/include/$$(uname -m)-linux-gnu \
+			-ffile-prefix-map=$(CURDIR)=. -c bpf/$${p##*/}.c -o $${p##*/}.o && llvm-strip -g $${p##*/}.o) || exit 1; done
 
 # The Go side of the gRPC API and of the relay, after a change of a .proto file.
 proto:

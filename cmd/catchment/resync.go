@@ -151,7 +151,11 @@ func resyncJumps(j *api.ResyncJumps) string {
 }
 
 func resyncTable(t *api.ResyncTable) string {
-	out := fmt.Sprintf("%d seen in %v of CPU, every %v", t.Sockets, time.Duration(t.Cost).Round(10*time.Microsecond), time.Duration(t.Every))
+	what := "seen by sock_diag"
+	if t.By == "bpf" {
+		what = "large ones read by BPF"
+	}
+	out := fmt.Sprintf("%d %s in %v of CPU, every %v", t.Sockets, what, time.Duration(t.Cost).Round(10*time.Microsecond), time.Duration(t.Every))
 	if t.Error != "" {
 		out += "; " + oneLine(t.Error)
 	}

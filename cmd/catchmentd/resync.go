@@ -20,6 +20,7 @@ import (
 	"github.com/catchment/catchment/server/resync/careful"
 	"github.com/catchment/catchment/server/resync/checkpoint"
 	"github.com/catchment/catchment/server/resync/flow"
+	"github.com/catchment/catchment/server/resync/flow/tap"
 	"github.com/catchment/catchment/server/resync/gather"
 	"github.com/catchment/catchment/server/resync/jump"
 	"github.com/catchment/catchment/server/resync/mutual"
@@ -45,6 +46,7 @@ type flows struct {
 	warmer   *warm.Warmer  // nil: nothing is fetched ahead
 	prober   *probe.Prober // nil: nobody is woken
 	jumper   *jump.Jumper  // nil: nothing jumps
+	tap      *tap.Tap      // nil: sockets are read by sock_diag
 	routes   *jump.Routes  // nil: none are made
 	core     *resync.Resync
 	moves    *moves.Moves
@@ -91,13 +93,13 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	}
 	counts := func(a netip.Addr) bool { return ours[a] }
 	f.book = checkpoint.NewBook(checkpoint.Options{VIP: counts, Flows: c.Flows, Keep: c.Keep})
-	f.table = flow.New(flow.Options{Least: uint64(c.Least), Max: c.Flows, Every: c.Interval})
+	f.open()
+	f.table = flow.New(flow.Options{Least: uint64(c.Least), Max: c.Flows, Every: c.Interval, Tap: f.tap})
 	f.table.SetVIPs(c.VIPs)
 	f.gather = gather.New(gather.Options{Cache: f.cache, Table: f.table, VIP: counts, Least: c.Least, Max: c.Flows, Every: c.Interval / 2})
 	if c.Warm.Ahead > 0 && d.cfg.Cache.On() {
 		f.warmer = warm.New(warm.Options{Log: f.log, Warm: f.warm, Ahead: c.Warm.Ahead, Fills: c.Warm.Fills})
 	}
-	f.open()
 	o := resync.Options{
 		POP: string(d.cfg.POP), Log: f.log, Book: f.book, Gone: f.gone, Jumps: f.mayJump, OnTakeover: f.onTakeover, OnJump: f.onJump,
 		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate), Stated: uint64(c.Jump.Stated)}, Hear: c.Jump.Stated > 0,
@@ -116,6 +118,13 @@ func (d *parts) buildResync(j *journal.Journal) error {
 // open opens what takes rights that this process may not have.
 func (f *flows) open() {
 	var err error
+	if !f.d.dry && len(f.cfg.VIPs) > 0 {
+		// A convenience: what it finds sock_diag finds too, at a higher price.
+		if f.tap, err = tap.Open(tap.Options{Least: uint64(f.cfg.Least)}); err != nil {
+			f.tap = nil
+			f.log.Info("flows are read by sock_diag, not by BPF: CAP_BPF and CAP_PERFMON, Linux 6.3", "err", err)
+		}
+	}
 	if f.cfg.Probes > 0 && !f.d.dry {
 		if f.prober, err = probe.New(probe.Options{VIP: f.announces, Age: f.cfg.Keep, Rate: f.cfg.Probes}); err != nil {
 			f.lack("clients of a POP that is gone are not woken: CAP_NET_RAW", err)
@@ -291,6 +300,9 @@ func (f *flows) Run(ctx context.Context) error {
 	}
 	if f.jumper != nil {
 		defer f.jumper.Close()
+	}
+	if f.tap != nil {
+		defer f.tap.Close()
 	}
 	if f.routes != nil {
 		run("routes", f.routes)

@@ -60,8 +60,11 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 	}
 	t := f.table.Stats()
 	out.Table = api.ResyncTable{Sockets: int64(t.Sockets), Flows: int64(t.Flows), Cost: api.Duration(t.Cost), Every: api.Duration(t.Wait), Left: t.Left}
-	if t.Err != nil {
-		out.Table.Error = t.Err.Error()
+	if out.Table.By = "sock_diag"; t.Tapped {
+		out.Table.By = "bpf"
+	}
+	if err := cmp.Or(t.Err, t.Untap); err != nil {
+		out.Table.Error = err.Error()
 	}
 	return out, nil
 }

@@ -99,6 +99,7 @@ type ResyncProbes struct {
 
 // ResyncTable tells of the passes over the kernel's sockets.
 type ResyncTable struct {
+	By      string   `json:"by,omitempty"` // bpf: only large flows are looked at; sock_diag: all sockets
 	Sockets int64    `json:"sockets,omitempty"`
 	Flows   int64    `json:"flows,omitempty"`
 	Cost    Duration `json:"cost,omitempty"` // CPU time of the last pass

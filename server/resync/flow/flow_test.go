@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/lab/sandbox"
+	"github.com/catchment/catchment/server/resync/flow/tap"
 	"github.com/catchment/catchment/server/sockdiag"
 )
 
@@ -327,4 +328,42 @@ func ExampleFlow_Limited() {
 	f := Flow{Busy: 4 * time.Second, Receiver: 3 * time.Second}
 	fmt.Println(f.Limited())
 	// Output: 0.75
+}
+
+// TestTapped compares the table that is read by BPF with that by sock_diag, and
+// takes BPF away: then it goes on without.
+func TestTapped(t *testing.T) {
+	const vip, least = "192.0.2.77", 100_000
+	bpf, err := tap.Open(tap.Options{Least: least})
+	if err != nil {
+		t.Skip(err)
+	}
+	defer bpf.Close()
+	tapped, plain := New(Options{Least: least, Tap: bpf}), New(Options{Least: least})
+	for _, tb := range []*Table{tapped, plain} {
+		tb.SetVIPs([]netip.Addr{netip.MustParseAddr(vip)})
+		if err := tb.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small, smallServer := pair(t, vip)
+	large, largeServer := pair(t, vip)
+	send(t, small, smallServer, least/2)
+	send(t, large, largeServer, 3*least)
+	one := func(flows []Flow) bool { return len(flows) == 1 && flows[0].Acked == 3*least && flows[0].Out == 0 }
+	want := until(t, plain, "by sock_diag", one)[0]
+	got := until(t, tapped, "by BPF", func(f []Flow) bool { return one(f) && f[0].RTT == want.RTT && f[0].Rate == want.Rate })[0]
+	if got.Key != want.Key || got.uid != want.uid || got.MSS != want.MSS || !tapped.Stats().Tapped || plain.Stats().Tapped {
+		t.Fatalf("%+v by BPF, %+v by sock_diag; %+v", got, want, tapped.Stats())
+	}
+	if err := bpf.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, tapped, "without BPF", one)
+	if s := tapped.Stats(); s.Tapped || s.Untap == nil || s.Err != nil {
+		t.Fatalf("%+v", s)
+	}
+	largeServer.Close()
+	large.Close()
+	until(t, tapped, "ended", func(f []Flow) bool { return len(f) == 0 })
 }
