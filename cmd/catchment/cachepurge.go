@@ -22,8 +22,10 @@ this POP when the command returns, however much is stored, and outlives a
 restart. With --soft what is there becomes stale instead: it is asked for anew,
 and still serves while or if the origin cannot answer, as its response allows.
 
-It is of this POP: at others, ask there (--address). Who purged what is kept in
-the journal.`,
+It is of this POP: of all its caches (cache.peers), and of the parents in other
+POPs that its sites ask, or what they store would come back. One that cannot be
+told is named, and told when it answers. At POPs that are no parents ask there
+(--address). Who purged what is kept in the journal.`,
 		Example: `  catchment cache purge http://www.example.com/a.css --why "ticket 4711"
   catchment cache purge --prefix http://www.example.com/img/ --soft
   catchment cache purge --host www.example.com

@@ -74,7 +74,7 @@ func (c *cached) section(host, more string) string {
 func (c *cached) cacheWeb(keys ...string) string {
 	return c.world.web(append([]string{
 		fmt.Sprintf("vips: {addresses: [%s]}", c.vip.Addr()),
-		fmt.Sprintf(`checks: [{name: cache, type: http, url: "http://%s/.well-known/catchment/health", interval: 100ms, fast: 50ms, timeout: 100ms, rise: 1, fall: 1}]`, c.vip),
+		fmt.Sprintf(`checks: [{name: cache, type: http, url: "http://%s/.well-known/catchment/health", interval: 100ms, fast: 50ms, timeout: 10s, rise: 1, fall: 1}]`, c.vip),
 		"drain: {wait: 30s, idle-connections: 0.5}",
 	}, keys...)...)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -196,11 +197,18 @@ func (c *cacheServer) CachePurge(ctx context.Context, by string, p api.CachePurg
 	if p.Why != "" {
 		text += ": " + p.Why
 	}
-	if err != nil {
+	var untold *cache.UntoldError
+	switch {
+	case errors.As(err, &untold):
+		text += " (" + untold.Error() + ")"
+	case err != nil:
 		text += " (in force, but not saved: " + err.Error() + ")"
 	}
 	c.journal.Append(journal.Entry{POP: policy.POPID(c.pop), Kind: journal.Cache, By: by, Text: text})
-	if err != nil {
+	switch {
+	case untold != nil:
+		return out, api.Errorf(api.Unavailable, "purge %d is in force at this cache, and %v", out.ID, untold)
+	case err != nil:
 		return out, api.Errorf(api.Internal, "purge %d is in force, but would not outlive a restart: %v", out.ID, err)
 	}
 	return out, nil

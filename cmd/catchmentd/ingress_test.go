@@ -46,7 +46,7 @@ func TestIngressBesideThePOP(t *testing.T) {
     - {pop: FRA, next-hops: [10.255.0.2, "2001:db8:ff::2"], capacity: 100, check: "tcp://%s:8080"}
   interval: 100ms
   max-share: 0
-  check: {interval: 100ms, fast: 50ms, timeout: 100ms}`, at, lon, fra, at)
+  check: {interval: 100ms, fast: 50ms, timeout: 10s}`, at, lon, fra, at)
 	}
 	w.sections["ingress"] = section(10, 20)
 	w.configure(w.web())

@@ -142,7 +142,7 @@ func (w *world) service(name, p4, p6 string, keys ...string) string {
 	keys = append([]string{
 		"name: " + name, fmt.Sprintf(`prefixes: [%s, "%s"]`, p4, p6), "hold-down: 50ms", "dwell: 50ms", "damping: {penalty: 0}",
 		"drain: {wait: 200ms}",
-		fmt.Sprintf("checks: [{name: file, type: file, path: %s, invert: true, interval: 100ms, fast: 50ms, rise: 1, fall: 1}]", w.file(name+".up")),
+		fmt.Sprintf("checks: [{name: file, type: file, path: %s, invert: true, interval: 100ms, fast: 50ms, timeout: 10s, rise: 1, fall: 1}]", w.file(name+".up")),
 	}, keys...)
 	have := map[string]string{} // the last of a key counts
 	for _, k := range keys {

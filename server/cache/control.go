@@ -32,9 +32,10 @@ type Purge struct {
 	By, Why string
 }
 
-// Purge takes a purge into force; it is when it returns, and on disk. An error with an Entry that has an ID means that it is
-// in force, but could not be saved.
-func (s *Server) Purge(_ context.Context, p Purge) (purge.Entry, error) {
+// Purge takes a purge into force, here and at the caches that this one fetches from (peers and parents); it is when it
+// returns, and on disk. An error with an Entry that has an ID means that it is in force here, but not yet there (an
+// *UntoldError), or could not be saved.
+func (s *Server) Purge(ctx context.Context, p Purge) (purge.Entry, error) {
 	r := purge.Request{Site: p.Site, Host: s.keyHost(p.Host), Tag: p.Tag, Soft: p.Soft, Who: p.By, Why: p.Why}
 	switch {
 	case p.URL != "":
@@ -63,7 +64,7 @@ func (s *Server) Purge(_ context.Context, p Purge) (purge.Entry, error) {
 	default:
 		return purge.Entry{}, fmt.Errorf("cache: purge names nothing")
 	}
-	e, err := s.purges.Purge(r)
+	e, err := s.purgeAll(ctx, r)
 	if err != nil {
 		err = fmt.Errorf("cache: %w", err)
 	}

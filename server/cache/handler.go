@@ -81,6 +81,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveHealth(w, r)
 		return
 	}
+	if r.URL.Path == origin.TellPath {
+		s.takePurge(w, r)
+		return
+	}
 	if s.plainHit(w, r) {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -107,17 +108,22 @@ func (x *exchange) purge() {
 		return
 	}
 	soft := strings.EqualFold(x.r.Header.Get("Catchment-Purge"), "soft")
-	e, err := x.s.purges.Purge(purge.Request{
+	e, err := x.s.purgeAll(x.context(), purge.Request{
 		Kind: purge.URL, Site: x.site.Name, URL: string(x.key.URL), Soft: soft, Who: x.peer().String(), Why: "PURGE",
 	})
 	if err != nil && e.ID == 0 {
 		x.refuse(http.StatusInternalServerError, "purge", err.Error())
 		return
 	}
+	status := http.StatusOK
+	if errors.As(err, new(*UntoldError)) {
+		status = http.StatusAccepted // in force here; others are told when they answer
+		x.s.log.Warn("purge", "id", e.ID, "err", err)
+	}
 	x.done.result = resultPurge
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	x.w.WriteHeader(http.StatusOK)
+	x.w.WriteHeader(status)
 	json.NewEncoder(x.w).Encode(e)
 }

@@ -26,6 +26,7 @@ func (s *Server) startRunners(ctx context.Context, wg *sync.WaitGroup) {
 		wg.Go(func() { s.peers.Run(ctx) })
 	}
 	wg.Go(func() { s.forgetPurges(ctx) })
+	wg.Go(func() { s.payOwed(ctx) })
 	wg.Go(func() { s.accesses.Run(ctx) })
 	s.running.mu.Lock()
 	defer s.running.mu.Unlock()

@@ -38,6 +38,7 @@ type Server struct {
 	purges   *purge.Purges
 	peers    *origin.Peers // nil: none
 	accesses *accesslog.Log
+	spread   spread
 	state    atomic.Pointer[state]
 
 	// passes are keys whose answers may not be stored, wholes those that have to be fetched in one piece, invalid those
@@ -97,6 +98,7 @@ func New(o Options) (*Server, error) {
 		cfg: cfg, hooks: o.Hooks, resume: o.Resume, starts: o.Starts, log: log, clock: time.Now, env: o.Env, identity: &cfg.Identity,
 		passes: newMarks(1 << 16), wholes: newMarks(1 << 14), invalid: newMarks(1 << 16),
 	}
+	s.spread.wake = make(chan struct{}, 1)
 	s.buffers.New = func() any { return new([copySize]byte) }
 	s.bgCtx, s.bgCancel = context.WithCancel(context.Background())
 	if s.env.Log == nil {

@@ -91,7 +91,10 @@ func (f *Flight) count(err error) {
 		s.wrong.Add(1)
 	}
 	s.failed.Add(1)
-	f.g.opt.Log.Debug("fill: ended early", "upstream", f.src.Name, "error", err)
+	f.mu.Lock()
+	name := f.src.Name
+	f.mu.Unlock()
+	f.g.opt.Log.Debug("fill: ended early", "upstream", name, "error", err)
 }
 
 // isFatal tells whether no further request can help.

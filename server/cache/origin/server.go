@@ -121,6 +121,9 @@ func (s *server) url(r *url.URL) *url.URL {
 // request makes what is sent.
 func (s *server) request(ctx context.Context, r *Request) (*http.Request, error) {
 	u := s.url(r.URL)
+	if s.tier != Origin && u.Path == TellPath {
+		return nil, &Error{Kind: KindProtocol, Upstream: s.Name, Err: errors.New("a client's request under the path of our own messages")}
+	}
 	out := (&http.Request{
 		Method: r.Method, URL: u, Host: r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: cleanRequest(r.Header),
