@@ -97,31 +97,59 @@ func (r *running) end(ctx context.Context) ([]one, error) {
 	return s.Flows, err
 }
 
-// count makes the client count the bytes of segments from the VIPs.
+// count makes the client count what comes to it from the VIP, by IPv4: segments
+// with data by the length of TCP's header, so that what they carry is known to
+// the byte, and SYN-ACKs, which are answers or probes.
 func (w *lab) count(ctx context.Context) error {
-	_, err := w.sh(ctx, "client", `nft 'table inet count; delete table inet count; table inet count { chain in { type filter hook input priority 0; ip saddr `+vip4+` tcp sport 80 counter; ip6 saddr `+vip6+` tcp sport 80 counter; }; }'`)
+	rules := "tcp flags & (syn|ack) == syn|ack counter accept; tcp flags & (syn|rst) != 0 accept; "
+	for words := 5; words <= 15; words++ {
+		rules += fmt.Sprintf("tcp doff %d counter accept; ", words)
+	}
+	_, err := w.sh(ctx, "client", "nft 'table inet count; delete table inet count; table inet count { chain in { type filter hook input priority 0; "+
+		"ip saddr "+vip4+" tcp sport 80 goto vip; }; chain vip { "+rules+"}; }'")
 	return err
 }
 
-// counted is how many bytes of payload have come: what IP carried, without its
-// header and TCP's with time stamps.
-func (w *lab) counted(ctx context.Context) (payload int64, err error) {
+// arrived is what count has counted.
+type arrived struct {
+	payload int64 // bytes that segments carried
+	synacks int64
+}
+
+func (w *lab) counted(ctx context.Context) (arrived, error) {
 	out, err := w.sh(ctx, "client", "nft list table inet count")
 	if err != nil {
-		return 0, err
+		return arrived{}, err
 	}
-	for i, f := 0, strings.Fields(out); i+3 < len(f); i++ {
-		if f[i] != "packets" {
+	return parseCounted(out)
+}
+
+// parseCounted reads the rules of count as nft lists them. A rule without a
+// length of the header is that of SYN-ACKs.
+func parseCounted(list string) (a arrived, err error) {
+	rules := 0
+	for line := range strings.Lines(list) {
+		_, tail, ok := strings.Cut(line, "counter packets ")
+		if !ok {
 			continue
 		}
-		packets, err1 := strconv.ParseInt(f[i+1], 10, 64)
-		bytes, err2 := strconv.ParseInt(f[i+3], 10, 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return 0, err
+		var packets, bytes, words int64
+		if _, err := fmt.Sscanf(tail, "%d bytes %d", &packets, &bytes); err != nil {
+			return a, fmt.Errorf("%q: %w", line, err)
 		}
-		payload += bytes - packets*52
+		rules++
+		if _, doff, ok := strings.Cut(line, "tcp doff "); !ok {
+			a.synacks = packets
+		} else if _, err := fmt.Sscan(doff, &words); err != nil {
+			return a, fmt.Errorf("%q: %w", line, err)
+		} else {
+			a.payload += bytes - packets*(20+4*words)
+		}
 	}
-	return payload, nil
+	if rules != 12 {
+		err = fmt.Errorf("%d counters: %s", rules, list)
+	}
+	return a, err
 }
 
 // result is what became of the downloads of one run.
@@ -131,8 +159,9 @@ type result struct {
 	whole   int // byte by byte
 	failed  int
 	resyncs int
-	again   float64 // bytes a flow that were fetched twice: read from all connections, without heads, beyond the object
+	again   int64   // bytes that the worst flow fetched twice: read from all connections, without heads, beyond the object
 	late    float64 // bytes a flow that came to the client's host and were of no use, sent again and again ones too
+	woken   float64 // segments a flow that asked its client whether it is there
 	told    []time.Duration
 	gaps    []time.Duration
 	took    []time.Duration
@@ -140,11 +169,10 @@ type result struct {
 	stages  *stages
 }
 
-// judge sums up; route is when the router changed its route, zero: it is not of
-// interest.
-func judge(name string, flows []one, route time.Time, payload int64) result {
+// judge sums up; route is when the router changed its route.
+func judge(name string, flows []one, route time.Time, got arrived) result {
 	r := result{name: name, n: len(flows), errors: map[string]int{}}
-	useful, read := int64(0), int64(0)
+	useful, asked := int64(0), int64(0)
 	for i := range flows {
 		f := &flows[i]
 		if f.Right {
@@ -159,14 +187,15 @@ func judge(name string, flows []one, route time.Time, payload int64) result {
 		if f.Resyncs > 0 {
 			r.gaps = append(r.gaps, f.Gap)
 		}
-		if !route.IsZero() && !f.Told.IsZero() {
+		if !f.Told.IsZero() {
 			r.told = append(r.told, f.Told.Sub(route))
 		}
+		r.again = max(r.again, f.Read-f.Bytes-f.Heads)
 		useful += f.Bytes + f.Heads
-		read += f.Read
+		asked += int64(f.Asked)
 	}
-	r.again = float64(read-useful) / float64(r.n)
-	r.late = float64(payload-useful) / float64(r.n)
+	r.late = float64(got.payload-useful) / float64(r.n)
+	r.woken = max(0, float64(got.synacks-asked)) / float64(r.n)
 	slices.Sort(r.took)
 	slices.Sort(r.told)
 	slices.Sort(r.gaps)

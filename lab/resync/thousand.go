@@ -5,27 +5,35 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/catchment/catchment/lab/goal"
 )
 
 // Bench has a thousand downloads drained, and then their POP dead, and does the
 // same to clients without help, and prints what became of them and a goal a
 // line. It needs what netlab needs, and Debian's FRR, BIRD, nginx and nftables.
 func Bench(ctx context.Context, o Options) error {
-	ours, err := benchOurs(ctx, o)
-	thousands(o, ours)
-	if err != nil {
-		return err
+	var ours []result
+	if o.wants("catchment") {
+		var err error
+		if ours, err = benchOurs(ctx, o); err != nil {
+			return err
+		}
+		thousands(o, ours)
 	}
-	theirs, err := benchTheirs(ctx, o)
-	others(o, theirs)
-	if err != nil {
-		return err
+	if o.wants("curl") {
+		theirs, err := benchTheirs(ctx, o)
+		if err != nil {
+			return err
+		}
+		others(o, theirs)
 	}
-	for _, g := range goals(ours[0], ours[1]) {
-		fmt.Fprintln(o.Out, g)
+	if len(ours) == 2 {
+		for _, g := range goals(ours[0], ours[1]) {
+			fmt.Fprintln(o.Out, g)
+		}
 	}
 	return nil
 }
@@ -120,11 +128,11 @@ func (w *lab) thousand(ctx context.Context, o Options, name, sum string, happen 
 	if err != nil {
 		return result{}, err
 	}
-	payload, err := w.counted(ctx)
+	got, err := w.counted(ctx)
 	if err != nil {
 		return result{}, err
 	}
-	r := judge(name, flows, route, payload)
+	r := judge(name, flows, route, got)
 	r.stages, err = watching.end(ctx, flows, route)
 	return r, err
 }
@@ -161,10 +169,10 @@ func (w *lab) moved(ctx context.Context) (func(context.Context) (time.Time, erro
 // thousands prints what became of the downloads of package get.
 func thousands(o Options, all []result) {
 	t := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "WITH CATCHMENT\tDOWNLOADS\tWHOLE\tFAILED\tRESYNCS\tTOLD AFTER THE ROUTE: HALF, 99 %%, LAST\tGAP: HALF, 99 %%\tTWICE\tLATE\tTOOK\n")
+	fmt.Fprintf(t, "WITH CATCHMENT\tDOWNLOADS\tWHOLE\tFAILED\tRESYNCS\tTOLD AFTER THE ROUTE: HALF, 99 %%, LAST\tGAP: HALF, 99 %%\tTWICE\tLATE\tWOKEN\tTOOK\n")
 	for _, r := range all {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%v, %v, %v\t%v, %v\t%.0f B\t%.0f B\t%.1f s\n", r.name, r.n, r.whole, r.failed, r.resyncs,
-			ms(of(r.told, .5)), ms(of(r.told, .99)), ms(of(r.told, 1)), ms(of(r.gaps, .5)), ms(of(r.gaps, .99)), r.again, r.late, of(r.took, 1).Seconds())
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%v, %v, %v\t%v, %v\t%d B\t%.0f B\t%.0f\t%.1f s\n", r.name, r.n, r.whole, r.failed, r.resyncs,
+			ms(of(r.told, .5)), ms(of(r.told, .99)), ms(of(r.told, 1)), ms(of(r.gaps, .5)), ms(of(r.gaps, .99)), r.again, r.late, r.woken, of(r.took, 1).Seconds())
 	}
 	t.Flush()
 	for _, r := range all {
@@ -176,171 +184,20 @@ func thousands(o Options, all []result) {
 		fmt.Fprintf(o.Out, "%s:\n", r.name)
 		r.stages.print(o.Out)
 	}
-	fmt.Fprintln(o.Out, "TWICE is read from all connections of a download beyond its object; LATE what the old POP went on to send, its repetitions counted too.")
+	fmt.Fprintln(o.Out, "TWICE is what the worst download read beyond its object; LATE what came to the client's host and was of no use, the old POP's repetitions counted too; WOKEN segments that woke, a download.")
 }
 
 func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 // goals are what the bench has to show.
-func goals(drain, death result) []string {
+func goals(drain, death result) []goal.Goal {
 	perFlow := float64(fileSize) / max(of(drain.took, .5).Seconds(), 1e-3)
 	bdp := perFlow * farRTT.Seconds()
 	limit := (farRTT + 50*time.Millisecond).Seconds() * 1000
-	return []string{
-		goal("resync-drain-errors", float64(drain.n-drain.whole), 0, true),
-		goal("resync-drain-refetched-in-bandwidth-delay-products", drain.again/bdp, 1, true),
-		goal("resync-death-whole-percent", 100*float64(death.whole)/float64(death.n), 99.9, false),
-		goal("resync-death-told-after-the-route-ms", of(death.told, .99).Seconds()*1000, limit, true),
+	return []goal.Goal{
+		goal.AtMost("resync-drain-errors", float64(drain.n-drain.whole), 0),
+		goal.AtMost("resync-drain-refetched-in-bandwidth-delay-products", float64(drain.again)/bdp, 1),
+		goal.AtLeast("resync-death-whole-percent", 100*float64(death.whole)/float64(death.n), 99.9),
+		goal.AtMost("resync-death-told-after-the-route-ms", of(death.told, .99).Seconds()*1000, limit),
 	}
-}
-
-// goal is a line: at most a limit, or at least.
-func goal(name string, value, limit float64, most bool) string {
-	word := "met"
-	if most && value > limit || !most && value < limit {
-		word = "missed"
-	}
-	return fmt.Sprintf("goal %s %.4g %g %s", name, value, limit, word)
-}
-
-// client is a way to download without Catchment, and what became of it.
-type client struct {
-	name, event string
-	args        string
-	n           int
-	whole       int
-	failed      int
-	hang        int
-	first       string        // error
-	half        time.Duration // until half of those that failed had, after the route moved
-}
-
-// benchTheirs withdraws a route by BIRD under downloads of curl, and then lets
-// the host die.
-func benchTheirs(ctx context.Context, o Options) (all []client, err error) {
-	w, err := raise(ctx, o, withBIRD, far)
-	if err != nil {
-		return nil, err
-	}
-	defer w.down()
-	if _, err := w.prepare(ctx); err != nil {
-		return nil, err
-	}
-	withdraw := []client{
-		{name: "curl", event: "withdraw by BIRD"},
-		{name: "curl --retry 5 -C -", event: "withdraw by BIRD", args: "--retry 5 --retry-all-errors --retry-delay 1 -C -"},
-	}
-	if err := w.curls(ctx, o, withdraw, 15*time.Second, func(ctx context.Context) error {
-		_, err := w.sh(ctx, "lon", "birdc -s /run/bird/bird.ctl disable vip4; birdc -s /run/bird/bird.ctl disable vip6")
-		return err
-	}); err != nil {
-		return withdraw, err
-	}
-	if _, err := w.sh(ctx, "lon", "birdc -s /run/bird/bird.ctl enable vip4; birdc -s /run/bird/bird.ctl enable vip6"); err != nil {
-		return withdraw, err
-	}
-	if err := w.leads(ctx, "lon"); err != nil {
-		return withdraw, err
-	}
-	death := []client{
-		{name: "curl (RST only)", event: "death", args: "--no-keepalive"},
-		{name: "curl --keepalive-time 30 --retry 5 -C -", event: "death", args: "--keepalive-time 30 --retry 5 --retry-all-errors -C -"},
-		{name: "curl -y 30 -Y 1 --retry 5 -C -", event: "death", args: "-y 30 -Y 1 --retry 5 --retry-all-errors -C -"},
-	}
-	err = w.curls(ctx, o, death, 45*time.Second, func(context.Context) error { return w.Crash("lon") })
-	return append(withdraw, death...), err
-}
-
-// each is how many curls of a kind there are.
-const each = 60
-
-// curls has downloads of curl under way, lets something happen, and looks after
-// some time what became of them.
-func (w *lab) curls(ctx context.Context, o Options, kinds []client, wait time.Duration, happen func(context.Context) error) error {
-	for i := range kinds {
-		k := &kinds[i]
-		k.n = each
-		script := fmt.Sprintf(`rm -rf /run/dl/%d; mkdir -p /run/dl/%d; cd /run/dl/%d; for i in $(seq %d); do (curl -sS %s -o $i http://%s/f 2>$i.err; echo $? $(date +%%s%%N) >$i.rc) & done; wait`, i, i, i, each, k.args, vip4)
-		if err := w.run("client", script); err != nil {
-			return err
-		}
-	}
-	total := each * len(kinds)
-	if err := eventually(ctx, "all curls are under way", func(ctx context.Context) error {
-		out, err := w.sh(ctx, "client", fmt.Sprintf("find /run/dl -type f -name '*[0-9]' -size +%dc | wc -l", soFar))
-		if err == nil && out != fmt.Sprint(total) {
-			err = fmt.Errorf("%s of %d", out, total)
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	moved, err := w.moved(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(o.Progress, "%s: %d downloads of curl are under way\n", kinds[0].event, total)
-	if err := happen(ctx); err != nil {
-		return err
-	}
-	route, err := moved(ctx)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-time.After(wait): // how long one watches is part of the figure
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for i := range kinds {
-		if err := w.look(ctx, i, &kinds[i], route); err != nil {
-			return err
-		}
-	}
-	_, err = w.sh(ctx, "client", "pkill curl; rm -rf /run/dl")
-	return err
-}
-
-// look sees what became of the downloads of a kind.
-func (w *lab) look(ctx context.Context, i int, k *client, route time.Time) error {
-	sum, err := w.sum(ctx, "origin", "/run/www/f")
-	if err != nil {
-		return err
-	}
-	out, err := w.sh(ctx, "client", fmt.Sprintf(`cd /run/dl/%d; for i in $(seq %d); do echo "$(cat $i.rc 2>/dev/null || echo - 0) $(sha256sum <$i) $(cat $i.err)"; done`, i, each))
-	if err != nil {
-		return err
-	}
-	var told []time.Duration
-	for line := range strings.Lines(out) {
-		var code, got, dash string
-		var at int64
-		if _, err := fmt.Sscan(line, &code, &at, &got, &dash); err != nil {
-			return fmt.Errorf("%q: %w", line, err)
-		}
-		_, words, _ := strings.Cut(line, " - ")
-		switch {
-		case code == "-":
-			k.hang++
-		case code == "0" && got == sum:
-			k.whole++
-		default:
-			k.failed++
-			k.first = strings.TrimSpace(words)
-			told = append(told, time.Unix(0, at).Sub(route))
-		}
-	}
-	slices.Sort(told)
-	k.half = of(told, .5)
-	return nil
-}
-
-// others prints what became of curl's downloads.
-func others(o Options, all []client) {
-	t := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "WITHOUT\tEVENT\tDOWNLOADS\tWHOLE\tFAILED\tHANG\tFAILED AFTER\tSAYS\n")
-	for _, c := range all {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%v\t%s\n", c.name, c.event, c.n, c.whole, c.failed, c.hang, c.half.Round(10*time.Millisecond), c.first)
-	}
-	t.Flush()
 }

@@ -6,20 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/catchment/catchment/lab/cachetest"
+	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/sandbox"
 )
-
-type runner func() int
-
-func (r runner) Run() int { return r() }
 
 type options struct {
 	bin, caches, only string
@@ -30,30 +24,19 @@ type options struct {
 
 func main() {
 	cachetest.ServeIfAsked()
-	sandbox.Main(runner(run))
+	var o options
+	sandbox.Main(cmdline.Program{Name: "bench cache", Cores: 2, Flags: o.flags,
+		Do: func(ctx context.Context, _ []string) error { return o.run(ctx) }})
 }
 
-func run() int {
-	var o options
-	flag.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
-	flag.StringVar(&o.caches, "caches", "catchment,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
-	flag.StringVar(&o.only, "only", "", "loads whose name has one of these in it, with commas")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
-	flag.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache")
-	flag.IntVar(&o.server, "server", 0, "core of the caches")
-	flag.IntVar(&o.client, "client", 1, "core of the client")
-	flag.Parse()
-	if runtime.NumCPU() < 2 {
-		fmt.Fprintln(os.Stderr, "bench cache: one core for the server and one for the client are needed")
-		return 1
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := o.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench cache:", err)
-		return 1
-	}
-	return 0
+func (o *options) flags(f *flag.FlagSet) {
+	f.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
+	f.StringVar(&o.caches, "caches", "catchment,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
+	f.StringVar(&o.only, "only", "", "loads whose name has one of these in it, with commas")
+	f.IntVar(&o.rounds, "rounds", 5, "rounds")
+	f.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache")
+	f.IntVar(&o.server, "server", 0, "core of the caches")
+	f.IntVar(&o.client, "client", 1, "core of the client")
 }
 
 func (o options) wants(name string) bool {

@@ -7,19 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/sandbox"
 )
-
-type runner func() int
-
-func (r runner) Run() int { return r() }
 
 // world is what a run has.
 type world struct {
@@ -40,30 +34,19 @@ func main() {
 		}
 		return
 	}
-	sandbox.Main(runner(run))
+	var w world
+	sandbox.Main(cmdline.Program{Name: "bench dns", Cores: 2, Flags: w.flags,
+		Do: func(ctx context.Context, _ []string) error { return w.run(ctx) }})
 }
 
-func run() int {
-	var w world
-	flag.StringVar(&w.coredns, "coredns", "", "the program coredns; without it is left out")
-	flag.StringVar(&w.only, "only", "", "servers, with commas; ratios are to gdnsd")
-	flag.IntVar(&w.rounds, "rounds", 5, "rounds")
-	flag.DurationVar(&w.each, "each", 4*time.Second, "time of a set on one server")
-	flag.IntVar(&w.server, "server", 0, "core of the servers")
-	flag.IntVar(&w.client, "client", 1, "core of the client")
-	flag.BoolVar(&w.large, "large", true, "the parts with large maps too")
-	flag.Parse()
-	if runtime.NumCPU() < 2 {
-		fmt.Fprintln(os.Stderr, "bench dns: one core for the server and one for the client are needed")
-		return 1
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := w.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench dns:", err)
-		return 1
-	}
-	return 0
+func (w *world) flags(f *flag.FlagSet) {
+	f.StringVar(&w.coredns, "coredns", "", "the program coredns; without it is left out")
+	f.StringVar(&w.only, "only", "", "servers, with commas; ratios are to gdnsd")
+	f.IntVar(&w.rounds, "rounds", 5, "rounds")
+	f.DurationVar(&w.each, "each", 4*time.Second, "time of a set on one server")
+	f.IntVar(&w.server, "server", 0, "core of the servers")
+	f.IntVar(&w.client, "client", 1, "core of the client")
+	f.BoolVar(&w.large, "large", true, "the parts with large maps too")
 }
 
 func (w *world) wants(name string) bool {

@@ -5,39 +5,28 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/catchment/catchment/lab/bench"
+	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/lab/serve"
-	"golang.org/x/sys/unix"
 )
 
 func main() {
-	netlab.Init(serve.Tools()...)
 	opt := bench.Options{Out: os.Stdout, Progress: os.Stderr}
-	flag.StringVar(&opt.Bin, "bin", "bin", "folder with catchmentd")
-	flag.IntVar(&opt.Kills, "kills", 20, "kills for each row")
-	flag.BoolVar(&opt.Quick, "quick", false, "3 kills a row and short looks at the cost: to try the harness")
-	only := flag.String("only", "", "rows, with commas between: "+strings.Join(bench.Names(), ","))
-	flag.Parse()
-	if *only != "" {
-		opt.Only = strings.Split(*only, ",")
-	}
-	if err := run(opt); err != nil {
-		fmt.Fprintln(os.Stderr, "failover:", err)
-		os.Exit(1)
-	}
-}
-
-func run(opt bench.Options) error {
-	if err := netlab.Enter(); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	return bench.Failover(ctx, opt)
+	netlab.Main(cmdline.Program{
+		Name: "failover",
+		Flags: func(f *flag.FlagSet) {
+			f.StringVar(&opt.Bin, "bin", "bin", "folder with catchmentd")
+			f.IntVar(&opt.Kills, "kills", 20, "kills for each row")
+			f.BoolVar(&opt.Quick, "quick", false, "3 kills a row and short looks at the cost: to try the harness")
+			f.Func("only", "rows, with commas between: "+strings.Join(bench.Names(), ","), func(s string) error {
+				opt.Only = strings.Split(s, ",")
+				return nil
+			})
+		},
+		Do: func(ctx context.Context, _ []string) error { return bench.Failover(ctx, opt) },
+	}, serve.Tools()...)
 }

@@ -11,26 +11,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/catchment/catchment/lab/cachetest"
+	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/sandbox"
 )
 
-type runner func() int
-
-func (r runner) Run() int { return r() }
-
-func main() {
-	cachetest.ServeIfAsked()
-	sandbox.Main(runner(run))
-}
-
-const usage = `usage: run [flags] suite | h2spec | probe | faults | serve
-`
+const what = "suite | h2spec | probe | faults"
 
 type options struct {
 	bin, suite, caches, one, failures, h2spec string
@@ -38,30 +27,27 @@ type options struct {
 	quick, keep, memory                       bool
 }
 
-func run() int {
+func main() {
+	cachetest.ServeIfAsked()
 	var o options
-	flag.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
-	flag.StringVar(&o.suite, "suite", "", "checkout of http-tests/cache-tests")
-	flag.StringVar(&o.caches, "caches", "", "names of caches, with commas; default ours and those it is compared with")
-	flag.StringVar(&o.one, "id", "", "only this test of the suite, or checks of the probe whose name has this in it")
-	flag.StringVar(&o.failures, "failures", "", "write our failures of the suite to this file")
-	flag.StringVar(&o.h2spec, "h2spec", "bin/tools/h2spec", "the program h2spec")
-	flag.IntVar(&o.repeat, "repeat", 2, "runs of the suite; the last counts")
-	flag.BoolVar(&o.quick, "quick", false, "a short look")
-	flag.BoolVar(&o.memory, "memory", false, "ours without a disk")
-	flag.BoolVar(&o.keep, "keep", false, "keep the folder of the run and say where it is")
-	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := o.do(ctx, flag.Arg(0)); err != nil {
-		fmt.Fprintln(os.Stderr, "cachetest:", err)
-		return 1
-	}
-	return 0
+	sandbox.Main(cmdline.Program{Name: "cachetest", Args: what, Flags: o.flags,
+		Do: func(ctx context.Context, args []string) error { return o.do(ctx, strings.Join(args, " ")) }})
 }
 
-func (o options) do(ctx context.Context, what string) error {
+func (o *options) flags(f *flag.FlagSet) {
+	f.StringVar(&o.bin, "bin", "bin", "folder with catchmentd")
+	f.StringVar(&o.suite, "suite", "", "checkout of http-tests/cache-tests")
+	f.StringVar(&o.caches, "caches", "", "names of caches, with commas; default ours and those it is compared with")
+	f.StringVar(&o.one, "id", "", "only this test of the suite, or checks of the probe whose name has this in it")
+	f.StringVar(&o.failures, "failures", "", "write our failures of the suite to this file")
+	f.StringVar(&o.h2spec, "h2spec", "bin/tools/h2spec", "the program h2spec")
+	f.IntVar(&o.repeat, "repeat", 2, "runs of the suite; the last counts")
+	f.BoolVar(&o.quick, "quick", false, "a short look")
+	f.BoolVar(&o.memory, "memory", false, "ours without a disk")
+	f.BoolVar(&o.keep, "keep", false, "keep the folder of the run and say where it is")
+}
+
+func (o options) do(ctx context.Context, part string) error {
 	work, err := os.MkdirTemp("", "cachetest-")
 	if err != nil {
 		return err
@@ -74,7 +60,7 @@ func (o options) do(ctx context.Context, what string) error {
 	if o.bin, err = filepath.Abs(o.bin); err != nil {
 		return err
 	}
-	switch what {
+	switch part {
 	case "suite":
 		subjects, err := o.subjects("catchment", "nginx")
 		if err != nil {
@@ -101,7 +87,7 @@ func (o options) do(ctx context.Context, what string) error {
 		}
 		return cachetest.Faults(ctx, cachetest.FaultOptions{Out: os.Stdout, Work: work, Bin: o.bin, Subjects: subjects, Only: o.one, Quick: o.quick})
 	}
-	return fmt.Errorf("%q is nothing it can do\n%s", what, usage)
+	return fmt.Errorf("%q is nothing it can do; want %s", part, what)
 }
 
 // subjects are ours and the peers, or those that were asked for.

@@ -5,34 +5,22 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/fleet"
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/lab/serve"
 )
 
 func main() {
-	netlab.Init(serve.Tools()...)
 	opt := fleet.Options{Out: os.Stdout, Progress: os.Stderr}
-	flag.StringVar(&opt.Topology, "topology", "lab/fleet.clab.yml", "the topology")
-	flag.StringVar(&opt.Bin, "bin", "bin", "folder with catchmentd and catchment")
-	flag.Parse()
-	if err := run(opt); err != nil {
-		fmt.Fprintln(os.Stderr, "lab-fleet:", err)
-		os.Exit(1)
-	}
-}
-
-func run(opt fleet.Options) error {
-	if err := netlab.Enter(); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	defer stop()
-	return fleet.Play(ctx, opt)
+	netlab.Main(cmdline.Program{
+		Name: "lab-fleet",
+		Flags: func(f *flag.FlagSet) {
+			f.StringVar(&opt.Topology, "topology", "lab/fleet.clab.yml", "the topology")
+			f.StringVar(&opt.Bin, "bin", "bin", "folder with catchmentd and catchment")
+		},
+		Do: func(ctx context.Context, _ []string) error { return fleet.Play(ctx, opt) },
+	}, serve.Tools()...)
 }
