@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ validators. It returns 0 only if the file is whole, and 1 if it is not.`,
 			if err != nil {
 				return err
 			}
-			v := &getView{app: a, name: job.Path, began: time.Now(), quiet: o.quiet || a.json}
+			v := &getView{app: a, name: job.Path, quiet: o.quiet || a.json}
 			if f := a.screenOf(a.err); f.clear && !v.quiet {
 				v.bar = f.width
 			}
@@ -49,8 +50,7 @@ validators. It returns 0 only if the file is whole, and 1 if it is not.`,
 			base := get.NewBase(o.buffer << 10)
 			defer base.CloseIdleConnections()
 			t := get.New(get.Options{Base: base, Stall: o.stall, Patience: o.patience, OnEvent: v.event})
-			res, err := t.File(cmd.Context(), job)
-			v.clear()
+			res, err := v.during(cmd.Context(), func() (get.Result, error) { return t.File(cmd.Context(), job) })
 			if err != nil {
 				if res.Bytes > 0 && !errors.Is(err, get.ErrDigest) {
 					return fmt.Errorf("%s: %w\n%s of it are in %s.part: the same command goes on with it", job.URL, err, bytesOf(res.Bytes), job.Path)
@@ -122,48 +122,88 @@ func (o *getOptions) job(raw string) (get.Job, error) {
 type getView struct {
 	app   *app
 	name  string
-	began time.Time
 	quiet bool
 	bar   int // width of the terminal; 0: none
 
 	mu      sync.Mutex
-	drawn   time.Time
 	shown   bool
 	pop     string
 	done    int64
 	size    int64
-	first   int64 // bytes that were there from before
 	seen    bool
+	rate    meter
 	resyncs int
+}
+
+// during shows a download while it is done.
+func (v *getView) during(ctx context.Context, do func() (get.Result, error)) (get.Result, error) {
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { v.run(ctx) })
+	defer wg.Wait()
+	defer stop()
+	return do()
 }
 
 func (v *getView) progress(done, size int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.seen {
-		v.first, v.seen = done, true
-	}
-	v.done, v.size = done, size
-	if now := time.Now(); v.bar > 0 && now.Sub(v.drawn) >= redrawPace {
-		v.drawn = now
-		v.draw(now)
+	v.done, v.size, v.seen = done, size, true
+}
+
+// run draws the line until ctx ends, and takes it away then. It is drawn while
+// nothing comes, too: the rate falls then.
+func (v *getView) run(ctx context.Context) {
+	tick := time.NewTicker(redrawPace)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			v.mu.Lock()
+			if v.seen && v.bar > 0 {
+				v.draw(now)
+			}
+			v.mu.Unlock()
+		case <-ctx.Done():
+			v.mu.Lock()
+			v.erase()
+			v.mu.Unlock()
+			return
+		}
 	}
 }
 
 func (v *getView) draw(now time.Time) {
-	rate := float64(v.done-v.first) / max(now.Sub(v.began).Seconds(), 1e-3)
+	rate := v.rate.add(now, v.done)
 	fmt.Fprint(v.app.err, "\r\x1b[K"+progressLine(v.bar-1, v.name, v.done, v.size, rate, v.pop, v.resyncs))
 	v.shown = true
 }
 
-// clear takes the line away.
-func (v *getView) clear() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (v *getView) erase() {
 	if v.shown {
 		fmt.Fprint(v.app.err, "\r\x1b[K")
 		v.shown = false
 	}
+}
+
+// meter says how fast something has grown in the last seconds.
+type meter struct {
+	at   []time.Time
+	done []int64
+}
+
+// meterSpan is over what time a meter looks.
+const meterSpan = 2 * time.Second
+
+// add tells how much there is now, and returns the rate, a second.
+func (m *meter) add(now time.Time, done int64) float64 {
+	m.at, m.done = append(m.at, now), append(m.done, done)
+	first := 0
+	for first+1 < len(m.at) && now.Sub(m.at[first+1]) >= meterSpan {
+		first++
+	}
+	m.at, m.done = m.at[first:], m.done[first:]
+	return float64(done-m.done[0]) / max(now.Sub(m.at[0]).Seconds(), redrawPace.Seconds())
 }
 
 func (v *getView) event(e get.Event) {
@@ -179,11 +219,9 @@ func (v *getView) event(e get.Event) {
 	if text == "" || v.quiet {
 		return
 	}
-	if v.shown {
-		fmt.Fprint(v.app.err, "\r\x1b[K")
-	}
+	v.erase()
 	fmt.Fprintf(v.app.err, "%s  %s\n", time.Now().Format("15:04:05"), text)
-	if v.bar > 0 {
+	if v.bar > 0 && v.seen {
 		v.draw(time.Now())
 	}
 }

@@ -6,18 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/pop/api"
 )
 
-// storySize is how long the object of stories is: some seconds of the line for
-// all clients of a story together.
-const storySize = 9_000_000
+// storySize is how long the object of stories is. Until what a story is about
+// has happened the line carries no more than slowly, so that no download is over
+// before that, however long a busy machine takes.
+const (
+	storySize = 6_000_000
+	slowly    = "4mbit"
+)
 
 // begun is how much of it each client has before anything happens.
-const begun = 300_000
+const begun = 100_000
+
+// throttle makes the line towards the client slow; release takes that back.
+func (w *lab) throttle(ctx context.Context) error {
+	_, err := w.sh(ctx, "r", "tc qdisc replace dev eth3 root tbf rate "+slowly+" burst 32k latency 200ms")
+	return err
+}
+
+func (w *lab) release(ctx context.Context) error {
+	_, err := w.sh(ctx, "r", "tc qdisc del dev eth3 root 2>/dev/null; true")
+	return err
+}
 
 // program is a client as users run it. In its script $URL is what to download,
 // to the file $OUT, and $PART where it is before it is whole.
@@ -45,7 +59,6 @@ type download struct {
 	url, out string
 	p        *netlab.Process
 	errs     strings.Builder
-	ended    time.Time
 }
 
 // what it is called in what is seen.
@@ -60,9 +73,12 @@ func (d *download) String() string {
 }
 
 // begin starts programs, each with each URL, and waits until all have some
-// bytes of the object.
+// bytes of the object. The line is slow from then on, until finish.
 func (w *lab) begin(ctx context.Context, programs []program, urls ...string) ([]*download, error) {
 	if _, err := w.sh(ctx, "client", "rm -rf /run/dl; mkdir -p /run/dl"); err != nil {
+		return nil, err
+	}
+	if err := w.throttle(ctx); err != nil {
 		return nil, err
 	}
 	return w.add(ctx, nil, programs, urls...)
@@ -112,17 +128,19 @@ func (w *lab) finish(ctx context.Context, all []*download, file string) (seen st
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	if err := w.release(ctx); err != nil {
+		return "", err
+	}
+	within, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	var parts []string
 	var bad []error
 	for _, d := range all {
-		began := time.Now()
-		if err := d.p.Wait(ctx); err != nil {
-			bad = append(bad, fmt.Errorf("%s: %w: %s", d, err, &d.errs))
+		if err := d.p.Wait(within); err != nil {
+			state, _ := w.sh(ctx, "client", "echo $("+w.has(d)+") bytes; ss -tnoi '( dport = :80 or dport = :443 )'")
+			bad = append(bad, fmt.Errorf("%s: %w: %s\nthe client has %s", d, err, &d.errs, state))
 			continue
 		}
-		d.ended = began
 		sum, err := w.sum(ctx, "client", d.out)
 		switch {
 		case err != nil:
@@ -136,9 +154,18 @@ func (w *lab) finish(ctx context.Context, all []*download, file string) (seen st
 	return strings.Join(parts, ", ") + ": whole, byte by byte", errors.Join(bad...)
 }
 
-// how is what `catchment get` says of itself.
+// how is what a program says of itself: `catchment get` by -j, and what had to be
+// done to Chromium.
 func (w *lab) how(ctx context.Context, d *download) string {
-	if d.name != catchmentGet.name {
+	switch d.name {
+	case chromium.name:
+		out, err := w.sh(ctx, "client", "cat "+d.out+".says")
+		if err != nil {
+			return " (says nothing of itself)"
+		}
+		return " [" + out + "]"
+	case catchmentGet.name:
+	default:
 		return ""
 	}
 	out, err := w.sh(ctx, "client", "cat "+d.out+".json")

@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -48,6 +49,7 @@ func (w *lab) timed(ctx context.Context, programs []program) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	died := time.Now()
 	if err := w.Crash("lon"); err != nil {
 		return "", err
 	}
@@ -81,7 +83,7 @@ func (w *lab) timed(ctx context.Context, programs []program) (string, error) {
 		}
 		parts = append(parts, d.String()+" "+word)
 	}
-	return strings.Join(parts, ", "), nil
+	return fmt.Sprintf("the route moves %v after the death; ", ms(route.Sub(died))) + strings.Join(parts, ", "), nil
 }
 
 // nat hides the client as home routers do, which lets nothing through that its
@@ -99,7 +101,7 @@ func (w *lab) nat(ctx context.Context) (string, error) {
 // firewall lets data, ends and the first answer to a SYN through, and nothing
 // that would be a probe.
 func (w *lab) firewall(ctx context.Context) (string, error) {
-	if _, err := w.sh(ctx, "home", `nft 'table ip home {
+	if _, err := w.sh(ctx, "home", `nft 'table inet home {
 	chain f { type filter hook forward priority 0;
 		iifname eth2 tcp flags & (syn|ack) == ack ct mark set 1;
 		iifname eth1 tcp flags & (syn|ack) == syn|ack ct mark 1 counter drop;
@@ -108,6 +110,14 @@ func (w *lab) firewall(ctx context.Context) (string, error) {
 		return "", err
 	}
 	seen, err := w.timed(ctx, []program{catchmentGet, curlLoop})
+	if err != nil {
+		return "", err
+	}
+	dropped, err := w.counters(ctx, "home", "home")
+	if err == nil && slices.Max(dropped) == 0 {
+		err = errors.New("no probe has come")
+	}
+	seen += fmt.Sprintf("; %d SYN-ACK and %d bare ACK dropped", dropped[0], dropped[1])
 	if err == nil && strings.Contains(seen, "catchment get hangs") {
 		err = fmt.Errorf("catchment get does not help itself: %s", seen)
 	}

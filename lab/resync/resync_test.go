@@ -39,7 +39,7 @@ func TestDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.down()
-	if err := w.file(ctx, "f", 2*storySize/3); err != nil {
+	if err := w.file(ctx, "f", storySize/2); err != nil {
 		t.Fatal(err)
 	}
 	seen, err := w.survive(ctx, []program{catchmentGet, curlLoop}, plain, func(context.Context) error { return w.Crash("lon") })

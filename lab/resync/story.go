@@ -2,6 +2,7 @@ package resync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,7 +134,7 @@ func (w *lab) restore(ctx context.Context) error {
 	} {
 		_, _ = w.sh(ctx, node, script)
 	}
-	if err := w.unweigh(ctx); err != nil {
+	if err := errors.Join(w.unweigh(ctx), w.release(ctx)); err != nil {
 		return err
 	}
 	if _, err := w.sh(ctx, "lon", "true"); err != nil {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Job is a download to a file.
@@ -52,12 +54,16 @@ type begun struct {
 	Size      int64  `json:"size"` // -1: not known
 }
 
+// ErrBusy: another download writes to the same file.
+var ErrBusy = errors.New("another download is writing to it")
+
 // File downloads to a file. What an earlier call left unfinished goes on where
 // the object is still the same, and begins anew where it is not. On an error
-// what has come stays for the next call, unless its digest is wrong.
+// what has come stays for the next call, unless its digest is wrong. Two of the
+// same file at once would spoil it: the second one ends with ErrBusy.
 func (t *Transport) File(ctx context.Context, j Job) (Result, error) {
 	began := time.Now()
-	f, err := os.OpenFile(j.Path+".part", os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := openPart(j.Path + ".part")
 	if err != nil {
 		return Result{}, err
 	}
@@ -67,6 +73,9 @@ func (t *Transport) File(ctx context.Context, j Job) (Result, error) {
 	o.OnEvent = d.hear(o.OnEvent)
 	d.t = New(o)
 	if err := d.run(ctx); err != nil {
+		if st, serr := f.Stat(); serr == nil && st.Size() == 0 {
+			err = errors.Join(err, os.Remove(f.Name()), d.forget())
+		}
 		return d.result, err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -78,6 +87,32 @@ func (t *Transport) File(ctx context.Context, j Job) (Result, error) {
 	d.result.Took = time.Since(began)
 	d.result.Seconds = d.result.Took.Seconds()
 	return d.result, d.forget()
+}
+
+// openPart opens what is not whole yet, for this process alone.
+func openPart(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				err = ErrBusy
+			}
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		locked, err1 := f.Stat()
+		there, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(locked, there) {
+			return f, nil
+		}
+		f.Close() // it was whole, and renamed, before it was locked
+		if err := errors.Join(err1, err2); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
 }
 
 // download is a Job under way.
@@ -205,7 +240,7 @@ func (d *download) fetch(ctx context.Context, have int64) error {
 			return err
 		}
 	default:
-		return fmt.Errorf("%s says %s", d.job.URL, resp.Status)
+		return fmt.Errorf("the server says %s", resp.Status)
 	}
 	if err := d.begin(resp, have); err != nil {
 		return err

@@ -476,6 +476,29 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestFileNothing: a download of which nothing came leaves nothing behind, and
+// two of the same file at once are not possible.
+func TestFileNothing(t *testing.T) {
+	content := some(1_000_000, 11)
+	path := filepath.Join(t.TempDir(), "x")
+	o := serve(t, content, func(int) (int, bool) { return -404, false })
+	tr := New(Options{})
+	if _, err := tr.File(t.Context(), Job{URL: o.URL, Path: path}); err == nil || err.Error() != "the server says 404 Not Found" {
+		t.Errorf("%v", err)
+	}
+	if left, _ := filepath.Glob(path + "*"); len(left) > 0 {
+		t.Errorf("it leaves %q", left)
+	}
+
+	o.fault = nil
+	var second error
+	once := sync.OnceFunc(func() { _, second = tr.File(t.Context(), Job{URL: o.URL, Path: path}) })
+	if _, err := tr.File(t.Context(), Job{URL: o.URL, Path: path, OnProgress: func(int64, int64) { once() }}); err != nil || !errors.Is(second, ErrBusy) {
+		t.Errorf("%v; the second: %v", err, second)
+	}
+	same(t, path, content)
+}
+
 // TestParallel: parts over several connections, which are cut too.
 func TestParallel(t *testing.T) {
 	content := some(3_000_001, 10)
