@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +45,7 @@ validators. It returns 0 only if the file is whole, and 1 if it is not.`,
 			if err != nil {
 				return err
 			}
-			v := &getView{app: a, name: job.Path, quiet: o.quiet || a.json}
+			v := &getView{app: a, name: filepath.Base(job.Path), quiet: o.quiet || a.json}
 			if f := a.screenOf(a.err); f.clear && !v.quiet {
 				v.bar = f.width
 			}
@@ -61,7 +64,7 @@ validators. It returns 0 only if the file is whole, and 1 if it is not.`,
 				URL  string `json:"url"`
 				File string `json:"file"`
 				get.Result
-			}{job.URL, job.Path, res}, func(w io.Writer) { fmt.Fprintln(w, summary(job.Path, res)) })
+			}{job.URL, job.Path, res}, func(w io.Writer) { say(w, "", summary(job.Path, res)) })
 		},
 	}
 	f := cmd.Flags()
@@ -148,6 +151,9 @@ func (v *getView) during(ctx context.Context, do func() (get.Result, error)) (ge
 func (v *getView) progress(done, size int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !v.seen {
+		v.rate.add(time.Now(), done)
+	}
 	v.done, v.size, v.seen = done, size, true
 }
 
@@ -234,15 +240,28 @@ func happened(e get.Event) string {
 	case get.Stalled:
 		return fmt.Sprintf("%s is silent at %s: another connection is tried", who, at)
 	case get.Broken:
-		return fmt.Sprintf("%s is gone at %s: %v", who, at, e.Err)
+		return fmt.Sprintf("%s is gone at %s: %v", who, at, bare(e.Err))
 	case get.Failed:
-		return fmt.Sprintf("not yet: %v", e.Err)
+		return fmt.Sprintf("not yet: %v", bare(e.Err))
 	case get.Resumed:
 		return fmt.Sprintf("goes on at %s from %s, %v after the last byte", at, who, e.Gap.Round(time.Millisecond))
 	case get.Awake:
 		return fmt.Sprintf("%s goes on by itself after %v", who, e.Gap.Round(time.Millisecond))
 	}
 	return ""
+}
+
+// bare is an error of a connection without the addresses that everybody knows.
+func bare(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return err
+	}
+	var number syscall.Errno
+	if errors.As(op.Err, &number) {
+		return number
+	}
+	return op.Err
 }
 
 // progressLine is one line of at most that width: the name gives way first,

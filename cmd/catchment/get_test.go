@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -83,6 +86,100 @@ func TestGet(t *testing.T) {
 		t.Errorf("-j: %d, %v, %+v\n%s%s", status, err, got, &out, &errs)
 	}
 }
+
+// written is what a command writes, while it writes.
+type written struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(b)
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}
+
+// TestGetBar: on a terminal a line is drawn over that names the POP, the rate
+// and each resync, also while nothing comes, and it is gone in the end. The
+// server waits for what it shows.
+func TestGetBar(t *testing.T) {
+	content := bytes.Repeat([]byte("catchment "), 100_000)
+	var errs written
+	var requests atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := requests.Add(1) - 1
+		if n > 1 {
+			t.Errorf("request %d: %s", n, r.Header.Get("Range"))
+			return
+		}
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("Cache-Status", []string{"LON", "FRA"}[n]+"; hit")
+		part, show := content[:400_000], regexp.MustCompile(`x\.bin  \[=+ +\]   40%  400 kB of 1 MB  \S+ \S+/s  LON\r`)
+		if n == 1 {
+			part, show = content[400_000:900_000], regexp.MustCompile(` 90%  900 kB of 1 MB  \S+ \S+/s  FRA  1 resync\r`)
+			w.Header().Set("Content-Range", "bytes 400000-999999/1000000")
+			w.WriteHeader(http.StatusPartialContent)
+		} else {
+			w.Header().Set("Content-Length", "1000000")
+		}
+		w.Write(part)
+		w.(http.Flusher).Flush()
+		for !show.MatchString(errs.String()) {
+			if r.Context().Err() != nil {
+				t.Errorf("the terminal does not show %v but %q", show, tail(errs.String()))
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		w.Write(content[900_000:])
+	}))
+	defer s.Close()
+	var out bytes.Buffer
+	a := newApp(&out, &errs)
+	a.size = func() (int, int) { return 80, 24 }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "x.bin")
+	if status := a.run(ctx, []string{"get", s.URL + "/x.bin", "-o", file, "--stall", "1m"}, ""); status != 0 {
+		t.Errorf("status %d: %s", status, &out)
+	}
+	all := errs.String()
+	if !strings.HasSuffix(all, "\r\x1b[K") {
+		t.Errorf("the line is not taken away: %q", tail(all))
+	}
+	if !strings.Contains(all, "LON is gone at 400 kB: unexpected EOF\n") {
+		t.Error("it does not say why LON is gone")
+	}
+}
+
+// TestMeter: the rate is that of the last two seconds, and falls to nothing.
+func TestMeter(t *testing.T) {
+	var m meter
+	at := time.Unix(0, 0)
+	for i, c := range []struct {
+		after time.Duration
+		done  int64
+		want  float64
+	}{
+		{0, 500, 0}, {time.Second, 1500, 1000}, {time.Second, 3500, 1500}, {time.Second, 4500, 1500}, {time.Second, 4500, 500}, {2 * time.Second, 4500, 0},
+	} {
+		at = at.Add(c.after)
+		if got := m.add(at, c.done); got != c.want {
+			t.Errorf("%d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-300):] }
 
 // TestProgressLine: it fits, whatever the width.
 func TestProgressLine(t *testing.T) {

@@ -35,6 +35,7 @@ func chapters() []chapter {
 			{"tls", "TLS with HTTP/1.1 and HTTP/2: a drain, and then a death", (*lab).tls},
 			{"nat", "the client is behind a NAT when LON dies", (*lab).nat},
 			{"firewall", "behind a firewall that lets no probe through", (*lab).firewall},
+			{"screen", "what `catchment get` shows in a terminal: a drain, and then a death", (*lab).screen},
 			{"clients", "curl, wget, aria2, apt and Chromium as they are: a drain, and then a death", (*lab).everybody},
 		}},
 		{withNginx, []story{
@@ -130,7 +131,7 @@ func (w *lab) restore(ctx context.Context) error {
 	for node, script := range map[string]string{
 		"r":      "ip route del " + vip4 + "/32; ip -6 route del " + vip6 + "/128; ip rule del fwmark 1; ip -6 rule del fwmark 1; nft flush ruleset",
 		"home":   "nft flush ruleset",
-		"client": "nft flush ruleset; pkill curl; pkill wget; pkill aria2c; pkill chromium; rm -rf /run/dl",
+		"client": "nft flush ruleset; pkill curl; pkill wget; pkill aria2c; pkill chromium; pkill tmux; rm -rf /run/dl",
 	} {
 		_, _ = w.sh(ctx, node, script)
 	}
