@@ -97,11 +97,11 @@ func (r *running) end(ctx context.Context) ([]one, error) {
 	return s.Flows, err
 }
 
-// count makes the client count what comes to it from the VIP, by IPv4: segments
-// with data by the length of TCP's header, so that what they carry is known to
-// the byte, and SYN-ACKs, which are answers or probes.
+// count makes the client count segments with data that come to it from the VIP,
+// by IPv4 and by the length of TCP's header, so that what they carry is known to
+// the byte.
 func (w *lab) count(ctx context.Context) error {
-	rules := "tcp flags & (syn|ack) == syn|ack counter accept; tcp flags & (syn|rst) != 0 accept; "
+	rules := "tcp flags & (syn|rst) != 0 accept; "
 	for words := 5; words <= 15; words++ {
 		rules += fmt.Sprintf("tcp doff %d counter accept; ", words)
 	}
@@ -110,46 +110,30 @@ func (w *lab) count(ctx context.Context) error {
 	return err
 }
 
-// arrived is what count has counted.
-type arrived struct {
-	payload int64 // bytes that segments carried
-	synacks int64
-}
-
-func (w *lab) counted(ctx context.Context) (arrived, error) {
+// counted is how many bytes of payload have come since count.
+func (w *lab) counted(ctx context.Context) (int64, error) {
 	out, err := w.sh(ctx, "client", "nft list table inet count")
 	if err != nil {
-		return arrived{}, err
+		return 0, err
 	}
-	return parseCounted(out)
+	return payloadOf(out)
 }
 
-// parseCounted reads the rules of count as nft lists them. A rule without a
-// length of the header is that of SYN-ACKs.
-func parseCounted(list string) (a arrived, err error) {
+// payloadOf reads the rules of count as nft lists them.
+func payloadOf(list string) (payload int64, err error) {
 	rules := 0
 	for line := range strings.Lines(list) {
-		_, tail, ok := strings.Cut(line, "counter packets ")
-		if !ok {
+		var words, packets, bytes int64
+		if _, err := fmt.Sscanf(strings.TrimSpace(line), "tcp doff %d counter packets %d bytes %d", &words, &packets, &bytes); err != nil {
 			continue
 		}
-		var packets, bytes, words int64
-		if _, err := fmt.Sscanf(tail, "%d bytes %d", &packets, &bytes); err != nil {
-			return a, fmt.Errorf("%q: %w", line, err)
-		}
 		rules++
-		if _, doff, ok := strings.Cut(line, "tcp doff "); !ok {
-			a.synacks = packets
-		} else if _, err := fmt.Sscan(doff, &words); err != nil {
-			return a, fmt.Errorf("%q: %w", line, err)
-		} else {
-			a.payload += bytes - packets*(20+4*words)
-		}
+		payload += bytes - packets*(20+4*words)
 	}
-	if rules != 12 {
-		err = fmt.Errorf("%d counters: %s", rules, list)
+	if rules != 11 {
+		err = fmt.Errorf("%d counters of 11: %s", rules, list)
 	}
-	return a, err
+	return payload, err
 }
 
 // result is what became of the downloads of one run.
@@ -161,7 +145,6 @@ type result struct {
 	resyncs int
 	again   int64   // bytes that the worst flow fetched twice: read from all connections, without heads, beyond the object
 	late    float64 // bytes a flow that came to the client's host and were of no use, sent again and again ones too
-	woken   float64 // segments a flow that asked its client whether it is there
 	told    []time.Duration
 	gaps    []time.Duration
 	took    []time.Duration
@@ -170,9 +153,9 @@ type result struct {
 }
 
 // judge sums up; route is when the router changed its route.
-func judge(name string, flows []one, route time.Time, got arrived) result {
+func judge(name string, flows []one, route time.Time, payload int64) result {
 	r := result{name: name, n: len(flows), errors: map[string]int{}}
-	useful, asked := int64(0), int64(0)
+	useful := int64(0)
 	for i := range flows {
 		f := &flows[i]
 		if f.Right {
@@ -192,10 +175,8 @@ func judge(name string, flows []one, route time.Time, got arrived) result {
 		}
 		r.again = max(r.again, f.Read-f.Bytes-f.Heads)
 		useful += f.Bytes + f.Heads
-		asked += int64(f.Asked)
 	}
-	r.late = float64(got.payload-useful) / float64(r.n)
-	r.woken = max(0, float64(got.synacks-asked)) / float64(r.n)
+	r.late = float64(payload-useful) / float64(r.n)
 	slices.Sort(r.took)
 	slices.Sort(r.told)
 	slices.Sort(r.gaps)

@@ -128,11 +128,11 @@ func (w *lab) thousand(ctx context.Context, o Options, name, sum string, happen 
 	if err != nil {
 		return result{}, err
 	}
-	got, err := w.counted(ctx)
+	payload, err := w.counted(ctx)
 	if err != nil {
 		return result{}, err
 	}
-	r := judge(name, flows, route, got)
+	r := judge(name, flows, route, payload)
 	r.stages, err = watching.end(ctx, flows, route)
 	return r, err
 }
@@ -169,10 +169,10 @@ func (w *lab) moved(ctx context.Context) (func(context.Context) (time.Time, erro
 // thousands prints what became of the downloads of package get.
 func thousands(o Options, all []result) {
 	t := tabwriter.NewWriter(o.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "WITH CATCHMENT\tDOWNLOADS\tWHOLE\tFAILED\tRESYNCS\tTOLD AFTER THE ROUTE: HALF, 99 %%, LAST\tGAP: HALF, 99 %%\tTWICE\tLATE\tWOKEN\tTOOK\n")
+	fmt.Fprintf(t, "WITH CATCHMENT\tDOWNLOADS\tWHOLE\tFAILED\tRESYNCS\tTOLD AFTER THE ROUTE: HALF, 99 %%, LAST\tGAP: HALF, 99 %%\tTWICE\tLATE\tTOOK\n")
 	for _, r := range all {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%v, %v, %v\t%v, %v\t%d B\t%.0f B\t%.0f\t%.1f s\n", r.name, r.n, r.whole, r.failed, r.resyncs,
-			ms(of(r.told, .5)), ms(of(r.told, .99)), ms(of(r.told, 1)), ms(of(r.gaps, .5)), ms(of(r.gaps, .99)), r.again, r.late, r.woken, of(r.took, 1).Seconds())
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%v, %v, %v\t%v, %v\t%d B\t%.0f B\t%.1f s\n", r.name, r.n, r.whole, r.failed, r.resyncs,
+			ms(of(r.told, .5)), ms(of(r.told, .99)), ms(of(r.told, 1)), ms(of(r.gaps, .5)), ms(of(r.gaps, .99)), r.again, r.late, of(r.took, 1).Seconds())
 	}
 	t.Flush()
 	for _, r := range all {
@@ -184,7 +184,7 @@ func thousands(o Options, all []result) {
 		fmt.Fprintf(o.Out, "%s:\n", r.name)
 		r.stages.print(o.Out)
 	}
-	fmt.Fprintln(o.Out, "TWICE is what the worst download read beyond its object; LATE what came to the client's host and was of no use, the old POP's repetitions counted too; WOKEN segments that woke, a download.")
+	fmt.Fprintln(o.Out, "TWICE is what the worst download read beyond its object; LATE what came to the client's host and was of no use, the old POP's repetitions counted too.")
 }
 
 func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
