@@ -113,7 +113,7 @@ func pressResume(ctx context.Context, file string) (pressed int, err error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return pressed, fmt.Errorf("Resume pressed %d times: %w", pressed, ctx.Err())
+			return pressed, fmt.Errorf("after %d presses of Resume: %w", pressed, ctx.Err())
 		}
 	}
 }
