@@ -67,6 +67,8 @@ type World struct {
 	// Target is a cheaper POP; empty: there is none. Ready: it takes clients.
 	Target POP
 	Ready  bool
+	// Bound: the client could not follow to another host.
+	Bound bool
 	// Worst is the longest time observed until data flowed again at the target.
 	Worst time.Duration
 	// Rate is what the client's network takes from the target at least, in bytes
@@ -111,6 +113,7 @@ type Rule struct {
 var Never = [...]Rule{
 	{"stopped", func(a *ask) bool { return a.w.Stopped }, false},
 	{"no-target", func(a *ask) bool { return a.w.Target == "" || !a.w.Ready || a.w.Target == a.o.Self }, false},
+	{"bound", func(a *ask) bool { return a.w.Bound }, false},
 	{"circle", func(a *ask) bool { return slices.Contains(a.q.Via, a.w.Target) }, false},
 	{"twice", func(a *ask) bool { return len(a.q.Via) > 0 }, false},
 	{"no-pressure", func(a *ask) bool { return !a.w.Pressure }, false},
@@ -128,7 +131,7 @@ var Never = [...]Rule{
 // nothing is known of the path it is taken for one that carries a tenth of the
 // need, and the whole buffer must outlast that.
 func targetSlow(a *ask) bool {
-	need := a.s.Media.need()
+	need := a.s.Media.Need()
 	if need <= 0 {
 		return true
 	}
@@ -147,12 +150,12 @@ func (o Options) Decide(s *Session, q *Request, w *World) Verdict {
 	o.defaults()
 	opening := !s.asked
 	a := ask{&o, s, q, w, s.Request(q)}
-	if o.MoveSlow && q.Slow && opening {
+	if o.MoveSlow && q.Slow && opening && q.First == 0 { // who begins elsewhere goes on with something, or seeks
 		if _, no := a.forbidden(true); !no {
 			return Verdict{Do: Move, To: w.Target, Why: "slow network"}
 		}
 	}
-	rate := s.pace(&a)
+	rate := s.pace(&a, a.seq)
 	why, no := a.forbidden(false)
 	if !no {
 		s.last = q.At
@@ -162,6 +165,32 @@ func (o Options) Decide(s *Session, q *Request, w *World) Verdict {
 		return Verdict{Do: Pace, Rate: rate, Why: why}
 	}
 	return Verdict{Do: Serve, Why: why}
+}
+
+// Pacing says at which rate the answer under way is sent from now on; 0: as fast
+// as it goes. It is asked again and again while bytes are sent, since the buffer
+// grows and falls meanwhile.
+func (o Options) Pacing(s *Session, now time.Time, w *World) float64 {
+	o.defaults()
+	s.pass(now)
+	return s.pace(&ask{o: &o, s: s, q: &Request{At: now}, w: w}, s.asked)
+}
+
+// Ruling is one of Never, asked.
+type Ruling struct {
+	Rule   string
+	Broken bool // it forbids a redirect
+}
+
+// Rulings are all of Never, asked about a request that the session has taken in:
+// what Decide would have said, rule by rule.
+func (o Options) Rulings(s *Session, q *Request, w *World, inSequence bool) (out []Ruling) {
+	o.defaults()
+	a := ask{&o, s, q, w, inSequence}
+	for i := range Never {
+		out = append(out, Ruling{Never[i].Name, Never[i].broken(&a)})
+	}
+	return out
 }
 
 // forbidden names the first rule that a redirect would break.
@@ -176,9 +205,9 @@ func (a *ask) forbidden(before bool) (why string, no bool) {
 
 // pace is the rate at which the request is sent; 0: as fast as it goes. The
 // fuller the buffer, the slower, and never slower than the stream needs.
-func (s *Session) pace(a *ask) float64 {
-	need, have := s.Media.need()*max(1, s.speed), s.Buffer()
-	if !a.w.Pressure || a.w.Stopped || need <= 0 || have < a.o.PaceFrom || !a.seq || s.starved {
+func (s *Session) pace(a *ask, may bool) float64 {
+	need, have := s.Media.Need()*max(1, s.speed), s.Buffer()
+	if !a.w.Pressure || a.w.Stopped || need <= 0 || have < a.o.PaceFrom || !may || s.starved {
 		s.paced = time.Time{}
 		return 0
 	}

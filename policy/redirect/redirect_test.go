@@ -145,6 +145,7 @@ func TestNever(t *testing.T) {
 	breaks := map[string]func(o *Options, s *Session, q *Request, w *World){
 		"stopped":     func(_ *Options, _ *Session, _ *Request, w *World) { w.Stopped = true },
 		"no-target":   func(_ *Options, _ *Session, _ *Request, w *World) { w.Ready = false },
+		"bound":       func(_ *Options, _ *Session, _ *Request, w *World) { w.Bound = true },
 		"circle":      func(_ *Options, _ *Session, q *Request, _ *World) { q.Via = []POP{"CHEAP", "NYC"} },
 		"twice":       func(_ *Options, _ *Session, q *Request, _ *World) { q.Via = []POP{"NYC"} },
 		"no-pressure": func(_ *Options, _ *Session, _ *Request, w *World) { w.Pressure = false },

@@ -12,9 +12,9 @@ type Media struct {
 	Peak    float64 // no second of it needs more; 0: not known
 }
 
-// need is the most that a second of the stream may take. Without a peak it is
+// Need is the most that a second of the stream may take. Without a peak it is
 // taken for twice the average.
-func (m Media) need() float64 {
+func (m Media) Need() float64 {
 	switch {
 	case m.Peak > 0:
 		return max(m.Peak, m.Average)
@@ -65,9 +65,22 @@ type POP string
 func (s *Session) Got(n int64, now time.Time) {
 	s.pass(now)
 	s.pos += max(0, n)
-	if need := s.Media.need(); need > 0 && n > 0 {
+	if need := s.Media.Need(); need > 0 && n > 0 {
 		s.buffer += float64(n) / need
 	}
+}
+
+// Had is Got for an answer that is not that of the last request.
+func (s *Session) Had(n int64, now time.Time) {
+	at := s.pos
+	s.Got(n, now)
+	s.pos = at
+}
+
+// Goes reports whether a request goes on byte for byte where the last one of the
+// same object stopped, or a little before it.
+func (s *Session) Goes(q *Request) bool {
+	return s.asked && q.First > 0 && (s.after(q, s.next) || s.after(q, s.pos))
 }
 
 // Window tells whether the client's receive window is shut (tcp_info), and how
@@ -99,8 +112,7 @@ func (s *Session) pass(now time.Time) {
 // the client says.
 func (s *Session) Request(q *Request) (inSequence bool) {
 	s.pass(q.At)
-	after := func(at int64) bool { return q.Name == s.name && q.First <= at && at-q.First <= overlap }
-	inSequence = s.asked && (after(s.next) || after(s.pos) || q.First == 0 && s.next == math.MaxInt64 && Follows(s.name, q.Name))
+	inSequence = s.asked && (s.after(q, s.next) || s.after(q, s.pos) || q.First == 0 && s.next == math.MaxInt64 && Follows(s.name, q.Name))
 	if inSequence {
 		s.sequence++
 		if again := s.pos - q.First; q.Name == s.name && again > 0 && s.Media.Average > 0 {
@@ -115,6 +127,12 @@ func (s *Session) Request(q *Request) (inSequence bool) {
 	}
 	s.hear(&q.CMCD)
 	return inSequence
+}
+
+// after reports whether a request begins at a place of the last object, or a
+// little before it.
+func (s *Session) after(q *Request, at int64) bool {
+	return q.Name == s.name && q.First <= at && at-q.First <= overlap
 }
 
 // overlap is how many bytes a request may ask for again and be in sequence: a
@@ -143,7 +161,7 @@ const maxSaid = 120
 // Buffer is how much the client has at least, in time of play.
 func (s *Session) Buffer() time.Duration {
 	b := s.buffer
-	if need := s.Media.need(); need > 0 && !s.shut.IsZero() {
+	if need := s.Media.Need(); need > 0 && !s.shut.IsZero() {
 		b = max(b, s.unread/need) // it waits in the client's kernel
 	}
 	return time.Duration(b * float64(time.Second))

@@ -25,6 +25,10 @@ func (a *answer) send() next {
 	if a.kind == ranges.Whole {
 		a.spans = []ranges.Span{{Start: 0, End: a.size}} // End -1: until it ends
 	}
+	if a.steer() {
+		return answered
+	}
+	defer func() { a.moving.End(x.w.bytes) }()
 	body := x.r.Method != http.MethodHead && bodyAllowed(int(a.e.life.Status))
 	if body && !a.e.Whole() {
 		if a.flight == nil && a.incomplete() && x.done.status.Hit {
@@ -63,6 +67,7 @@ func (a *answer) send() next {
 	if body {
 		a.noteFlow(span.Start, max(span.Len(), -1))
 		x.cut(a.sendSpan(span))
+		a.learn()
 	}
 	return answered
 }

@@ -29,6 +29,8 @@ type Options struct {
 	Resume func(Resuming)
 	// Starts: Resume hears of large answers from byte 0 on as well.
 	Starts bool
+	// Steering is what is known beyond this server of POPs that clients can be sent to; nil: nothing, and nobody is.
+	Steering *Steering
 }
 
 // Config says what the server serves. Reload takes a new one; Name, Front, Fill, Store, StateDir and Identity stay as they
@@ -71,6 +73,8 @@ type Limits struct {
 	// SizeWait is how long a request for a range waits for the length of an object that upstream sends without one; 5 s.
 	// After it the whole object is sent.
 	SizeWait time.Duration
+	// Sessions are how many clients that play streams are known at once, at sites with steer; 65536.
+	Sessions int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -79,6 +83,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.HitForMiss, 2*time.Minute)
 	def(&l.Refreshes, 256)
 	def(&l.SizeWait, 5*time.Second)
+	def(&l.Sessions, 1<<16)
 	return l
 }
 

@@ -50,6 +50,8 @@ type exchange struct {
 	unread bool
 	// once are fields for the answer to this request alone, not for the stored one.
 	once http.Header
+	// via is who sent the client here by a redirect; empty: nobody.
+	via via
 	// notes are what hooks tell one another.
 	notes map[string]string
 }
@@ -63,6 +65,8 @@ type outcome struct {
 	from   origin.From
 	// waited is how long upstream, or another's fill, was waited for.
 	waited time.Duration
+	// steer is what was decided of a client that plays a stream; empty: nothing.
+	steer string
 }
 
 // now is the time in the unit of rules.
@@ -152,6 +156,7 @@ func (x *exchange) findSite() bool {
 	}
 	x.site, x.up = st, x.c.upstreams[st.Name]
 	x.policy = st.Policy()
+	x.readVia(sr.Query)
 	return true
 }
 

@@ -25,7 +25,7 @@ func (x *exchange) log() {
 		Path: x.r.URL.EscapedPath(), Query: x.r.URL.RawQuery,
 		Status: x.w.status, Bytes: x.w.bytes, Duration: now.Sub(x.began), Aborted: x.w.err != nil || x.done.result == resultAborted,
 		Cache: x.done.result.String(), Reason: x.reason(), Range: x.r.Header.Get("Range"),
-		Referer: x.r.Header.Get("Referer"), UserAgent: x.r.Header.Get("User-Agent"), UpstreamTTFB: x.done.waited,
+		Referer: x.r.Header.Get("Referer"), UserAgent: x.r.Header.Get("User-Agent"), UpstreamTTFB: x.done.waited, Steer: x.done.steer,
 	}
 	if !x.w.first.IsZero() {
 		rec.TTFB = x.w.first.Sub(x.began)

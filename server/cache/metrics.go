@@ -73,6 +73,7 @@ func (x *exchange) finish() {
 	}
 	stats.count(x.done.result, x.done.status.Detail, x.w.bytes)
 	x.log()
+	x.arrived()
 	if x.site != nil && x.site.Limited() {
 		x.site.Charge(x.client, x.w.bytes, x.s.clock())
 	}

@@ -141,6 +141,12 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 
 func newRigWith(t testing.TB, o *scripted, change func(*Config)) *rig {
 	t.Helper()
+	return newRigSteered(t, o, change, nil)
+}
+
+// newRigSteered starts one that knows of other POPs.
+func newRigSteered(t testing.TB, o *scripted, change func(*Config), steering *Steering) *rig {
+	t.Helper()
 	cfg := Config{
 		Name:  "test",
 		Front: front.Options{Listen: []front.Listen{{Address: "127.0.0.1:0"}}},
@@ -154,7 +160,7 @@ func newRigWith(t testing.TB, o *scripted, change func(*Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(Options{Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})), Config: cfg})
+	s, err := New(Options{Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})), Config: cfg, Steering: steering})
 	if err != nil {
 		t.Fatal(err)
 	}

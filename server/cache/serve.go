@@ -11,6 +11,7 @@ import (
 	"github.com/catchment/catchment/server/cache/fill"
 	"github.com/catchment/catchment/server/cache/ranges"
 	"github.com/catchment/catchment/server/cache/rule"
+	"github.com/catchment/catchment/server/cache/session"
 )
 
 // hit serves a stored response that may be used. Where bytes of it are missing and upstream has another version by now,
@@ -40,6 +41,7 @@ type answer struct {
 	kind   ranges.Kind
 	size   int64 // of the representation, -1 unknown
 	header http.Header
+	moving *session.Transfer // of a client that plays a stream; nil: nothing is known of one
 }
 
 // serveEntry answers from a stored object, of which bytes may be missing still. flight is set where a fill has just begun

@@ -21,6 +21,7 @@ import (
 	"github.com/catchment/catchment/server/cache/origin"
 	"github.com/catchment/catchment/server/cache/purge"
 	"github.com/catchment/catchment/server/cache/rule"
+	"github.com/catchment/catchment/server/cache/session"
 	"github.com/catchment/catchment/server/cache/site"
 	"github.com/catchment/catchment/server/cache/store"
 )
@@ -58,6 +59,10 @@ type Server struct {
 	bgCancel  context.CancelFunc
 	bg        sync.WaitGroup
 
+	steering *Steering // nil: nothing is known of other POPs
+	sessions *session.Keeper
+	rates    *rates
+
 	resume     func(Resuming)
 	starts     bool
 	hooks      hooks
@@ -76,6 +81,7 @@ type state struct {
 	stats     map[string]*siteStats
 	// plain are the sites whose hits need no look at the request's header but by Vary.
 	plain  map[*site.Site]bool
+	steer  map[*site.Site]*steered // those with steer
 	limits Limits
 }
 
@@ -96,6 +102,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, hooks: o.Hooks, resume: o.Resume, starts: o.Starts, log: log, clock: time.Now, env: o.Env, identity: &cfg.Identity,
+		steering: o.Steering, sessions: session.New(nil), rates: newRates(1 << 16),
 		passes: newMarks(1 << 16), wholes: newMarks(1 << 14), invalid: newMarks(1 << 16),
 	}
 	s.spread.wake = make(chan struct{}, 1)
@@ -115,6 +122,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	s.state.Store(st)
+	s.sessions.Set(cfg.Limits.Sessions)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cache: %w", err), s.close())
 	}
@@ -214,10 +222,13 @@ func (s *Server) makeState(c *Config, old *state) (*state, error) {
 	}
 	st := &state{
 		table: table, limits: c.Limits,
-		upstreams: map[string]*upstream{}, stats: map[string]*siteStats{}, plain: map[*site.Site]bool{},
+		upstreams: map[string]*upstream{}, stats: map[string]*siteStats{}, plain: map[*site.Site]bool{}, steer: map[*site.Site]*steered{},
 	}
 	for _, x := range table.Sites() {
-		st.plain[x] = !s.hooks.client(x.Name) && !x.Off() && !x.Limited() && !x.NeedsHeaders() && len(x.Config.Token.Keys) == 0 && x.Allows(http.MethodGet) && x.Allows(http.MethodHead)
+		if x.Config.Steer.On() || len(x.Config.Steer.Targets) > 0 {
+			st.steer[x] = newSteered(x, c)
+		}
+		st.plain[x] = st.steer[x] == nil && !s.hooks.client(x.Name) && !x.Off() && !x.Limited() && !x.NeedsHeaders() && len(x.Config.Token.Keys) == 0 && x.Allows(http.MethodGet) && x.Allows(http.MethodHead)
 		st.stats[x.Name] = &siteStats{}
 		if old != nil && old.stats[x.Name] != nil {
 			st.stats[x.Name] = old.stats[x.Name]
@@ -262,6 +273,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	s.startRunners(inner, &wg)
+	wg.Go(func() { _ = s.sessions.Run(inner) })
 	err := s.serveFront(ctx)
 	s.bgMu.Lock()
 	s.bgClosed = true
@@ -327,6 +339,7 @@ func (s *Server) Reload(c Config) error {
 	}
 	s.current = c
 	s.state.Store(next)
+	s.sessions.Set(c.Limits.Sessions)
 	s.running.swap(old, next)
 	return nil
 }

@@ -23,7 +23,7 @@ func record() *Record {
 		Host: "www.example.com", Path: "/a\"b", Query: "c=\xff", Status: 206, Bytes: 1 << 40, Duration: 1234567 * time.Microsecond,
 		TTFB: 1500 * time.Microsecond, Aborted: true, Cache: "hit", Reason: "fresh", Key: []byte{0xab, 0, 1, 2, 3, 4, 5, 6, 7},
 		Range: "bytes=0-1", Referer: "http://r/", UserAgent: "curl\x00", Trace: "t1", Upstream: "origin/a", UpstreamTime: time.Second,
-		UpstreamTTFB: time.Millisecond,
+		UpstreamTTFB: time.Millisecond, Steer: "pace 400000: not-paced",
 		TCP: TCP{Valid: true, DeliveryRate: 125000, AppLimited: true, RTT: 20 * time.Millisecond, MinRTT: 19 * time.Millisecond,
 			RwndLimited: 0.25, SndLimited: 2, Retransmits: 3, Cwnd: 10},
 	}
@@ -42,7 +42,7 @@ func TestLine(t *testing.T) {
 		Time: record().Time, Site: "shop", Client: "192.0.2.7:1234", Local: "[2001:db8::1]:443", Conn: 5, Seq: 2, Protocol: "HTTP/2.0", TLS: "1.3",
 		Method: "GET", Scheme: "https", Host: "www.example.com", URI: "/a\"b?c=\ufffd", Status: 206, Bytes: 1 << 40, DurationMs: 1234.567,
 		TTFBMs: 1.5, Aborted: true, Cache: "hit", Reason: "fresh", Key: "ab00010203040506", Range: "bytes=0-1", Referer: "http://r/",
-		UserAgent: "curl\x00", Trace: "t1", Upstream: "origin/a", UpstreamMs: 1000, UpstreamTTFBMs: 1, Sample: 0.5,
+		UserAgent: "curl\x00", Trace: "t1", Upstream: "origin/a", UpstreamMs: 1000, UpstreamTTFBMs: 1, Sample: 0.5, Steer: "pace 400000: not-paced",
 		TCP: &TCPLine{Rate: 125000, AppLimited: true, RTTMs: 20, MinRTTMs: 19, RwndLimited: 0.25, SndLimited: 1, Retransmits: 3, Cwnd: 10},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -41,6 +41,7 @@ type Line struct {
 	Upstream       string    `json:"upstream"`
 	UpstreamMs     float64   `json:"upstream_ms"`
 	UpstreamTTFBMs float64   `json:"upstream_ttfb_ms"`
+	Steer          string    `json:"steer"`
 	TCP            *TCPLine  `json:"tcp"`
 	Sample         float64   `json:"sample"`
 	Slow           string    `json:"slow"`

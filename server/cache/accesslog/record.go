@@ -44,6 +44,10 @@ type Record struct {
 	UpstreamTime time.Duration
 	UpstreamTTFB time.Duration
 
+	// Steer is what was done with a client that plays a stream, and why: "serve:
+	// seek", "pace 400000: not-paced", "redirect WAW: full buffer".
+	Steer string
+
 	TCP TCP
 }
 
@@ -105,6 +109,7 @@ func (f *format) appendRecord(b []byte, r *Record, slow []byte) []byte {
 		b = millis(append(b, `,"upstream_ms":`...), r.UpstreamTime)
 		b = millis(append(b, `,"upstream_ttfb_ms":`...), r.UpstreamTTFB)
 	}
+	b = str(b, "steer", r.Steer)
 	b = r.TCP.append(b)
 	if f.sample > 0 && f.sample < 1 && r.Status < 400 && slow == nil {
 		b = strconv.AppendFloat(append(b, `,"sample":`...), f.sample, 'g', -1, 64)

@@ -29,6 +29,7 @@ type Conn struct {
 	resets   atomic.Int64
 	flow     atomic.Pointer[Transfer]
 	busy     atomic.Int32 // requests at work
+	paced    atomic.Bool  // by Pace
 	once     sync.Once
 	atEnd    atomic.Pointer[func()]
 

@@ -81,6 +81,7 @@ func (l *loop) run() verdict {
 		}
 		l.first = false
 		n := c.requests.Add(1)
+		c.unpace()
 		if f.opts.Limits.ConnRequest > 0 && n >= int64(f.opts.Limits.ConnRequest) || f.letsGo(l.c) {
 			w.head.close = true
 		}

@@ -106,6 +106,7 @@ func (o *h2Owner) Begin(h *h2.Head) *h2.Reply {
 	c := o.c
 	f := c.front
 	c.requests.Add(1)
+	c.unpace()
 	w := workPool.Get().(*work)
 	ref := w.adoptHead(h, &f.rules)
 	if ref == nil && !w.head.slow && h.End && f.hitter != nil && !f.opts.NoFast {

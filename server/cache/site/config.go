@@ -31,6 +31,7 @@ type Config struct {
 	ResponseHeaders HeaderEdits `mapstructure:"response-headers"` // of responses to the client
 	Token           TokenRules  `mapstructure:"token"`
 	Limits          Limits      `mapstructure:"limits"`
+	Steer           Steer       `mapstructure:"steer"`
 	Debug           Access      `mapstructure:"debug"` // who may ask with Catchment-Debug
 	Purge           Access      `mapstructure:"purge"` // who may use the PURGE method
 }
@@ -251,4 +252,52 @@ type Access struct {
 	Networks  []netip.Prefix `mapstructure:"networks"`
 	Token     string         `mapstructure:"token"`
 	TokenFile string         `mapstructure:"token-file"`
+}
+
+// Steer sends clients that cannot tell the difference to cheaper POPs: those
+// whose player has a full buffer, and by choice those of slow networks. Nothing
+// of it is on unless it is said. It is meant to be the same at every POP.
+type Steer struct {
+	// Targets are POPs that clients can be sent to, the cheapest first. Where this
+	// POP is among them only those before it are cheaper.
+	Targets []SteerTarget `mapstructure:"targets"`
+	// Pace holds connections of clients with a full buffer to a little more than
+	// they play; Redirect sends those who have been paced for a while to a target,
+	// answer by answer (302); MoveSlow sends clients of slow networks there, at
+	// their first request (301).
+	Pace     bool `mapstructure:"pace"`
+	Redirect bool `mapstructure:"redirect"`
+	MoveSlow bool `mapstructure:"move-slow"`
+	// Above is the share of this POP's capacity in use from which any of it is
+	// done; 0: always.
+	Above float64 `mapstructure:"above"`
+	// Reattach is the shortest time that a client is taken to need until data
+	// flows from a target; what was observed counts if it is longer. Default 2s.
+	Reattach time.Duration `mapstructure:"reattach"`
+	// Buffer is what a client has at least, in time of play, to be paced. Default
+	// 10s.
+	Buffer time.Duration `mapstructure:"buffer"`
+	// PacedFor is how long it has been paced before it is redirected. Default 4s.
+	PacedFor time.Duration `mapstructure:"paced-for"`
+	// Least is what is left of an answer that is worth a redirect. Default 1MiB.
+	Least Size `mapstructure:"least"`
+}
+
+// SteerTarget is a POP and the host that leads to it alone, one of the site's.
+type SteerTarget struct {
+	POP  string `mapstructure:"pop"`
+	Host string `mapstructure:"host"` // perhaps with a port
+}
+
+// On reports whether any client is treated by it.
+func (s *Steer) On() bool { return s.Pace || s.Redirect || s.MoveSlow }
+
+// Cheaper are the targets that are cheaper than a POP.
+func (s *Steer) Cheaper(pop string) []SteerTarget {
+	for i, t := range s.Targets {
+		if t.POP == pop {
+			return s.Targets[:i]
+		}
+	}
+	return s.Targets
 }

@@ -49,6 +49,7 @@ type keyer struct {
 	names      []string // exact
 	starts     []string // of names that end in *
 	token      string   // the parameter that is in no key; empty: none
+	via        bool     // so is ViaParameter
 	plainQuery bool     // the query is taken as it is
 }
 
@@ -85,7 +86,8 @@ func newKeyer(c *Config) keyer {
 	if len(c.Token.Keys) > 0 {
 		k.token = c.Token.parameter()
 	}
-	k.plainQuery = k.mode == queryAll && k.token == "" && !c.Key.Query.Sort
+	k.via = len(c.Steer.Targets) > 0
+	k.plainQuery = k.mode == queryAll && k.token == "" && !c.Key.Query.Sort && !k.via
 	return k
 }
 
@@ -200,7 +202,7 @@ func (k *keyer) takes(name []byte) bool {
 	if bytes.IndexByte(name, '%') >= 0 || bytes.IndexByte(name, '+') >= 0 {
 		name = decode(name)
 	}
-	if k.token != "" && string(name) == k.token {
+	if k.token != "" && string(name) == k.token || k.via && string(name) == ViaParameter {
 		return false
 	}
 	if k.mode == queryAll {

@@ -74,6 +74,7 @@ func (p *problems) validate(c *Config) {
 	p.edits("request-headers", &c.RequestHeaders)
 	p.edits("response-headers", &c.ResponseHeaders)
 	p.limits(&c.Limits)
+	p.steer(c)
 }
 
 func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }

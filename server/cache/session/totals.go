@@ -1,0 +1,63 @@
+package session
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/catchment/catchment/policy/redirect"
+)
+
+// totals count since the start.
+type totals struct {
+	paced, redirected, moved atomic.Uint64
+	stalls, starved          atomic.Uint64
+	forgotten, others        atomic.Uint64
+	pacedFor                 atomic.Int64
+	refused                  sync.Map // reason -> *atomic.Uint64
+}
+
+// Totals are what was done since the start.
+type Totals struct {
+	Sessions   int64  // now
+	Paced      uint64 // times that a connection was held to a pace
+	PacedFor   time.Duration
+	Redirected uint64 // by 302
+	Moved      uint64 // by 301
+	// Refused are requests that were not redirected, by the rule.
+	Refused map[string]uint64
+	// Stalls are sessions whose buffer, as far as it is known, came down to nothing
+	// while they were sent to; Starved are requests whose client said that it had
+	// stalled (CMCD bs).
+	Stalls, Starved uint64
+	Forgotten       uint64 // sessions that made room for others
+}
+
+func (t *totals) count(v redirect.Verdict) {
+	switch v.Do {
+	case redirect.Redirect:
+		t.redirected.Add(1)
+	case redirect.Move:
+		t.moved.Add(1)
+	default:
+		n, ok := t.refused.Load(v.Why)
+		if !ok {
+			n, _ = t.refused.LoadOrStore(v.Why, new(atomic.Uint64))
+		}
+		n.(*atomic.Uint64).Add(1)
+	}
+}
+
+// Totals reads them.
+func (k *Keeper) Totals() Totals {
+	t := &k.totals
+	out := Totals{
+		Sessions: k.count.Load(), Paced: t.paced.Load(), PacedFor: time.Duration(t.pacedFor.Load()), Redirected: t.redirected.Load(),
+		Moved: t.moved.Load(), Refused: map[string]uint64{}, Stalls: t.stalls.Load(), Starved: t.starved.Load(), Forgotten: t.forgotten.Load(),
+	}
+	t.refused.Range(func(why, n any) bool {
+		out.Refused[why.(string)] = n.(*atomic.Uint64).Load()
+		return true
+	})
+	return out
+}
