@@ -57,6 +57,7 @@ type parts struct {
 	routes     *routes       // nil: no FIB
 	ingress    *routeControl // nil: no ingress routers
 	cache      *cacheServer  // nil: no cache server
+	steer      *redirects    // of its clients; nil: no cache server
 	flows      *flows        // nil: flows do not go on elsewhere
 	dns        *rendezvous   // nil: no DNS server
 	cost       *costs        // nil: it is not built yet

@@ -34,8 +34,9 @@ type cacheServer struct {
 	journal  *journal.Journal
 	onAlarm  func(name string, on bool)
 	resume   func(cache.Resuming) // nil: requests that go on are as any
-	fromZero bool                 // it hears of those from the beginning as well
-	disk     string               // directory of the store; empty: none
+	steering *cache.Steering
+	fromZero bool   // it hears of those from the beginning as well
+	disk     string // directory of the store; empty: none
 	ready    chan struct{}
 
 	mu       sync.Mutex
@@ -60,6 +61,8 @@ func (d *parts) buildCache(j *journal.Journal, onAlarm func(string, bool)) error
 		return err
 	}
 	c := &cacheServer{log: d.log, pop: string(d.cfg.POP), journal: j, onAlarm: onAlarm, disk: d.cfg.Cache.Store.Disk, ready: make(chan struct{}), cfg: cfg}
+	d.steer = newRedirects(d, j)
+	c.steering = d.steer.steering()
 	if d.flows != nil {
 		c.resume, c.fromZero = d.flows.resume, d.cfg.Resync.Jump.Stated > 0
 	}
@@ -79,7 +82,7 @@ func (c *cacheServer) Ready() <-chan struct{} { return c.ready }
 func (c *cacheServer) make() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	srv, err := cache.New(cache.Options{Log: c.log, Config: c.cfg, Resume: c.resume, Starts: c.fromZero})
+	srv, err := cache.New(cache.Options{Log: c.log, Config: c.cfg, Resume: c.resume, Starts: c.fromZero, Steering: c.steering})
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
@@ -294,5 +297,5 @@ func (d *parts) cacheTasks() (before, after []task) {
 	if d.cache == nil {
 		return nil, nil
 	}
-	return []task{d.cache}, []task{leaver{controller: d.controller, cfg: &d.inForce, leave: d.cache.leave, dry: d.dry}, diskWatch{d.cache}}
+	return []task{d.cache}, []task{leaver{controller: d.controller, cfg: &d.inForce, leave: d.cache.leave, dry: d.dry}, diskWatch{d.cache}, d.steer}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/turns"
@@ -25,4 +26,6 @@ func (d *parts) turnsOf() pop.Turns {
 }
 
 // about is what this POP says of itself to the others.
-func (d *parts) about() json.RawMessage { return d.cost.tell(d.controller.About()) }
+func (d *parts) about() json.RawMessage {
+	return d.steer.seen(d.cost.tell(d.controller.About()), time.Now())
+}

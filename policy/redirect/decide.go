@@ -85,13 +85,13 @@ type ask struct {
 	seq bool
 }
 
-// rest is how many bytes are wanted; -1: not known.
-func (a *ask) rest() int64 {
+// Rest is how many bytes are wanted; -1: not known.
+func (q *Request) Rest() int64 {
 	switch {
-	case a.q.Last >= 0:
-		return a.q.Last - a.q.First + 1
-	case a.q.Size >= 0:
-		return a.q.Size - a.q.First
+	case q.Last >= 0:
+		return q.Last - q.First + 1
+	case q.Size >= 0:
+		return q.Size - q.First
 	}
 	return -1
 }
@@ -117,7 +117,7 @@ var Never = [...]Rule{
 	{"circle", func(a *ask) bool { return slices.Contains(a.q.Via, a.w.Target) }, false},
 	{"twice", func(a *ask) bool { return len(a.q.Via) > 0 }, false},
 	{"no-pressure", func(a *ask) bool { return !a.w.Pressure }, false},
-	{"little-left", func(a *ask) bool { return a.rest() < a.o.LeastRest }, false},
+	{"little-left", func(a *ask) bool { return a.q.Rest() < a.o.LeastRest }, false},
 	{"seek", func(a *ask) bool { return !a.seq }, true},
 	{"starved", func(a *ask) bool { return a.s.starved }, true},
 	{"not-paced", func(a *ask) bool { return a.s.paced.IsZero() || a.q.At.Sub(a.s.paced) < a.o.PaceFor }, true},
@@ -142,7 +142,7 @@ func targetSlow(a *ask) bool {
 	if rate <= 0 {
 		rate, part = need/10, 1
 	}
-	return a.reattach().Seconds()+float64(a.rest())/rate > part*a.s.Buffer().Seconds()
+	return a.reattach().Seconds()+float64(a.q.Rest())/rate > part*a.s.Buffer().Seconds()
 }
 
 // Decide answers a request that the session has not taken in yet.

@@ -33,6 +33,15 @@ type About struct {
 	Turn *Turn `json:"turn,omitempty"`
 	// Account is what it carried lately (account.Keeper.Message).
 	Account json.RawMessage `json:"account,omitempty"`
+	// Seen are clients that other POPs have sent here, lately.
+	Seen []Seen `json:"seen,omitempty"`
+}
+
+// Seen is a client that another POP has sent here by a redirect.
+type Seen struct {
+	POP   string `json:"pop"`    // that has sent it
+	Mark  string `json:"mark"`   // of the redirect
+	AgeMS int64  `json:"age_ms"` // since it was answered here
 }
 
 // Drain is one drain at a POP. No message carries a time: spans count from the
@@ -65,6 +74,7 @@ type Turn struct {
 // Limits on what an About may hold.
 const (
 	maxDrains  = 32
+	maxSeen    = 64
 	maxVersion = 64
 	maxAddress = 300 // host:port
 	maxAccount = 64 << 10
@@ -79,6 +89,7 @@ func (a About) Encode() json.RawMessage {
 	if len(a.Account) > maxAccount {
 		a.Account = nil
 	}
+	a.Seen = a.Seen[:min(len(a.Seen), maxSeen)]
 	b, err := json.Marshal(a)
 	if err != nil {
 		return nil
@@ -121,7 +132,16 @@ func (a About) validate() error {
 	if len(a.Drains) > maxDrains || len(a.Windows) > maxDrains {
 		return fmt.Errorf("%d drains and %d windows, at most %d", len(a.Drains), len(a.Windows), maxDrains)
 	}
+	if len(a.Seen) > maxSeen {
+		return fmt.Errorf("%d clients seen, at most %d", len(a.Seen), maxSeen)
+	}
 	spans := []int64{}
+	for _, s := range a.Seen {
+		if !validName(s.POP) || !validName(s.Mark) {
+			return fmt.Errorf("a client seen of %q with mark %q", s.POP, s.Mark)
+		}
+		spans = append(spans, s.AgeMS)
+	}
 	for _, d := range a.Drains {
 		spans = append(spans, d.AgeMS, d.LeftMS)
 	}

@@ -33,6 +33,13 @@ var (
 	descAsked    = desc("upstream_requests_total", "Requests to the server.", "site", "tier", "server")
 	descUpFailed = desc("upstream_failures_total", "Failed requests to the server.", "site", "tier", "server")
 	descPurges   = desc("purges_total", "Purges taken into force.")
+	descPlaying  = desc("steer_sessions", "Clients that play a stream, as far as they are known.")
+	descPaced    = desc("steer_paced_total", "Times that a client's connection was held to a pace.")
+	descPacedFor = desc("steer_paced_seconds_total", "How long connections were held to a pace, all together.")
+	descSteered  = desc("steer_redirects_total", "Answers that were redirections to a cheaper POP.", "status")
+	descSteerNot = desc("steer_kept_total", "Requests of clients that play a stream that were not redirected, by the rule that forbade it.", "reason")
+	descSteerOut = desc("steer_redirected_bytes_total", "Bytes that were asked for and redirected.")
+	descStalls   = desc("steer_stalls_total", "Clients whose buffer came down to nothing: as far as is known here (bound), or as they said themselves (said).", "source")
 	descDropped  = desc("log_dropped_total", "Lines of the access log that were dropped.")
 )
 
@@ -82,6 +89,26 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	gauge(descRAM, float64(st.Store.RAM))
 	counter(descPurges, st.Purges.Purges)
 	counter(descDropped, st.Log.Dropped)
+	s.collectSteered(ch, counter, gauge)
+}
+
+// collectSteered sends those of clients that play streams, where there is a site with steer.
+func (s *Server) collectSteered(ch chan<- prometheus.Metric, counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	if len(s.state.Load().steer) == 0 {
+		return
+	}
+	t := s.Steered()
+	gauge(descPlaying, float64(t.Sessions))
+	counter(descPaced, t.Paced)
+	ch <- prometheus.MustNewConstMetric(descPacedFor, prometheus.CounterValue, t.PacedFor.Seconds())
+	counter(descSteered, t.Redirected, "302")
+	counter(descSteered, t.Moved, "301")
+	for why, n := range t.Refused {
+		counter(descSteerNot, n, why)
+	}
+	counter(descSteerOut, uint64(t.Bytes))
+	counter(descStalls, t.Stalls, "bound")
+	counter(descStalls, t.Starved, "said")
 }
 
 func servers(name string, list []origin.ServerStatus, counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {

@@ -227,3 +227,9 @@ func (a *answer) sendAway(v redirect.Verdict, host string) {
 	x.writeTrace()
 	x.w.WriteHeader(status)
 }
+
+// Steered counts what was done with clients that play streams, since the start.
+func (s *Server) Steered() session.Totals { return s.sessions.Totals() }
+
+// Playing are clients that play streams now, at most so many, the one that was heard of last first.
+func (s *Server) Playing(most int) []session.State { return s.sessions.Sessions(most) }

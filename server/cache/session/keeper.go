@@ -73,6 +73,7 @@ type Session struct {
 	flows  bool      // bytes were acknowledged between the last two looks
 	full   time.Time // when the buffer was last
 	last   redirect.Verdict
+	moved  bool // it was redirected before
 }
 
 // New makes a Keeper that keeps nothing yet; clock is time.Now where it is nil.

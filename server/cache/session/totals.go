@@ -13,8 +13,10 @@ type totals struct {
 	paced, redirected, moved atomic.Uint64
 	stalls, starved          atomic.Uint64
 	forgotten, others        atomic.Uint64
-	pacedFor                 atomic.Int64
-	refused                  sync.Map // reason -> *atomic.Uint64
+	pacedFor, bytes          atomic.Int64
+	refused                  sync.Map      // reason -> *atomic.Uint64
+	movedAsks, leftAsks      atomic.Uint64 // requests of players that speak (CMCD)
+	movedStalls, leftStalls  atomic.Uint64
 }
 
 // Totals are what was done since the start.
@@ -31,6 +33,32 @@ type Totals struct {
 	// stalled (CMCD bs).
 	Stalls, Starved uint64
 	Forgotten       uint64 // sessions that made room for others
+	// Bytes that were asked for and that other POPs sent then.
+	Bytes int64
+	// Harm is what players say that speak of themselves (CMCD).
+	Harm Harm
+}
+
+// Harm is what was observed of players that speak of themselves (CMCD): how many
+// requests they made, and in how many of them they said that they had stalled
+// since the last one (bs). Moved are of sessions that were redirected before,
+// Left of others.
+type Harm struct{ Moved, Left, MovedStalls, LeftStalls uint64 }
+
+// hear counts a request of a player that speaks.
+func (t *totals) hear(c *redirect.CMCD, moved bool) {
+	if !c.HasBuffer && !c.Starved {
+		return
+	}
+	asks, stalls := &t.leftAsks, &t.leftStalls
+	if moved {
+		asks, stalls = &t.movedAsks, &t.movedStalls
+	}
+	asks.Add(1)
+	if c.Starved {
+		stalls.Add(1)
+		t.starved.Add(1)
+	}
 }
 
 func (t *totals) count(v redirect.Verdict) {
@@ -53,7 +81,8 @@ func (k *Keeper) Totals() Totals {
 	t := &k.totals
 	out := Totals{
 		Sessions: k.count.Load(), Paced: t.paced.Load(), PacedFor: time.Duration(t.pacedFor.Load()), Redirected: t.redirected.Load(),
-		Moved: t.moved.Load(), Refused: map[string]uint64{}, Stalls: t.stalls.Load(), Starved: t.starved.Load(), Forgotten: t.forgotten.Load(),
+		Moved: t.moved.Load(), Refused: map[string]uint64{}, Stalls: t.stalls.Load(), Starved: t.starved.Load(), Forgotten: t.forgotten.Load(), Bytes: t.bytes.Load(),
+		Harm: Harm{t.movedAsks.Load(), t.leftAsks.Load(), t.movedStalls.Load(), t.leftStalls.Load()},
 	}
 	t.refused.Range(func(why, n any) bool {
 		out.Refused[why.(string)] = n.(*atomic.Uint64).Load()

@@ -60,6 +60,7 @@ func (k *Keeper) Decide(a Ask) (v redirect.Verdict, t *Transfer) {
 		w := a.World()
 		var nobody redirect.Session
 		if v = a.Options.Decide(&nobody, &a.Request, &w); v.Do == redirect.Move {
+			k.totals.bytes.Add(max(0, a.Request.Rest()))
 			k.totals.count(v)
 		}
 		return v, nil
@@ -89,12 +90,14 @@ func (s *Session) decide(k *Keeper, a Ask) (v redirect.Verdict, t *Transfer) {
 	if w.Rate <= 0 {
 		w.Rate = known * s.best
 	}
-	if a.Request.CMCD.Starved {
-		k.totals.starved.Add(1)
+	if len(a.Request.Via) == 0 { // else the POP that has sent it counts it
+		k.totals.hear(&a.Request.CMCD, s.moved)
 	}
 	v = a.Options.Decide(&s.s, &a.Request, &w)
 	s.seen, s.last, s.dry = now, v, false
 	if v.Do == redirect.Redirect || v.Do == redirect.Move {
+		s.moved = true
+		k.totals.bytes.Add(max(0, a.Request.Rest()))
 		return v, nil
 	}
 	t = &Transfer{k: k, s: s, c: a.Conn, a: a, outAt: a.Conn.Out(), requests: a.Conn.Requests(), slack: heads}
@@ -114,7 +117,7 @@ func (s *Session) own(a *Ask, k *Keeper) {
 	case a.Request.CMCD.Session != "":
 		s.named = true
 	case s.conn != 0 && s.conn != id && !s.s.Goes(&a.Request):
-		s.s, s.latest, s.best, s.window, s.shut = redirect.Session{}, nil, 0, 0, 0
+		s.s, s.latest, s.best, s.window, s.shut, s.moved = redirect.Session{}, nil, 0, 0, 0, false
 		k.totals.others.Add(1)
 	}
 	s.conn = id
