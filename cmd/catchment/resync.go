@@ -27,7 +27,7 @@ it from working on this host. Without a word, its status.`,
 	status := a.resyncStatusCommand()
 	cmd.Args, cmd.RunE = cobra.NoArgs, status.RunE
 	cmd.Flags().AddFlagSet(status.Flags())
-	cmd.AddCommand(status, a.resyncFlowsCommand())
+	cmd.AddCommand(status, a.resyncFlowsCommand(), a.resyncJumpCommand())
 	return cmd
 }
 
@@ -92,6 +92,9 @@ func writeResync(w io.Writer, s api.ResyncStatus) {
 	}
 	f.row("went on here", fmt.Sprint(s.Resumed))
 	f.row("jumps", resyncJumps(&s.Jumps))
+	for _, l := range s.Jumps.Learned[:min(3, len(s.Jumps.Learned))] {
+		f.row("learned", resyncLearned(&l, s.Now))
+	}
 	f.row("fetched ahead", fmt.Sprintf("%d of %d parts, %s; %d failed", s.Warmed.Done, s.Warmed.Wanted, storedBytes(s.Warmed.Bytes), s.Warmed.Failed))
 	f.row("probes", fmt.Sprintf("%d sent, %d clients waiting; refused %d foreign, %d stale, %d full", s.Probes.Sent, s.Probes.Waiting, s.Probes.Foreign, s.Probes.Stale, s.Probes.Full))
 	f.row("reset", fmt.Sprint(s.Reset))
@@ -148,6 +151,15 @@ func resyncJumps(j *api.ResyncJumps) string {
 		out += fmt.Sprintf(", %d %s", r.Flows, r.Reason)
 	}
 	return out
+}
+
+// resyncLearned is what a client network has earned.
+func resyncLearned(l *api.ResyncLearned, now time.Time) string {
+	out := fmt.Sprintf("%s from %s: %.0f %% of a former rate", l.Network, l.From, 100*l.Part)
+	if l.Rest.After(now) {
+		out = fmt.Sprintf("%s from %s: nothing for %s more, it was too much too often", l.Network, l.From, age(l.Rest, now))
+	}
+	return out + ", last " + age(now, l.At) + " ago"
 }
 
 func resyncTable(t *api.ResyncTable) string {

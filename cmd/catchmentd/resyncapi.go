@@ -44,7 +44,7 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 	f.mu.Unlock()
 	c := f.core.Counts()
 	out.Resumed = c.Resumed
-	out.Jumps = api.ResyncJumps{Means: "plain", Validated: c.Validated, Retreated: c.Retreated, Ended: c.Ended, Failed: c.Failed, Refused: reasons(c.Refused)}
+	out.Jumps = api.ResyncJumps{Means: "plain", Validated: c.Validated, Retreated: c.Retreated, Ended: c.Ended, Failed: c.Failed, Refused: reasons(c.Refused), Learned: learned(f.core.Learned(maxLearned))}
 	switch {
 	case f.jumper != nil:
 		out.Jumps.Means = "bpf"
@@ -67,6 +67,16 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 		out.Table.Error = err.Error()
 	}
 	return out, nil
+}
+
+// maxLearned is of how many networks is told what they have earned.
+const maxLearned = 20
+
+func learned(all []careful.Learned) (out []api.ResyncLearned) {
+	for _, l := range all {
+		out = append(out, api.ResyncLearned{From: policy.POPID(l.From), Network: l.Net.String(), Part: l.Part, At: l.Since, Rest: l.Rest})
+	}
+	return out
 }
 
 func texts(addrs []netip.Addr) (out []string) {

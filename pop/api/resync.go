@@ -70,6 +70,19 @@ type ResyncJumps struct {
 	Failed    uint64 `json:"failed,omitempty"`
 	// Refused are those that did not jump, by a stable word.
 	Refused []ResyncReason `json:"refused,omitempty"`
+	// Learned is what was earned by the networks that jumped last.
+	Learned []ResyncLearned `json:"learned,omitempty"`
+}
+
+// ResyncLearned is how much of its former rate a flow of a client network may
+// begin with that comes from a POP.
+type ResyncLearned struct {
+	From    policy.POPID `json:"from"` // "client": by the client's own word
+	Network string       `json:"network"`
+	Part    float64      `json:"part"` // 0 to 1
+	At      time.Time    `json:"at"`   // of the last jump
+	// Rest is until when nothing jumps: it was too much too often.
+	Rest time.Time `json:"rest,omitzero"`
 }
 
 // ResyncReason counts one reason.

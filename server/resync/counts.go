@@ -50,3 +50,10 @@ func (c *Counts) jump(j *Jump) {
 		c.Ended++
 	}
 }
+
+// Learned tells what jumps have earned where they were last, at most n.
+func (r *Resync) Learned(n int) []careful.Learned {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.earned.Last(n)
+}

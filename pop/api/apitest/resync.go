@@ -26,7 +26,11 @@ func ResyncWorld() *Resync {
 				{POP: "NYC", Known: 3, Heard: Now.Add(-50 * time.Millisecond), Talking: true},
 			},
 			Takeovers: []api.ResyncTakeover{{POP: "AMS", At: Now.Add(-12 * time.Second), Flows: 410, Woken: 410, Resumed: 37, Silent: api.Duration(350 * time.Millisecond)}},
-			Resumed:   55, Jumps: api.ResyncJumps{Means: "bpf", Validated: 31, Retreated: 2, Ended: 1, Refused: []api.ResyncReason{{Reason: "no-gain", Flows: 21}}},
+			Resumed:   55, Jumps: api.ResyncJumps{Means: "bpf", Validated: 31, Retreated: 2, Ended: 1, Refused: []api.ResyncReason{{Reason: "no-gain", Flows: 21}},
+				Learned: []api.ResyncLearned{
+					{From: "FRA", Network: "203.0.113.0/24", Part: 0.78125, At: Now.Add(-12 * time.Second)},
+					{From: "AMS", Network: "2001:db8:9::/48", Part: 0.0625, At: Now.Add(-10 * time.Minute), Rest: Now.Add(50 * time.Minute)},
+				}},
 			Warmed: api.ResyncWarmed{Wanted: 122, Done: 120, Failed: 2, Bytes: 480 << 20}, Probes: api.ResyncProbes{Sent: 900, Waiting: 12, Foreign: 1}, Reset: 4,
 			Table: api.ResyncTable{Sockets: 9000, Flows: 1203, Cost: api.Duration(12 * time.Millisecond), Every: api.Duration(time.Second)},
 			Lacks: []string{"flows from other POPs begin with slow start: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or a pin: operation not permitted"},

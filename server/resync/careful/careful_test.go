@@ -248,6 +248,10 @@ func TestInvariants(t *testing.T) {
 			}
 		}
 	}
+	last := e.Last(100)
+	if len(last) != 8 || len(e.Last(3)) != 3 || last[0].Part > model[last[0].Between] || last[0].Since.IsZero() {
+		t.Errorf("learned last: %+v", last)
+	}
 	if len(order) != 8 || e.Len() != 8 {
 		t.Errorf("%d networks, %d kept", len(order), e.Len())
 	}

@@ -131,5 +131,24 @@ func (e *Earned) End(b Between, p Phase, now time.Time) {
 	}
 }
 
+// Learned is what was earned by a pair of POPs and a client network.
+type Learned struct {
+	Between
+	Part  float64   // of a former rate that may be used
+	Rest  time.Time // until then nothing jumps; zero: it may
+	Since time.Time // of the last jump
+}
+
+// Last is what was learned where jumps were last, at most n, the latest use
+// first.
+func (e *Earned) Last(n int) (out []Learned) {
+	for at := e.old.Front(); at != nil && len(out) < n; at = at.Next() {
+		if v := at.Value.(*earned); !v.since.IsZero() {
+			out = append(out, Learned{v.between, v.part, v.rest, v.since})
+		}
+	}
+	return out
+}
+
 // Len is how many are kept.
 func (e *Earned) Len() int { return e.old.Len() }

@@ -65,6 +65,9 @@ func load(name string) (*Jumper, error) {
 		return nil, fmt.Errorf("jump: the program: %w", err)
 	}
 	c, err := ebpf.NewCollection(spec)
+	if err != nil && !may(unix.CAP_BPF) && !may(unix.CAP_SYS_ADMIN) { // what the kernel says then is of maps and versions
+		return nil, fmt.Errorf("jump: the kernel does not take the program of a process without CAP_BPF: %w", unix.EPERM)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("jump: the kernel does not take the program: %w", err)
 	}
@@ -250,12 +253,12 @@ func room(fd int, window uint64) error {
 // selectable reports whether this process may select a congestion control.
 func selectable(name string) bool {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
-	return err != nil || slices.Contains(strings.Fields(string(b)), name) || capable()
+	return err != nil || slices.Contains(strings.Fields(string(b)), name) || may(unix.CAP_NET_ADMIN)
 }
 
-// capable reports whether this thread has CAP_NET_ADMIN.
-func capable() bool {
+// may reports whether this thread has a capability.
+func may(what uint) bool {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	return unix.Capget(&hdr, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
+	return unix.Capget(&hdr, &data[0]) == nil && data[what/32].Effective&(1<<(what%32)) != 0
 }
