@@ -166,7 +166,7 @@ lab-fleet: deps build
 # names some of them, with commas.
 RESYNC = $(GO) build -o $(BIN)/lab-resync ./lab/resync/run && $(BIN)/lab-resync -bin $(BIN)
 lab-resync: deps build
-	@lab/deps.sh wget wget aria2c aria2 nft nftables
+	@lab/deps.sh wget wget aria2c aria2 nft nftables tmux tmux
 	$(RESYNC) $(if $(STORIES),-only "$(STORIES)")
 
 # A thousand downloads under a drain and under a death, beside withdraws by

@@ -55,7 +55,7 @@ type told struct {
 
 // Tell tells the stories and prints what was seen; it fails where one did not
 // go as it should. It needs what netlab needs, Debian's FRR, nginx, nftables,
-// curl and wget, and for the clients aria2 and Chromium.
+// curl, wget and tmux, and for the clients aria2 and Chromium.
 func Tell(ctx context.Context, o Options) error {
 	var all []told
 	for _, c := range chapters() {
