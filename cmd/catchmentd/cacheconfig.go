@@ -96,7 +96,7 @@ func (d *parts) cacheConfig(cfg *config.Config) (cache.Config, error) {
 	c, l := &cfg.Cache, &cfg.Cache.Limits
 	out := cache.Config{Name: c.Name, Sites: c.Sites, StateDir: cfg.StateDir}
 	out.Front = front.Options{
-		HTTP2: c.HTTP2, H2C: c.H2C, H3: c.HTTP3,
+		HTTP2: c.HTTP2, H2C: c.H2C, H3: c.HTTP3, UserTimeout: l.AckTime,
 		Limits: front.Limits{
 			HeadBytes: l.Head, HeadFields: l.Fields, URLBytes: l.URL, ConnRequest: l.ConnRequests, Conns: l.Connections, ConnsClient: l.ClientConnections,
 			Streams: l.Streams, MaxBody: l.Body, HandshakeTime: l.HandshakeTime, HeadTime: l.HeadTime, IdleTime: l.IdleTime, BodyTime: l.BodyTime,

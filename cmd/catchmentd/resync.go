@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/fleet"
 	"github.com/catchment/catchment/pop/journal"
 	"github.com/catchment/catchment/pop/moves"
 	"github.com/catchment/catchment/server/cache"
@@ -253,6 +255,18 @@ func (f *flows) peers() (out []checkpoint.Peer) {
 	return wanted(out, *f.likely.Load())
 }
 
+// known reports whether a POP may tell us of its flows: one that is named in
+// resync.peers or is of the fleet; where neither names any, each with a
+// certificate. Nobody else speaks in our own name.
+func (f *flows) known(pop string) bool {
+	if pop == string(f.d.cfg.POP) {
+		return false
+	}
+	peers := f.d.fleet.Peers(time.Now())
+	return len(f.cfg.Peers)+len(peers) == 0 || slices.ContainsFunc(f.cfg.Peers, func(p config.ResyncPeer) bool { return p.POP == pop }) ||
+		slices.ContainsFunc(peers, func(p fleet.PeerReport) bool { return string(p.POP) == pop })
+}
+
 // files are those of our certificate.
 func (f *flows) files() mutual.Files {
 	if t := f.cfg.TLS; t != nil {
@@ -276,7 +290,7 @@ func (f *flows) Run(ctx context.Context) error {
 	}
 	f.exchange = checkpoint.NewExchange(checkpoint.ExchangeOptions{
 		Book: f.book, Log: f.log, Listener: l, Server: f.files().Server, Client: f.files().Client, Name: mutual.Name,
-		Flows: f.gather.Flows, Peers: f.peers, Every: f.cfg.Interval,
+		Known: f.known, Flows: f.gather.Flows, Peers: f.peers, Every: f.cfg.Interval,
 	})
 	close(f.ready)
 	var life sync.WaitGroup

@@ -58,6 +58,7 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 		p := f.prober.Counts()
 		out.Probes = api.ResyncProbes{Sent: p.Sent, Waiting: int64(f.prober.Waiting()), Foreign: p.Foreign, Stale: p.Stale, Full: p.Full, Failed: p.Failed}
 	}
+	out.Refused, out.Expired = f.refused(), f.book.Expired()
 	t := f.table.Stats()
 	out.Table = api.ResyncTable{Sockets: int64(t.Sockets), Flows: int64(t.Flows), Cost: api.Duration(t.Cost), Every: api.Duration(t.Wait), Left: t.Left}
 	if out.Table.By = "sock_diag"; t.Tapped {
@@ -142,6 +143,16 @@ func (f *flows) lines() []checkpoint.Line {
 		return f.exchange.Lines()
 	default:
 		return nil
+	}
+}
+
+// refused are connections that were not heard.
+func (f *flows) refused() uint64 {
+	select {
+	case <-f.ready:
+		return f.exchange.Refused()
+	default:
+		return 0
 	}
 }
 

@@ -49,6 +49,8 @@ func (f *flows) Collect(ch chan<- prometheus.Metric) {
 	for result, n := range map[string]uint64{"done": s.Warmed.Done, "failed": s.Warmed.Failed, "full": s.Warmed.Full} {
 		count(warmed, n, result)
 	}
+	count(resyncDesc("connections_refused_total", "Connections that were not heard: of no other POP of the fleet."), s.Refused)
+	count(resyncDesc("expired_total", "Flows forgotten because their POP was not heard any more."), s.Expired)
 	count(resyncDesc("resets_total", "Connections reset after the withdraw of their address."), s.Reset)
 	gauge(resyncDesc("table_pass_seconds", "CPU time of the last look at the kernel's sockets."), time.Duration(s.Table.Cost).Seconds())
 	count(resyncDesc("left_out_total", "Flows left out for want of room."), s.LeftOut)

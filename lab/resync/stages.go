@@ -152,14 +152,27 @@ func first(all []int64, from int64) int64 {
 	return 0
 }
 
-func (s *stages) print(out io.Writer) {
+// told is when each client's kernel was told, sorted: its first reset after a
+// death is the one that counts.
+func (s *stages) told() []time.Duration { return s.all[resetHere].at }
+
+const resetHere = 5 // of stages.all
+
+// print prints them; of what is no death only how the line was.
+func (s *stages) print(out io.Writer, death bool) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "AFTER THE ROUTE\tCLIENTS\tFIRST\tHALF\t99 %%\tLAST\n")
 	for _, st := range s.all {
+		if !death {
+			break
+		}
 		fmt.Fprintf(t, "%s\t%d\t%v\t%v\t%v\t%v\n", st.name, len(st.at), ms(of(st.at, 0)), ms(of(st.at, .5)), ms(of(st.at, .99)), ms(of(st.at, 1)))
 	}
 	fmt.Fprintf(t, "round trip of a ping meanwhile\t%d\t%v\t%v\t%v\t%v\n", len(s.rtt), ms(of(s.rtt, 0)), ms(of(s.rtt, .5)), ms(of(s.rtt, .99)), ms(of(s.rtt, 1)))
 	t.Flush()
+	if !death {
+		return
+	}
 	fmt.Fprintf(out, "%d answers of clients went to the dead POP before the route was there\n", s.acked)
 }
 

@@ -28,8 +28,12 @@ type ResyncStatus struct {
 	Warmed    ResyncWarmed     `json:"warmed"`
 	Probes    ResyncProbes     `json:"probes"`
 	Reset     uint64           `json:"reset,omitempty"` // connections reset after a withdraw
-	Table     ResyncTable      `json:"table"`
-	Lacks     []string         `json:"lacks,omitempty"` // what the kernel or this process's rights keep from working
+	// Refused are connections of who is no other POP of the fleet, Expired flows
+	// that a POP told of which is not heard any more.
+	Refused uint64      `json:"refused,omitempty"`
+	Expired uint64      `json:"expired,omitempty"`
+	Table   ResyncTable `json:"table"`
+	Lacks   []string    `json:"lacks,omitempty"` // what the kernel or this process's rights keep from working
 }
 
 // ResyncPOP is another POP: our line to it, and what it says.

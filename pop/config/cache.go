@@ -139,6 +139,7 @@ type CacheLimits struct {
 	BodyTime          time.Duration
 	SendRate          int           // bytes a second that a client takes at least
 	Window            time.Duration // in which that is judged
+	AckTime           time.Duration // without a client's acknowledgement; 0: as the kernel has it
 }
 
 type rawCache struct {
@@ -195,6 +196,7 @@ type rawCacheLimits struct {
 	BodyTime          time.Duration `mapstructure:"body-time"`
 	SendRate          size          `mapstructure:"send-rate"`
 	Window            time.Duration `mapstructure:"window"`
+	AckTime           time.Duration `mapstructure:"ack-time"`
 }
 
 // cache checks the section of the cache server.
@@ -363,9 +365,12 @@ func (b *builder) cacheLimits() {
 	} {
 		b.positive("cache.limits."+k.key, k.d)
 	}
+	if r.AckTime < 0 || r.AckTime > 0 && r.AckTime < time.Second {
+		b.refuse("cache.limits.ack-time", "%v: want at least 1s, or 0 for what the kernel does", r.AckTime)
+	}
 	b.out.Cache.Limits = CacheLimits{
 		Requests: r.Requests, Fills: r.Fills, SiteFills: r.SiteFills, Connections: r.Connections, ClientConnections: r.ClientConnections, ConnRequests: r.ConnRequests, Streams: r.Streams,
 		Head: int(r.Head), URL: int(r.URL), Fields: r.Fields, Body: int64(r.Body), HandshakeTime: r.HandshakeTime, HeadTime: r.HeadTime,
-		IdleTime: r.IdleTime, BodyTime: r.BodyTime, SendRate: int(r.SendRate), Window: r.Window,
+		IdleTime: r.IdleTime, BodyTime: r.BodyTime, SendRate: int(r.SendRate), Window: r.Window, AckTime: r.AckTime,
 	}
 }

@@ -113,6 +113,7 @@ var defaults = map[string]any{
 	"cache.limits.body-time":           "10m",
 	"cache.limits.send-rate":           "1KiB",
 	"cache.limits.window":              "30s",
+	"cache.limits.ack-time":            "30s",
 
 	"balance.mode":         "off",
 	"balance.every":        "30s",

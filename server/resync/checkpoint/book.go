@@ -28,6 +28,7 @@ type Book struct {
 	opt Options
 
 	mu      sync.Mutex
+	expired uint64
 	pops    map[string]*page
 	clients map[netip.Addr]map[*entry]struct{}
 }
@@ -194,10 +195,19 @@ func (b *Book) Expire(now time.Time) {
 	for name, p := range b.pops {
 		b.sweep(p, now.Add(-b.opt.Linger), false)
 		if !p.talking && !b.fresh(p, now) {
+			b.expired += uint64(p.live())
 			b.clear(p)
 			delete(b.pops, name)
 		}
 	}
+}
+
+// Expired is how many flows were forgotten because their POP was not heard any
+// more.
+func (b *Book) Expired() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.expired
 }
 
 // Ask is a request of a client that goes on with something.

@@ -32,6 +32,8 @@ type ExchangeOptions struct {
 	Server, Client func() (*tls.Config, error)
 	// Name is the POP that a verified certificate is of.
 	Name func(tls.ConnectionState) (string, error)
+	// Known reports whether a POP may speak to us; nil: each that Name names.
+	Known func(pop string) bool
 	// Flows are those to tell of, and Peers whom: those that would get the
 	// clients. Both are asked each time and must not block.
 	Flows func() []Flow
@@ -357,7 +359,7 @@ func host(c net.Conn) netip.Addr {
 }
 
 // Refused is how many connections were closed unheard: without a certificate
-// of a POP, or for want of room.
+// of a POP of the fleet, for want of room, or of another protocol.
 func (x *Exchange) Refused() uint64 { return x.refused.Load() }
 
 // hear reads what one POP says.
@@ -384,15 +386,21 @@ func (x *Exchange) hearFrom(ctx context.Context, c net.Conn) (name string, err e
 	if err = t.HandshakeContext(ctx); err == nil {
 		name, err = x.opt.Name(t.ConnectionState())
 	}
+	if err == nil && x.opt.Known != nil && !x.opt.Known(name) {
+		err = fmt.Errorf("checkpoint: %s is no other POP of this fleet", name)
+	}
 	if err != nil {
 		x.refused.Add(1)
-		return "", err
+		return name, err
 	}
 	x.mu.Lock()
 	x.heard[c] = true
 	x.mu.Unlock()
 	_ = t.SetDeadline(time.Time{})
-	return name, x.opt.Book.Read(name, patient{t}, time.Now)
+	if err = x.opt.Book.Read(name, patient{t}, time.Now); errors.Is(err, errVersion) {
+		x.refused.Add(1)
+	}
+	return name, err
 }
 
 // patient reads with a deadline for each read.
