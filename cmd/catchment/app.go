@@ -134,7 +134,7 @@ commands of gobgp have gobgp's: 0 or 1.`,
 	flags.StringVar(&a.colour, "color", colourAuto, "`when` to use colours: auto (on a terminal, and unless NO_COLOR is set), always or never")
 	root.AddCommand(
 		top.Command(a.client),
-		a.statusCommand(), a.popCommand(), a.fleetCommand(), a.serviceCommand(), a.sliceCommand(), a.checkCommand(), a.guardCommand(), a.ingressCommand(), a.cacheCommand(), a.dnsCommand(), a.resyncCommand(), a.costCommand(),
+		a.statusCommand(), a.popCommand(), a.fleetCommand(), a.serviceCommand(), a.sliceCommand(), a.checkCommand(), a.guardCommand(), a.ingressCommand(), a.cacheCommand(), a.dnsCommand(), a.resyncCommand(), a.slownessCommand(), a.costCommand(),
 		a.explainCommand(), a.journalCommand(), a.planCommand(),
 		a.drainCommand(), a.undrainCommand(), a.maintenanceCommand(), a.holdCommand(), a.pinCommand(), a.releaseCommand(),
 		a.getCommand(), a.coreCommand(), a.reloadCommand(), a.versionCommand(), a.newLabCommand(), a.doctorCommand(), a.docsCommand(),

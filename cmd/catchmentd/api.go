@@ -15,7 +15,7 @@ func (d *parts) buildAPI() (err error) {
 	c := d.cfg.API
 	d.server, err = api.New(api.Options{
 		Socket: c.Socket, Group: c.Group, Listen: c.Listen, TLS: tlsOf(c.TLS), PlainChange: c.GoBGPChange,
-		Page: web.Assets(), Backend: withCore{backend{d.controller, d}}, Core: d.coreAdmin(), Ingress: d.ingressOf(), Cache: d.cacheOf(), Resync: d.resyncOf(), DNS: d.dnsOf(), Cost: d.cost, Logger: d.log,
+		Page: web.Assets(), Backend: withCore{backend{d.controller, d}}, Core: d.coreAdmin(), Ingress: d.ingressOf(), Cache: d.cacheOf(), Resync: d.resyncOf(), DNS: d.dnsOf(), Slowness: d.slownessOf(), Cost: d.cost, Logger: d.log,
 	})
 	return err
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/catchment/catchment/pop/matrix"
 	"github.com/catchment/catchment/pop/metrics"
 	"github.com/catchment/catchment/pop/turns"
+	"github.com/catchment/catchment/server/resync/flow"
 )
 
 // parts are the daemon's parts, built and not started, and the order in which
@@ -61,6 +62,8 @@ type parts struct {
 	flows      *flows        // nil: flows do not go on elsewhere
 	dns        *rendezvous   // nil: no DNS server
 	cost       *costs        // nil: it is not built yet
+	slow       *slowNets     // nil: client networks are not measured
+	table      *flow.Table   // nil: nobody looks at the kernel's flows
 	inForce    atomic.Pointer[config.Config]
 	tasks      []task
 }
@@ -83,7 +86,7 @@ func judged() config.Options {
 		Group: knownGroup,
 		TLS:   func(t config.TLS) error { return api.TLS(t).Check() },
 
-		Matrix: judgeCatchments, SitesFile: readSites, Cache: judgeCache, DNS: judgeDNS,
+		Matrix: judgeCatchments, SitesFile: readSites, Cache: judgeCache, DNS: judgeDNS, Slowness: judgeSlowness,
 	}
 }
 
@@ -188,11 +191,19 @@ func (d *parts) buildBase() (b base, err error) {
 // buildServers makes what serves clients beside BGP, and lets their flows go on
 // elsewhere.
 func (d *parts) buildServers(b base) error {
+	if err := d.buildSlowness(); err != nil {
+		return err
+	}
+	if d.slow != nil {
+		b.metrics.Register(d.slow)
+	}
 	if err := d.buildResync(b.journal); err != nil {
 		return err
 	}
 	if d.flows != nil {
 		b.metrics.Register(d.flows)
+	} else {
+		d.newTable(nil)
 	}
 	if err := d.buildCache(b.journal, b.metrics.SetAlarm); err != nil {
 		return err
@@ -249,8 +260,12 @@ func (d *parts) order(b base, page task) []task {
 	}
 	before, after := d.cacheTasks()
 	tasks = append(tasks, before...)
+	if d.table != nil && d.flows == nil {
+		tasks = append(tasks, flowTable{d.table})
+	}
 	tasks = append(tasks, d.flows.tasks()...)
 	tasks = append(tasks, d.dns.tasks()...)
+	tasks = append(tasks, d.slow.tasks()...)
 	tasks = append(tasks, d.server, d.fleet, d.resets, named{d.bfd, "bfd"}, d.speaker)
 	if d.routes != nil {
 		tasks = append(tasks, named{d.routes, "fib"})

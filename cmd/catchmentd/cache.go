@@ -63,14 +63,30 @@ func (d *parts) buildCache(j *journal.Journal, onAlarm func(string, bool)) error
 	c := &cacheServer{log: d.log, pop: string(d.cfg.POP), journal: j, onAlarm: onAlarm, disk: d.cfg.Cache.Store.Disk, ready: make(chan struct{}), cfg: cfg}
 	d.steer = newRedirects(d, j)
 	c.steering = d.steer.steering()
-	if d.flows != nil {
-		c.resume, c.fromZero = d.flows.resume, d.cfg.Resync.Jump.Stated > 0
-	}
+	c.resume, c.fromZero = d.begins()
 	if err := c.make(); err != nil {
 		return err
 	}
 	d.cache = c
 	return nil
+}
+
+// begins is what hears of answers before their first byte, and whether it hears
+// of those from the beginning of an object as well.
+func (d *parts) begins() (func(cache.Resuming), bool) {
+	f, stated := d.flows, d.cfg.Resync.Jump.Stated > 0
+	switch {
+	case !d.slow.measures() && f == nil:
+		return nil, false
+	case !d.slow.measures():
+		return f.resume, stated
+	}
+	return func(r cache.Resuming) {
+		d.slow.begins(r)
+		if f != nil && (r.First > 0 || stated) {
+			f.resume(r)
+		}
+	}, true
 }
 
 func (c *cacheServer) String() string { return "cache" }

@@ -44,7 +44,9 @@ type rendezvous struct {
 type choices struct {
 	chooser *steer.Chooser
 	nets    *steer.Nets
-	slow    *steer.Slow
+	listed  *steer.Nets // files of networks that are slow; nil: none
+	slow    *steer.Slow // nil: nobody is
+	turn    uint64      // of what was measured
 	names   *steered.Names
 	state   steer.State
 	still   bool // slow networks are not steered: the ceiling on harm has stopped it
@@ -66,9 +68,10 @@ type stamp struct {
 	size int64
 }
 
-// readChoices reads the files and makes the choices in a state.
-func readChoices(c *config.DNS, state steer.State) (*choices, error) {
-	out := &choices{stamps: stampsOf(c), state: state}
+// readChoices reads the files and makes the choices in a state, with the
+// networks that slow says are; nil: those of the files.
+func readChoices(c *config.DNS, state steer.State, slow *slowNets) (*choices, error) {
+	out := &choices{stamps: stampsOf(slices.Concat(c.Steer.Nets, c.Steer.Slow)), state: state}
 	known := func(name string) bool {
 		return slices.ContainsFunc(c.Steer.Locations, func(l steer.Location) bool { return l.Name == name })
 	}
@@ -77,11 +80,12 @@ func readChoices(c *config.DNS, state steer.State) (*choices, error) {
 		return nil, err
 	}
 	if len(c.Steer.Slow) > 0 {
-		slow, err := readNets(c.Steer.Slow, nil)
-		if err != nil {
+		if out.listed, err = readNets(c.Steer.Slow, nil); err != nil {
 			return nil, err
 		}
-		out.slow = steer.NewSlow(slow)
+	}
+	if out.slow, out.turn, err = slow.join(out.listed); err != nil {
+		return nil, err
 	}
 	if out.chooser, err = steer.New(c.Steer.Config, out.nets); err != nil {
 		return nil, err
@@ -111,10 +115,9 @@ func readNets(files []string, known func(string) bool) (all *steer.Nets, err err
 	return all, nil
 }
 
-// stampsOf looks at the files that may change while they are in force; zone
-// files are looked after by the server itself.
-func stampsOf(c *config.DNS) (out []stamp) {
-	for _, f := range slices.Concat(c.Steer.Nets, c.Steer.Slow) {
+// stampsOf looks at files that may change while they are in force; zone files are looked after by the server itself.
+func stampsOf(files []string) (out []stamp) {
+	for _, f := range files {
 		var s stamp
 		if fi, err := os.Stat(f); err == nil {
 			s = stamp{fi.ModTime(), fi.Size()}
@@ -246,7 +249,7 @@ func pairOf(c *config.DNS) (*tls.Certificate, error) {
 func judgeDNS(cfg *config.Config) error {
 	c := &cfg.DNS
 	_, err := pairOf(c)
-	ch, e := readChoices(c, steer.State{})
+	ch, e := readChoices(c, steer.State{}, nil)
 	if e == nil {
 		_, e = makeDNS(c, ch, slog.New(slog.DiscardHandler), nil)
 	}
@@ -262,7 +265,7 @@ func (d *parts) buildDNS() (err error) {
 	if r.pair, err = pairOf(r.cfg); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
-	if r.choice, err = readChoices(r.cfg, firstState(r.cfg)); err != nil {
+	if r.choice, err = readChoices(r.cfg, firstState(r.cfg), d.slow.steering()); err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}
 	if r.srv, err = makeDNS(r.cfg, r.choice, r.log, r.certificate); err != nil {
@@ -331,6 +334,7 @@ func (r *rendezvous) follow(ctx context.Context) {
 		if s, ok := r.stateOfPOPs(ctx, time.Now()); ok {
 			r.set(s)
 		}
+		r.slowAgain()
 		if now := time.Now(); now.Sub(looked) >= filesEvery {
 			looked = now
 			r.reread()
@@ -364,13 +368,41 @@ func (r *rendezvous) set(s steer.State) {
 	ch.state, ch.live = s, live
 }
 
+// slowAgain takes over who is slow, where that has changed.
+func (r *rendezvous) slowAgain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ch, by := r.choice, r.d.slow.steering()
+	if by.turned() == ch.turn {
+		return
+	}
+	slow, turn, err := by.join(ch.listed)
+	if err == nil {
+		live := ch.chooser.With(ch.state, slow)
+		if err = ch.names.Set(live, slow); err == nil {
+			ch.slow, ch.live = slow, live
+		}
+	}
+	ch.turn = turn
+	if err != nil {
+		r.log.Error("what is known of slow networks is not used", "err", err)
+	}
+}
+
+// operator is the list of slow networks among its own files; nil: none.
+func (r *rendezvous) operator() *steer.Nets {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.choice.listed
+}
+
 // reread takes over files of networks that have changed; one that is bad
 // changes nothing.
 func (r *rendezvous) reread() {
 	r.mu.Lock()
 	cfg, old := r.cfg, r.choice
 	r.mu.Unlock()
-	stamps := stampsOf(cfg)
+	stamps := stampsOf(slices.Concat(cfg.Steer.Nets, cfg.Steer.Slow))
 	if slices.Equal(stamps, old.stamps) {
 		return
 	}
@@ -405,7 +437,7 @@ func (r *rendezvous) adoptConfig(c *config.DNS) error {
 	r.mu.Lock()
 	state := stateUnder(r.cfg, r.choice.state, c)
 	r.mu.Unlock()
-	ch, err := readChoices(c, state)
+	ch, err := readChoices(c, state, r.d.slow.steering())
 	if err != nil {
 		return fmt.Errorf("dns: %w", err)
 	}

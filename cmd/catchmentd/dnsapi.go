@@ -77,6 +77,7 @@ func (r *rendezvous) DNSExplain(_ context.Context, ask api.DNSQuestion) (api.DNS
 		q.Unicast = r.unicast(a.Unmap())
 	}
 	a, trace := ch.live.Explain(&q, ch.nets)
+	r.d.slow.explain(trace, &q, ch.slow)
 	out := api.DNSExplanation{Name: name, POP: a.POP, Target: a.Target, Scope: int32(a.Scope)}
 	for _, x := range a.Addresses() {
 		out.Addresses = append(out.Addresses, x.String())

@@ -32,7 +32,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	}
 	err = d.speaker.Reload(ctx, section, d.own(cfg), imports(cfg))
 	if err == nil {
-		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)), d.ingress.adopt(ctx, cfg), d.cache.adopt(d, cfg), d.dns.adopt(cfg))
+		err = errors.Join(d.takeChecks(checks), d.bfd.Set(sessions(cfg)), d.measure(cfg), d.seed(cfg), d.balance.Set(balancing(cfg, d.dry), targets(cfg)), d.ingress.adopt(ctx, cfg), d.cache.adopt(d, cfg), d.slow.adopt(cfg), d.dns.adopt(cfg))
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, d.goBack(ctx, old))
@@ -53,7 +53,7 @@ func (d *parts) goBack(ctx context.Context, old *config.Config) error {
 	if err == nil {
 		err = d.speaker.Reload(ctx, section, d.own(old), imports(old))
 	}
-	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old)), d.ingress.adopt(ctx, old), d.cache.adopt(d, old), d.dns.adopt(old)); err != nil {
+	if err = errors.Join(err, d.setChecks(old), d.bfd.Set(sessions(old)), d.measure(old), d.seed(old), d.balance.Set(balancing(old, d.dry), targets(old)), d.ingress.adopt(ctx, old), d.cache.adopt(d, old), d.slow.adopt(old), d.dns.adopt(old)); err != nil {
 		return fmt.Errorf("back to the old configuration: %w", err)
 	}
 	return nil

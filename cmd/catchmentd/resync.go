@@ -96,9 +96,8 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	counts := func(a netip.Addr) bool { return ours[a] }
 	f.book = checkpoint.NewBook(checkpoint.Options{VIP: counts, Flows: c.Flows, Keep: c.Keep})
 	f.open()
-	f.table = flow.New(flow.Options{Least: uint64(c.Least), Max: c.Flows, Every: c.Interval, Tap: f.tap})
-	f.table.SetVIPs(c.VIPs)
-	f.gather = gather.New(gather.Options{Cache: f.cache, Table: f.table, VIP: counts, Least: c.Least, Max: c.Flows, Every: c.Interval / 2})
+	f.table = d.newTable(f.tap)
+	f.gather = gather.New(gather.Options{Cache: f.cache, Table: larger{f.table, uint64(c.Least)}, VIP: counts, Least: c.Least, Max: c.Flows, Every: c.Interval / 2})
 	if c.Warm.Ahead > 0 && d.cfg.Cache.On() {
 		f.warmer = warm.New(warm.Options{Log: f.log, Warm: f.warm, Ahead: c.Warm.Ahead, Fills: c.Warm.Fills})
 	}
@@ -122,7 +121,7 @@ func (f *flows) open() {
 	var err error
 	if !f.d.dry && len(f.cfg.VIPs) > 0 {
 		// A convenience: what it finds sock_diag finds too, at a higher price.
-		if f.tap, err = tap.Open(tap.Options{Least: uint64(f.cfg.Least)}); err != nil {
+		if f.tap, err = tap.Open(tap.Options{Least: f.d.leastFlow()}); err != nil {
 			f.tap = nil
 			f.log.Info("flows are read by sock_diag, not by BPF: CAP_BPF and CAP_PERFMON, Linux 6.3", "err", err)
 		}
@@ -167,6 +166,18 @@ func openJumper(dir string) (*jump.Jumper, error) {
 		}
 	}
 	return j, nil // it ends with us
+}
+
+// larger are the flows of a table that others look at as well which are large
+// enough to be told.
+type larger struct {
+	*flow.Table
+	least uint64
+}
+
+// Flows implements gather.Table.
+func (l larger) Flows() []flow.Flow {
+	return slices.DeleteFunc(l.Table.Flows(), func(f flow.Flow) bool { return f.Acked < l.least })
 }
 
 // cache is the cache server that serves now, as far as flows are concerned.

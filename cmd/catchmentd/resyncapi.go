@@ -11,6 +11,7 @@ import (
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/server/resync/careful"
 	"github.com/catchment/catchment/server/resync/checkpoint"
+	"github.com/catchment/catchment/server/resync/flow"
 )
 
 // resyncOf answers for the control API; nil where it is not configured.
@@ -59,15 +60,20 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 		out.Probes = api.ResyncProbes{Sent: p.Sent, Waiting: int64(f.prober.Waiting()), Foreign: p.Foreign, Stale: p.Stale, Full: p.Full, Failed: p.Failed}
 	}
 	out.Refused, out.Expired = f.refused(), f.book.Expired()
-	t := f.table.Stats()
-	out.Table = api.ResyncTable{Sockets: int64(t.Sockets), Flows: int64(t.Flows), Cost: api.Duration(t.Cost), Every: api.Duration(t.Wait), Left: t.Left}
-	if out.Table.By = "sock_diag"; t.Tapped {
-		out.Table.By = "bpf"
+	out.Table = tableStatus(f.table.Stats())
+	return out, nil
+}
+
+// tableStatus is how the passes over the kernel's sockets go.
+func tableStatus(t flow.Stats) api.ResyncTable {
+	out := api.ResyncTable{Sockets: int64(t.Sockets), Flows: int64(t.Flows), Cost: api.Duration(t.Cost), Every: api.Duration(t.Wait), Left: t.Left}
+	if out.By = "sock_diag"; t.Tapped {
+		out.By = "bpf"
 	}
 	if err := cmp.Or(t.Err, t.Untap); err != nil {
-		out.Table.Error = err.Error()
+		out.Error = err.Error()
 	}
-	return out, nil
+	return out
 }
 
 // maxLearned is of how many networks is told what they have earned.

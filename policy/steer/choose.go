@@ -167,6 +167,16 @@ func (s *Slow) Has(a netip.Addr) (is bool, scope int) {
 	return v != 0, scope
 }
 
+// Why is the reason for which an address is in the set; false: it is not. nil
+// has none.
+func (s *Slow) Why(a netip.Addr) (reason string, ok bool) {
+	if s == nil {
+		return "", false
+	}
+	reason, _ = s.why.Find(a)
+	return reason, reason != ""
+}
+
 // Choose answers a question by the state of l. It allocates nothing.
 func (l *Live) Choose(q *Question) (a Answer) {
 	a.Place, a.Scope = l.c.Place(q, l.slow)

@@ -55,6 +55,7 @@ func (s *Server) Handler() http.Handler {
 	s.handleCache(mux)
 	s.handleResync(mux)
 	s.handleDNS(mux)
+	s.handleSlowness(mux)
 	for verb := range changes {
 		s.handleChange(mux, verb, func(r *http.Request) (any, error) {
 			var c Change

@@ -15,20 +15,21 @@ import (
 
 // Options are what a Server needs.
 type Options struct {
-	Socket  string       // path of the Unix socket
-	Mode    fs.FileMode  // of the socket; 0: 0660
-	Group   string       // name or number: owns the socket and may change things; empty: nobody more
-	Listen  string       // host:port of the same over TCP with mutual TLS; empty: none
-	TLS     *TLS         // of Listen and of the gRPC server's TCP listener; nil: none
-	Page    http.Handler // what Listen serves beside /v1/; nil: nothing
-	Backend Backend
-	Core    Core    // nil: the POP has none
-	Ingress Ingress // nil: the POP tells no ingress routers what to use
-	Cache   Cache   // nil: the POP has no cache server
-	Resync  Resync  // nil: flows do not go on elsewhere
-	DNS     DNS     // nil: there is no DNS server
-	Cost    Cost    // nil: no books are kept of what traffic costs
-	Logger  *slog.Logger
+	Socket   string       // path of the Unix socket
+	Mode     fs.FileMode  // of the socket; 0: 0660
+	Group    string       // name or number: owns the socket and may change things; empty: nobody more
+	Listen   string       // host:port of the same over TCP with mutual TLS; empty: none
+	TLS      *TLS         // of Listen and of the gRPC server's TCP listener; nil: none
+	Page     http.Handler // what Listen serves beside /v1/; nil: nothing
+	Backend  Backend
+	Core     Core     // nil: the POP has none
+	Ingress  Ingress  // nil: the POP tells no ingress routers what to use
+	Cache    Cache    // nil: the POP has no cache server
+	Resync   Resync   // nil: flows do not go on elsewhere
+	DNS      DNS      // nil: there is no DNS server
+	Slowness Slowness // nil: client networks are not measured
+	Cost     Cost     // nil: no books are kept of what traffic costs
+	Logger   *slog.Logger
 	// PlainChange lets those change things who connect to the gRPC server by
 	// TCP without TLS.
 	PlainChange bool

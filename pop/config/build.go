@@ -65,6 +65,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.matrix(o)
 	b.resync()
 	b.dns(o)
+	b.slowness(o)
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err

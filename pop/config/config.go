@@ -48,6 +48,7 @@ type Config struct {
 	Matrix   Matrix
 	Resync   Resync
 	DNS      DNS
+	Slowness Slowness
 	FIB      FIB
 	Journal  Journal
 	Stop     Stop

@@ -169,6 +169,16 @@ var defaults = map[string]any{
 	"dns.steer.slow-label": "slowpop",
 	"dns.steer.headroom":   0.05,
 
+	"slowness.least":     "64KiB",
+	"slowness.every":     "2s",
+	"slowness.judge":     "1m",
+	"slowness.samples":   8,
+	"slowness.networks":  1000000,
+	"slowness.half-life": "168h",
+	"slowness.share":     100000,
+	"slowness.stale":     "24h",
+	"slowness.most":      0.5,
+
 	"fib.table":     254,
 	"fib.protocol":  186,
 	"fib.metric":    20,

@@ -67,6 +67,9 @@ var fixed = []struct{ key, why string }{
 	{"dns.cookies", "clients have cookies made by it"},
 	{"dns.rate", "clients are counted by it"},
 	{"dns.keys", "secondaries know them"},
+	{"slowness.every", "the kernel's flows are looked at by it"},
+	{"slowness.networks", "what is known was made by it"},
+	{"slowness.half-life", "what is known was counted by it"},
 	{"journal", "it is open"},
 	{"log", "it is open"},
 }
@@ -80,6 +83,9 @@ func CheckReload(old, new *Config) error {
 	}
 	if old, new := len(old.Cache.Peers), len(new.Cache.Peers); (old == 0) != (new == 0) {
 		errs = append(errs, errors.New("cache.peers: to begin or end the sharing of work with other caches needs a restart; the reload is refused, nothing changed"))
+	}
+	if old, new := &old.Slowness, &new.Slowness; old.On() != new.On() || (old.Rate > 0) != (new.Rate > 0) {
+		errs = append(errs, errors.New("slowness.rate: to begin or end the measuring of client networks needs a restart; the reload is refused, nothing changed"))
 	}
 	for _, line := range Diff(old, new) {
 		path, change, _ := strings.Cut(line, ": ")

@@ -51,6 +51,9 @@ type Options struct {
 	// DNS judges the dns section where there is a DNS server: zone files, keys,
 	// nets and how the choices fit together.
 	DNS func(*Config) error
+	// Slowness judges the lists of the slowness section. An error begins with the
+	// key's path.
+	Slowness func(*Config) error
 	// Partial takes a file with core.config: true for what it is, without the
 	// rest that comes from the core. Otherwise the text has to be whole.
 	Partial bool

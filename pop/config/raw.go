@@ -48,6 +48,7 @@ type rawConfig struct {
 	Matrix   rawMatrix      `mapstructure:"matrix"`
 	Resync   rawResync      `mapstructure:"resync"`
 	DNS      rawDNS         `mapstructure:"dns"`
+	Slowness rawSlowness    `mapstructure:"slowness"`
 	FIB      struct {
 		Install  bool   `mapstructure:"install"`
 		Table    uint32 `mapstructure:"table"`

@@ -82,8 +82,8 @@ type Limits struct {
 	// Loss is the share of segments sent again from which a slow path counts as
 	// lossy. Default 0.015.
 	Loss float64
-	// Least is how much a sample must have, in bytes and in time. Default 64 KiB
-	// and 200 ms.
+	// Least is how much a sample must have, in bytes and, to be slow, in time.
+	// Default 64 KiB and 200 ms.
 	LeastBytes uint64
 	LeastTime  time.Duration
 }
@@ -172,10 +172,10 @@ func (s *Sample) Limited() float64 {
 // between two classes, toward 1 far from it.
 func (l Limits) Classify(s *Sample) (Class, float64) {
 	l.defaults()
-	if s.Bytes < l.LeastBytes || s.Elapsed < l.LeastTime {
+	slow := float64(l.Slow)
+	if s.Bytes < l.LeastBytes || s.Elapsed < l.LeastTime && s.Rate() < slow {
 		return Unclear, 1
 	}
-	slow := float64(l.Slow)
 	rate := s.steady(slow)
 	waits := sure(s.Limited(), limited, 0.1)
 	under := sure(slow, rate, 0.3*slow)

@@ -17,5 +17,6 @@
 // thousand bytes and pointers a network, and says no more of a class; like one,
 // this adds up bucket by bucket and merges over the fleet.
 //
-// The package steers nobody: policy/steer takes the networks by Report.Nets.
+// The package steers nobody: policy/steer takes the networks that Guard lets
+// pass, with Lists.
 package slowness

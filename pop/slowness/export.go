@@ -33,12 +33,19 @@ func (r *Report) WriteCSV(w io.Writer) error {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/1e6) }
 
-// WriteNets writes the slow networks for gdnsd's plugin geoip, each with this
-// list of datacenters ("cheap1,cheap2").
-func (r *Report) WriteNets(w io.Writer, datacenters string) error {
+// WriteNets writes the networks that are moved for gdnsd's plugin geoip, each
+// with this list of datacenters ("cheap1,cheap2"), but for those that the
+// operator's list, if there is one, says are not slow.
+func (m *Moves) WriteNets(w io.Writer, datacenters string, operator *steer.Nets) error {
 	return nets.WriteGdnsd(w, func(yield func(nets.Row) bool) {
-		for i := range r.Networks {
-			if n := &r.Networks[i]; n.Slow && !yield(nets.Row{Network: n.Prefix.String(), Location: datacenters}) {
+		for i := range m.Networks {
+			n := &m.Networks[i]
+			if operator != nil {
+				if said, _ := operator.Find(n.Prefix.Addr()); said == NotSlow {
+					continue
+				}
+			}
+			if !yield(nets.Row{Network: n.Prefix.String(), Location: datacenters}) {
 				return
 			}
 		}
@@ -52,19 +59,6 @@ const (
 	// Measured goes before the class of a network that was measured: its reason.
 	Measured = "measured "
 )
-
-// Nets gives the slow networks as a map to their reason.
-func (r *Report) Nets() (*steer.Nets, error) {
-	b := steer.NewBuilder()
-	for i := range r.Networks {
-		if n := &r.Networks[i]; n.Slow {
-			if err := b.Add(n.Prefix, Measured+n.Class.String(), 0); err != nil {
-				return nil, fmt.Errorf("slowness: %w", err)
-			}
-		}
-	}
-	return b.Build()
-}
 
 // Lists are what besides measurements says who is slow.
 type Lists struct {

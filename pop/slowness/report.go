@@ -1,6 +1,7 @@
 package slowness
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 	"net/netip"
@@ -11,11 +12,12 @@ import (
 // Network is what is known of a client network: of one /24 or /48, or of a
 // wider one of which each part is sparse or all parts are alike.
 type Network struct {
-	Prefix  netip.Prefix `json:"network"`
-	Class   Class        `json:"class"` // of most of its samples
-	Slow    bool         `json:"slow"`
-	Sure    float64      `json:"confidence"` // lower bound of the share of that class, or of slow samples, with 90 % confidence
-	Samples int          `json:"samples"`    // that count still
+	Prefix  netip.Prefix   `json:"network"`
+	Class   Class          `json:"class"` // of most of its samples
+	Slow    bool           `json:"slow"`
+	Sure    float64        `json:"confidence"` // lower bound of the share of that class, or of slow samples, with 90 % confidence
+	Samples int            `json:"samples"`    // that count still
+	ByClass [classes]int32 `json:"-"`
 	// Rates that 10, 50 and 90 % of the samples do not exceed, in bytes a second.
 	P10, P50, P90 float64
 	Limited       float64       `json:"receiver_limited"` // share of busy time
@@ -131,6 +133,9 @@ func (r *reporter) judge(p netip.Prefix, s *sum) Network {
 		total += x
 	}
 	n.Samples = int(total)
+	for i, x := range s.class {
+		n.ByClass[i] = int32(x)
+	}
 	n.RTT = time.Duration(s.rtt / max(total, 1) * float64(time.Millisecond))
 	n.MinRTT = time.Duration(s.minRTT * float64(time.Millisecond))
 	n.Limited, n.Loss = share(s.receiver, s.busy), share(s.again, s.sent)
@@ -155,6 +160,27 @@ func (r *reporter) judge(p netip.Prefix, s *sum) Network {
 	}
 	n.Sure = wilson(s.class[n.Class], clear)
 	return n
+}
+
+// Why says in words what the judgement stands on.
+func (n *Network) Why() string {
+	of := n.Samples - int(n.ByClass[Unclear])
+	count := func(c Class) string { return fmt.Sprintf("%d of %d", n.ByClass[c], of) }
+	switch {
+	case n.Class == Unclear:
+		return fmt.Sprintf("%d of %d transfers say something: too few to tell", of, n.Samples)
+	case n.Slow && n.ByClass[PathSlow] > 0 && n.ByClass[ReceiverSlow] > 0:
+		return fmt.Sprintf("%s transfers were limited by the path, %s by clients that read slowly", count(PathSlow), count(ReceiverSlow))
+	case n.Class == PathSlow:
+		return count(PathSlow) + " transfers were limited by the path"
+	case n.Class == ReceiverSlow:
+		return count(ReceiverSlow) + " transfers were limited by clients that read slowly"
+	case n.Class == BufferFull:
+		return count(BufferFull) + " transfers waited for clients with full buffers"
+	case n.Class == Lossy:
+		return count(Lossy) + " transfers were limited by losses"
+	}
+	return count(Fast) + " transfers took what we could send"
 }
 
 func share(a, b float64) float64 {

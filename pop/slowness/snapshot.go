@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -27,10 +28,8 @@ const (
 func (s *Store) Snapshot(now time.Time, max int) []byte {
 	epoch := s.epoch(now)
 	recs := s.sorted(epoch)
-	if max > 0 && len(recs) > max {
-		slices.SortStableFunc(recs, func(a, b record) int { return cmp.Compare(b.clear(), a.clear()) })
-		recs = recs[:max]
-		slices.SortFunc(recs, func(a, b record) int { return cmp.Compare(a.key, b.key) })
+	if max > 0 {
+		recs = most(recs, max)
 	}
 	b := append([]byte(magic), version)
 	b = binary.AppendUvarint(b, uint64(s.opt.Half/time.Second))
@@ -165,14 +164,28 @@ type Book struct {
 	own *Store
 
 	mu     sync.Mutex
-	others map[policy.POPID][]record
+	others map[policy.POPID]heard
+}
+
+// heard is what a POP told last, and when.
+type heard struct {
+	recs []record
+	at   time.Time
+}
+
+// Told is what another POP has told.
+type Told struct {
+	POP      policy.POPID
+	Networks int
+	At       time.Time
 }
 
 // NewBook makes a book around a POP's own store.
-func NewBook(own *Store) *Book { return &Book{own: own, others: map[policy.POPID][]record{}} }
+func NewBook(own *Store) *Book { return &Book{own: own, others: map[policy.POPID]heard{}} }
 
-// Hear takes the snapshot of another POP; an empty one forgets it.
-func (b *Book) Hear(pop policy.POPID, snapshot []byte) error {
+// Hear takes the snapshot of another POP; an empty one forgets it. Of more
+// networks than the own store may hold in all, each POP's share of that counts.
+func (b *Book) Hear(pop policy.POPID, snapshot []byte, now time.Time) error {
 	var recs []record
 	if len(snapshot) > 0 {
 		var err error
@@ -183,9 +196,32 @@ func (b *Book) Hear(pop policy.POPID, snapshot []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if delete(b.others, pop); len(recs) > 0 {
-		b.others[pop] = recs
+		b.others[pop] = heard{most(recs, b.own.opt.Max/(len(b.others)+1)), now}
 	}
 	return nil
+}
+
+// Heard tells whom we have heard, by name.
+func (b *Book) Heard() (out []Told) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for pop, h := range b.others {
+		out = append(out, Told{pop, len(h.recs), h.at})
+	}
+	slices.SortFunc(out, func(a, b Told) int { return cmp.Compare(a.POP, b.POP) })
+	return out
+}
+
+// most are the records that say most, at most so many, in order of key.
+func most(recs []record, n int) []record {
+	if len(recs) <= n {
+		return recs
+	}
+	recs = slices.Clone(recs)
+	slices.SortStableFunc(recs, func(a, b record) int { return cmp.Compare(b.clear(), a.clear()) })
+	recs = slices.Clone(recs[:n])
+	slices.SortFunc(recs, func(a, b record) int { return cmp.Compare(a.key, b.key) })
+	return recs
 }
 
 // Report judges what the fleet knows.
@@ -193,8 +229,8 @@ func (b *Book) Report(now time.Time) *Report {
 	epoch := b.own.epoch(now)
 	all := b.own.sorted(epoch)
 	b.mu.Lock()
-	for _, recs := range b.others {
-		for _, r := range recs {
+	for _, h := range b.others {
+		for _, r := range h.recs {
 			r.decay(epoch)
 			if r.samples() > 0 {
 				all = append(all, r)
@@ -203,7 +239,33 @@ func (b *Book) Report(now time.Time) *Report {
 	}
 	b.mu.Unlock()
 	slices.SortFunc(all, func(a, b record) int { return cmp.Compare(a.key, b.key) })
-	return report(&b.own.opt, all, now)
+	return report(b.own.options(), all, now)
+}
+
+// Look judges the network (/24, /48) of an address by itself, if anything was
+// seen of it.
+func (b *Book) Look(a netip.Addr, now time.Time) (Network, bool) {
+	k, epoch := keyOf(a), b.own.epoch(now)
+	var all sum
+	b.own.mu.Lock()
+	if i, ok := b.own.index[k]; ok {
+		r := b.own.recs[i]
+		r.decay(epoch)
+		all.record(&r)
+	}
+	b.own.mu.Unlock()
+	b.mu.Lock()
+	for _, o := range b.others {
+		if i, ok := slices.BinarySearchFunc(o.recs, k, func(r record, k key) int { return cmp.Compare(r.key, k) }); ok {
+			r := o.recs[i]
+			r.decay(epoch)
+			all.record(&r)
+		}
+	}
+	b.mu.Unlock()
+	r := reporter{o: b.own.options()}
+	n := r.judge(k.prefix(0), &all)
+	return n, n.Samples > 0
 }
 
 // Restore puts a snapshot into an empty store: what was on disk.

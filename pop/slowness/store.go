@@ -37,6 +37,23 @@ type Store struct {
 	stats Stats
 }
 
+// SetLimits changes where classes end, for samples from now on, and how many a
+// network needs to be judged by itself.
+func (s *Store) SetLimits(l Limits, samples int) {
+	l.defaults()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opt.Limits, s.opt.Samples = l, cmp.Or(samples, s.opt.Samples)
+}
+
+// options are those in force.
+func (s *Store) options() *Options {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.opt
+	return &o
+}
+
 // Stats tell of a Store.
 type Stats struct {
 	Networks int
@@ -52,7 +69,7 @@ func New(o Options) *Store {
 
 // Add counts a sample and tells its class.
 func (s *Store) Add(x *Sample, now time.Time) Class {
-	c, _ := s.opt.Limits.Classify(x)
+	c, _ := s.options().Limits.Classify(x)
 	if !x.Client.IsValid() {
 		return c
 	}
@@ -129,5 +146,5 @@ func (s *Store) sorted(epoch uint16) []record {
 
 // Report judges what the store knows now.
 func (s *Store) Report(now time.Time) *Report {
-	return report(&s.opt, s.sorted(s.epoch(now)), now)
+	return report(s.options(), s.sorted(s.epoch(now)), now)
 }

@@ -202,7 +202,7 @@ func TestSnapshotsAndFleet(t *testing.T) {
 	b := NewBook(parts[0])
 	for range 2 { // telling again counts once
 		for i, name := range []string{"FRA", "NYC"} {
-			if err := b.Hear(policy.POPID(name), parts[i+1].Snapshot(start, 0)); err != nil {
+			if err := b.Hear(policy.POPID(name), parts[i+1].Snapshot(start, 0), start); err != nil {
 				t.Fatal(name, err)
 			}
 		}
@@ -230,10 +230,10 @@ func TestSnapshotsAndFleet(t *testing.T) {
 	if err != nil || len(some) != 10 {
 		t.Errorf("%d networks, %v", len(some), err)
 	}
-	if err := b.Hear("FRA", nil); err != nil || len(b.others) != 1 {
+	if err := b.Hear("FRA", nil, start); err != nil || len(b.others) != 1 {
 		t.Errorf("an empty snapshot forgets nobody: %v", err)
 	}
-	if err := b.Hear("FRA", New(Options{Half: time.Hour}).Snapshot(start, 0)); err == nil || !strings.Contains(err.Error(), "half-life") {
+	if err := b.Hear("FRA", New(Options{Half: time.Hour}).Snapshot(start, 0), start); err == nil || !strings.Contains(err.Error(), "half-life") {
 		t.Errorf("another half-life: %v", err)
 	}
 }
@@ -268,7 +268,8 @@ func TestExportsAreRead(t *testing.T) {
 	if err := rep.WriteCSV(&c); err != nil {
 		t.Fatal(err)
 	}
-	if err := rep.WriteNets(&g, "cheap1,cheap2"); err != nil {
+	moves := (&Guard{Stale: 24 * time.Hour, Most: 1}).Judge(rep)
+	if err := moves.WriteNets(&g, "cheap1,cheap2", nil); err != nil {
 		t.Fatal(err)
 	}
 	if want := "192.0.2.0/24,path-slow,true,0.924,20,"; !strings.Contains(c.String(), want) || !strings.Contains(c.String(), ",3600\n") {
@@ -323,7 +324,8 @@ func checkLists(t *testing.T, rep *Report) {
 		}
 		return n
 	}
-	measured, err := rep.Nets()
+	moves := (&Guard{Stale: 24 * time.Hour, Most: 1}).Judge(rep)
+	measured, err := moves.Nets()
 	if err != nil {
 		t.Fatal(err)
 	}
