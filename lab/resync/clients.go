@@ -41,6 +41,7 @@ type program struct {
 
 var (
 	catchmentGet = program{"catchment get", `catchment get -j -o $OUT "$URL" >$OUT.json 2>$OUT.says`, "$OUT.part"}
+	inParts      = program{"catchment get --parallel 3", `catchment get -j --parallel 3 -o $OUT "$URL" >$OUT.json 2>$OUT.says`, "$OUT.part"}
 	// A script's loop: curl itself begins anew on --retry (7.88), and ends
 	// without.
 	curlLoop = program{"curl -C -", `for i in 1 2 3 4 5 6 7 8 9; do curl -sSf -C - $CURL -o $OUT "$URL" && exit 0; sleep 0.2; done; exit 1`, "$OUT"}
@@ -164,7 +165,7 @@ func (w *lab) how(ctx context.Context, d *download) string {
 			return " (says nothing of itself)"
 		}
 		return " [" + out + "]"
-	case catchmentGet.name:
+	case catchmentGet.name, inParts.name:
 	default:
 		return ""
 	}

@@ -9,7 +9,7 @@ import (
 
 // usual are the programs of most stories, and plain the URLs.
 var (
-	usual = []program{catchmentGet, curlLoop, wget}
+	usual = []program{catchmentGet, inParts, curlLoop, wget}
 	plain = []string{"http://" + vip4 + "/f", "http://[" + vip6 + "]/f"}
 )
 
