@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -119,8 +120,8 @@ func (h *Host) needed() map[uint]string {
 	if h.Config.FIB.Install {
 		need[unix.CAP_NET_ADMIN] = "writing routes (fib.install)"
 	}
-	if len(h.Neighbors) > 0 {
-		need[unix.CAP_NET_BIND_SERVICE] = "listening on port 179"
+	if port := ownPort(h.Config.BGP); len(h.Neighbors) > 0 && port >= 0 && port < 1024 {
+		need[unix.CAP_NET_BIND_SERVICE] = fmt.Sprintf("listening on port %d", port)
 	}
 	c := h.Config
 	for key, list := range map[string][]netip.AddrPort{
@@ -138,6 +139,17 @@ func (h *Host) needed() map[uint]string {
 		need[unix.CAP_PERFMON] = need[unix.CAP_BPF]
 	}
 	return need
+}
+
+// ownPort is where the speaker listens, negative: nowhere.
+func ownPort(section map[string]any) int {
+	global, _ := section["global"].(map[string]any)
+	config, _ := global["config"].(map[string]any)
+	port, err := strconv.Atoi(fmt.Sprint(config["port"]))
+	if err != nil || port == 0 {
+		return 179
+	}
+	return port
 }
 
 var capabilityNames = map[uint]string{

@@ -157,6 +157,10 @@ func TestFindings(t *testing.T) {
 			h.Daemon.Capabilities, h.Neighbors = 1<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW, nil
 			h.Config.DNS.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
 		}, []string{"error capability cap_net_bind_service"}, "dns.listen"},
+		{"BGP on a port for everybody", func(h *Host) {
+			h.Daemon.Capabilities = 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW
+			h.Config.BGP = map[string]any{"global": map[string]any{"config": map[string]any{"port": int64(1790)}}}
+		}, nil, ""},
 		{"capabilities that nobody needs", func(h *Host) {
 			h.Daemon.Capabilities = 1 << unix.CAP_NET_BIND_SERVICE
 			h.Config.Services[0].Checks, h.Config.Services[0].VIPs.Addresses = nil, nil
