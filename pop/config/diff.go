@@ -96,6 +96,10 @@ func CheckReload(old, new *Config) error {
 	return errors.Join(errs...)
 }
 
+// limitsOfNumber are the limits of the cache server on how many there are, not on
+// what one may take.
+var limitsOfNumber = []string{"requests", "fills", "site-fills", "connections", "client-connections"}
+
 // reason returns why a key cannot change, or nothing if it can. A peer group
 // is fixed where dynamic neighbors come by it.
 func reason(path string, of ...*Config) string {
@@ -104,7 +108,7 @@ func reason(path string, of ...*Config) string {
 			return f.why
 		}
 	}
-	if under(path, "cache.limits") && path != "cache.limits.requests" {
+	if limit, ok := strings.CutPrefix(path, "cache.limits."); ok && !slices.Contains(limitsOfNumber, limit) {
 		return "connections were begun by it"
 	}
 	for _, c := range of {

@@ -34,7 +34,7 @@ type Options struct {
 }
 
 // Config says what the server serves. Reload takes a new one; Name, Front, Fill, Store, StateDir and Identity stay as they
-// were given to New.
+// were given to New, but for how many connections and fills there may be.
 type Config struct {
 	// Name is this cache in Cache-Status (RFC 9211 §2) and Via; empty: "catchment".
 	Name string
@@ -116,11 +116,13 @@ func (c *Config) fixed(next *Config) error {
 	if c.Store.Dir != next.Store.Dir || c.Store.RAM != next.Store.RAM || c.Store.Disk != next.Store.Disk {
 		errs = append(errs, errors.New("store: cannot change while running"))
 	}
-	if c.Front.Limits != next.Front.Limits {
-		errs = append(errs, errors.New("limits: those of connections cannot change while running"))
+	was, now := c.Front.Limits, next.Front.Limits
+	now.Conns, now.ConnsClient = was.Conns, was.ConnsClient // how many may change, not what each may take
+	if was != now {
+		errs = append(errs, errors.New("limits: those of one connection cannot change while running"))
 	}
-	if c.Fill.Fills != next.Fill.Fills || c.Fill.PerUpstream != next.Fill.PerUpstream || c.Fill.Queue != next.Fill.Queue {
-		errs = append(errs, errors.New("limits: those of fills cannot change while running"))
+	if c.Fill.Queue != next.Fill.Queue {
+		errs = append(errs, errors.New("limits: the queue of fills cannot change while running"))
 	}
 	if !bytes.Equal(c.Identity.Secret, next.Identity.Secret) || !slices.Equal(c.Identity.Trusted, next.Identity.Trusted) {
 		errs = append(errs, errors.New("identity: cannot change while running"))

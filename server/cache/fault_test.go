@@ -298,6 +298,15 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	if !r.get("/a").hit() {
 		t.Error("what is stored was lost")
 	}
+	good.Fill.Fills, good.Fill.PerUpstream, good.Front.Limits.Conns, good.Front.Limits.ConnsClient = 9, 3, 9, 3
+	if err := r.s.Reload(good); err != nil {
+		t.Errorf("how many there may be does not change: %v", err)
+	}
+	wrong := good
+	wrong.Front.Limits.URLBytes++
+	if err := r.s.Reload(wrong); err == nil || !strings.Contains(err.Error(), "limits") {
+		t.Errorf("what one connection may take changes while running: %v", err)
+	}
 	good.Name = "else"
 	if err := r.s.Reload(good); err == nil || !strings.Contains(err.Error(), "name") {
 		t.Errorf("a name changes while running: %v", err)

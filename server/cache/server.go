@@ -354,6 +354,10 @@ func (s *Server) apply(c *Config) error {
 			return fmt.Errorf("peers: %w", err)
 		}
 	}
+	if s.front != nil {
+		s.front.SetConns(c.Front.Limits.Conns, c.Front.Limits.ConnsClient)
+	}
+	s.fills.SetLimits(c.Fill.Fills, c.Fill.PerUpstream)
 	if err := s.accesses.Set(c.AccessLog); err != nil {
 		return fmt.Errorf("access-log: %w", err)
 	}

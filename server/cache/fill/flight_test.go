@@ -405,3 +405,28 @@ func TestPanics(t *testing.T) {
 		}
 	})
 }
+
+// TestSetLimits: more turns are given at once to those who wait, fewer as those
+// under way end.
+func TestSetLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{body: bytesOf(4, 10), delay: time.Hour}
+		g := New(Options{Fills: 1, PerUpstream: 1, Queue: 10, QueueWait: time.Minute})
+		defer g.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for i := range 6 {
+			f := s.storing(100, nil)
+			f.Source.Name = string("aab"[i%3])
+			go g.Lead(ctx, Key{byte(i)}, f)
+			synctest.Wait()
+		}
+		for _, c := range []struct{ fills, each, running int64 }{{1, 1, 1}, {9, 1, 2}, {9, 2, 4}, {3, 3, 4}, {5, 9, 5}, {0, 0, 6}} {
+			g.SetLimits(int(c.fills), int(c.each))
+			synctest.Wait()
+			if n := g.Stats().Running; n != c.running {
+				t.Errorf("limits %d, %d: %d under way, want %d", c.fills, c.each, n, c.running)
+			}
+		}
+	})
+}

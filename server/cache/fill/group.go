@@ -41,6 +41,14 @@ func New(o Options) *Group {
 	return g
 }
 
+// SetLimits changes how many requests may be under way, for all and for one
+// upstream (Options.Fills, Options.PerUpstream; 0: the default). Those that are
+// go on.
+func (g *Group) SetLimits(fills, perUpstream int) {
+	o := Options{Fills: fills, PerUpstream: perUpstream}.withDefaults()
+	g.limit.set(o.Fills, o.PerUpstream)
+}
+
 // Run waits for the end of ctx, ends all fills then and waits for them.
 func (g *Group) Run(ctx context.Context) error {
 	<-ctx.Done()

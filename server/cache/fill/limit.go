@@ -9,11 +9,12 @@ import (
 // limiter hands out the right to have a request under way, first come first
 // served for each upstream.
 type limiter struct {
-	total, each, queue int
-	wait               time.Duration
+	queue int
+	wait  time.Duration
 
-	mu    sync.Mutex
-	used  int
+	mu          sync.Mutex
+	total, each int
+	used        int
 	names map[string]*turns
 	// order holds upstreams that wait because of total, oldest first.
 	order []*turns
@@ -103,7 +104,20 @@ func (l *limiter) give(name string, t *turns) {
 	t.used--
 	l.used--
 	l.forget(name, t)
-	// The upstreams that wait take turns.
+	l.next()
+}
+
+// set changes how many may be under way; those that are go on.
+func (l *limiter) set(total, each int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total, l.each = total, each
+	l.next()
+}
+
+// next gives turns to those who wait, as far as the limits allow: the upstreams
+// take turns. l.mu is held.
+func (l *limiter) next() {
 	for i := 0; i < len(l.order) && l.used < l.total; {
 		w := l.order[i]
 		if len(w.waiting) == 0 {

@@ -47,6 +47,14 @@ type Front struct {
 	once   sync.Once
 }
 
+// SetConns sets how many connections there may be, of all clients and of one
+// (as Limits.Conns and Limits.ConnsClient). Those that are open stay.
+func (f *Front) SetConns(all, client int) {
+	l := Options{Limits: Limits{Conns: all, ConnsClient: client}}.filled().Limits
+	f.reg.most.Store(int64(l.Conns))
+	f.reg.mostClient.Store(int64(l.ConnsClient))
+}
+
 // New makes a Front from its options; h serves what the fast path does not, hit answers the fast path and may be nil. It
 // opens nothing and starts nothing.
 func New(opts Options, h http.Handler, hit Hitter, log *slog.Logger) (*Front, error) {
@@ -58,6 +66,7 @@ func New(opts Options, h http.Handler, hit Hitter, log *slog.Logger) (*Front, er
 		return nil, errors.New("front: handler and logger are needed")
 	}
 	f := &Front{opts: opts, handler: h, hitter: hit, log: log, reg: newRegistry(), stop: make(chan struct{})}
+	f.SetConns(opts.Limits.Conns, opts.Limits.ConnsClient)
 	f.rules.Limits = opts.Limits
 	f.roomMax = max(room, opts.Limits.HeadBytes)
 	f.lazyIdle = opts.Limits.IdleTime / 4

@@ -98,7 +98,7 @@ func (d *quicDoor) Accept(ctx context.Context) (*quic.Conn, error) {
 		}
 		f := d.front
 		f.stats.accepted.Add(1)
-		o := f.reg.admit(addrPort(qc.RemoteAddr()).Addr(), &f.opts.Limits)
+		o := f.reg.admit(addrPort(qc.RemoteAddr()).Addr())
 		if o == overNone {
 			return qc, nil
 		}

@@ -75,6 +75,18 @@ func TestConnectionLimits(t *testing.T) {
 	if r := ask(t, e, bufio.NewReader(e), get(""), "GET")[0]; r.StatusCode != 200 {
 		t.Error(r)
 	}
+	s.SetConns(9, 3) // e and b stay, and one more of their client may come
+	g := s.dial()
+	if r := ask(t, g, bufio.NewReader(g), get(""), "GET")[0]; r.StatusCode != 200 {
+		t.Error(r)
+	}
+	s.SetConns(1, 1)
+	if _, ok := ended(s.dial()); !ok {
+		t.Error("a connection more than there may be is served")
+	}
+	if r := ask(t, g, bufio.NewReader(g), get(""), "GET")[0]; r.StatusCode != 200 {
+		t.Errorf("one that was open is not served on: %+v", r)
+	}
 }
 
 // TestTimes: connections that bring no request, or not all of a head, are ended in time; a head gets 408.

@@ -165,7 +165,7 @@ func temporary(err error) bool {
 func (f *Front) take(nc *net.TCPConn, p *port) {
 	f.stats.accepted.Add(1)
 	remote := addrPort(nc.RemoteAddr())
-	switch f.reg.admit(remote.Addr(), &f.opts.Limits) {
+	switch f.reg.admit(remote.Addr()) {
 	case overAll:
 		f.stats.refusedAll.Add(1)
 		nc.Close()

@@ -11,11 +11,12 @@ const shards = 16
 
 // registry holds the live connections and counts them by client.
 type registry struct {
-	all     atomic.Int64
-	last    atomic.Uint64
-	conns   [shards]connShard
-	clients [shards]clientShard
-	here    tally
+	all              atomic.Int64
+	most, mostClient atomic.Int64 // connections there may be, of all and of one client; 0: any number
+	last             atomic.Uint64
+	conns            [shards]connShard
+	clients          [shards]clientShard
+	here             tally
 }
 
 type connShard struct {
@@ -62,9 +63,9 @@ const (
 	overClient
 )
 
-func (r *registry) admit(a netip.Addr, l *Limits) over {
+func (r *registry) admit(a netip.Addr) over {
 	r.here.enter()
-	if n := r.all.Add(1); l.Conns > 0 && n > int64(l.Conns) {
+	if n, most := r.all.Add(1), r.most.Load(); most > 0 && n > most {
 		r.leave()
 		return overAll
 	}
@@ -72,7 +73,7 @@ func (r *registry) admit(a netip.Addr, l *Limits) over {
 	s := &r.clients[clientShardOf(a)]
 	s.Lock()
 	defer s.Unlock()
-	if l.ConnsClient > 0 && s.m[a] >= l.ConnsClient {
+	if most := r.mostClient.Load(); most > 0 && s.m[a] >= int(most) {
 		r.leave()
 		return overClient
 	}
