@@ -127,7 +127,7 @@ func TestCacheDiff(t *testing.T) {
 	for more, restart := range map[string]bool{
 		"  store: {ram: 1GiB}\n": true, "  name: other\n": true, "  limits: {head-time: 7s}\n": true, "  limits: {requests: 7}\n": false,
 		"  limits: {connections: 7, client-connections: 3, fills: 9, site-fills: 2}\n": false,
-		"  access-log: {path: /var/log/a.log}\n": true, "  h2c: true\n": true,
+		"  access-log: {path: /var/log/a.log}\n":                                       true, "  h2c: true\n": true,
 	} {
 		if err := CheckReload(a, with(file+more, oneSite)); (err != nil) != restart {
 			t.Errorf("%q: %v", more, err)

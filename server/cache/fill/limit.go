@@ -15,7 +15,7 @@ type limiter struct {
 	mu          sync.Mutex
 	total, each int
 	used        int
-	names map[string]*turns
+	names       map[string]*turns
 	// order holds upstreams that wait because of total, oldest first.
 	order []*turns
 }
