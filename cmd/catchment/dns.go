@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -68,14 +69,18 @@ func writeDNS(w io.Writer, s api.DNSStatus) {
 	fmt.Fprintln(w)
 	say(w, "", fmt.Sprintf("chosen for each client: %s; by %d ranges of networks", strings.Join(s.Names, ", "), s.Networks))
 	fmt.Fprintln(w)
-	t = newTable("POP", "HEALTH", "STANCE", "FREE", "CACHES", "NAME")
+	t = newTable("POP", "HEALTH", "STANCE", "FREE", "LENDS", "CACHES", "NAME")
 	for _, p := range s.POPs {
 		free := "-"
 		if p.Headroom != nil {
 			free = fmt.Sprintf("%.0f %%", 100**p.Headroom)
 		}
+		lends := []string{}
+		for _, x := range p.Lends {
+			lends = append(lends, fmt.Sprintf("%.3g %% to %s", 100*x.Share, x.To))
+		}
 		stance := p.Stance.String()
-		t.row(string(p.POP), paint(w, styles[p.Health.String()], p.Health.String()), paint(w, styles[stance], stance), free, fmt.Sprint(p.Caches), p.Name)
+		t.row(string(p.POP), paint(w, styles[p.Health.String()], p.Health.String()), paint(w, styles[stance], stance), free, cmp.Or(strings.Join(lends, ", "), "-"), fmt.Sprint(p.Caches), p.Name)
 	}
 	t.write(w)
 }

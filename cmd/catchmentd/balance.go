@@ -31,7 +31,7 @@ func (d *parts) buildBalance(j *journal.Journal) (err error) {
 // balancing is the loop's part of a configuration. A dry run only observes.
 func balancing(cfg *config.Config, dry bool) balance.Config {
 	b := cfg.Balance
-	c := balance.Config{Mode: balance.Mode(b.Mode), Every: b.Every, Unit: b.Unit, Shed: b.Shed}
+	c := balance.Config{Mode: balance.Mode(b.Mode), Every: b.Every, Unit: b.Unit, Shed: b.Shed, Lend: b.Lend}
 	if dry && c.Mode == balance.Act {
 		c.Mode = balance.Observe
 	}

@@ -44,6 +44,9 @@ func (r *rendezvous) DNSStatus(context.Context) (api.DNSStatus, error) {
 		if s.Room {
 			x.Headroom = &s.Headroom
 		}
+		for _, o := range s.Offers {
+			x.Lends = append(x.Lends, api.DNSLoan{To: o.To, Share: o.Share})
+		}
 		out.POPs = append(out.POPs, x)
 	}
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/shed"
 	"github.com/catchment/catchment/policy/steer"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/balance"
@@ -57,8 +58,20 @@ func (r *rendezvous) stateOfPOPs(ctx context.Context, now time.Time) (steer.Stat
 			p.Health, p.Stance = peerState(&view.Peers[k], r.slices(c.Steer.Service))
 		}
 		p.Headroom, p.Room = headroom(report, id)
+		p.Offers = offers(report.Loans, id)
 	}
 	return s, true
+}
+
+// offers are what DNS lends of a POP's clients: what stands in the control core,
+// with room reserved for it, as this POP read it last.
+func offers(loans []shed.Loan, from policy.POPID) (out []steer.Offer) {
+	for _, x := range loans {
+		if x.From == from {
+			out = append(out, steer.Offer{To: x.To, Share: x.Share})
+		}
+	}
+	return out
 }
 
 // slices are those of a service; nil: of all.

@@ -210,6 +210,7 @@ const (
 	Stopped   Code = "surprised"    // the last forecast was wrong
 	Blind     Code = "stale"        // our own load or capacity is not known
 	Alone     Code = "isolated"     // the core is out of reach
+	Lent      Code = "lent"         // DNS sends more, or fewer, of our clients elsewhere
 	Waiting   Code = "not-returned" // could take back, but not below the return limit
 )
 

@@ -168,9 +168,16 @@ func (c *Config) sums(h heard) (sent []float64, moves []cost.Move, quality []cos
 	return sent, moves, quality
 }
 
+// room is why clients are sent elsewhere for want of room: not for cost, and no
+// ceiling stops it.
+const room = "room"
+
 // answers are those between POPs that have a price.
 func (c *Config) answers(s *Sample) (out []cost.Answers) {
 	for _, a := range s.Answers {
+		if a.Why == room {
+			a.From = a.To
+		}
 		if from, to := c.pop(a.From), c.pop(a.To); from >= 0 && to >= 0 {
 			out = append(out, cost.Answers{From: from, To: to, N: float64(a.N)})
 		}

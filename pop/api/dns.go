@@ -41,6 +41,14 @@ type DNSPOP struct {
 	Stance   policy.Action  `json:"stance"`
 	Headroom *float64       `json:"headroom,omitempty"` // share of its capacity that is free; nil: not known
 	Caches   int64          `json:"caches,omitempty"`
+	// Lends are shares of its clients that are sent to POPs with room reserved.
+	Lends []DNSLoan `json:"lends,omitempty"`
+}
+
+// DNSLoan is a share of a POP's clients, 0 to 1, that another one gets.
+type DNSLoan struct {
+	To    policy.POPID `json:"to"`
+	Share float64      `json:"share"`
 }
 
 // DNSQuestion is one to explain.

@@ -32,7 +32,12 @@ const (
 	// KindScope: written by each step on a slice, so that two steps on it are
 	// never decided on the same state.
 	KindScope core.Kind = "scope"
+	// KindLoan: the clients that DNS sends to other POPs, by POP ([]shed.Loan).
+	KindLoan core.Kind = "loan"
 )
+
+// lentSlice stands for the slice in reservations of what DNS lends.
+const lentSlice = "dns"
 
 // coreTime bounds one operation with the core: a round must end before the next.
 const coreTime = 5 * time.Second
@@ -129,6 +134,9 @@ func read(ctx context.Context, c Core, l *ledger, now time.Time, at ...core.Read
 		}
 		p.Claims = append(p.Claims, cl)
 	}
+	if p.Loans, err = loansOf(ctx, c, revision); err != nil {
+		return page{}, err
+	}
 	for _, h := range held {
 		r, step, err := l.reservation(h, now)
 		if err != nil {
@@ -149,7 +157,8 @@ func (l *ledger) reservation(h core.Held, now time.Time) (shed.Reservation, stri
 	var d detail
 	var id policy.SliceID
 	err := json.Unmarshal(h.Detail, &d)
-	if e := id.UnmarshalText([]byte(h.Slice)); e != nil {
+	if h.Slice == lentSlice {
+	} else if e := id.UnmarshalText([]byte(h.Slice)); e != nil {
 		err = errors.Join(err, e)
 	}
 	all := float64(max(h.Amount.Bits, h.Amount.Requests, h.Amount.Flows))

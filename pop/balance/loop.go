@@ -40,6 +40,8 @@ type Config struct {
 	Shed  shed.Config
 	// Cost is View.Cost; nil: 0.
 	Cost func(from, to policy.POPID) float64
+	// Lend is the rung below all of BGP: DNS sends some clients elsewhere.
+	Lend shed.Lending
 }
 
 // Target is a service whose load the POP carries.

@@ -34,6 +34,11 @@ func (w *world) load(now time.Time) [][]float64 {
 	for k := range slicesEach {
 		for i, p := range w.pops {
 			d := p.demand / slicesEach
+			for j := range w.pops {
+				away := w.lent[[2]int{i, j}] * p.demand / slicesEach
+				out[j][k] += away
+				d -= away
+			}
 			gone := p.gone(k, now)
 			out[i][k] += d * (1 - gone)
 			takers := map[int]float64{}

@@ -31,6 +31,7 @@ type Report struct {
 	Lost       time.Time // since when it is out of reach; zero: it is not
 	Steps      []StepReport
 	Reserved   []shed.Reservation
+	Loans      []shed.Loan // of all POPs
 	POPs       []POPReport
 	Rounds     map[shed.Code]uint64
 	Made       uint64 // steps that were made
@@ -86,7 +87,7 @@ func (l *Loop) tell(now time.Time, f Facts, v *shed.View, d shed.Decision, notes
 	cfg := &l.opt.Config
 	r := Report{
 		Mode: cfg.Mode, Unit: cfg.Unit.String(), At: now, Code: d.Code, Detail: d.Detail, Notes: notes, Overload: d.Overload,
-		Memory: l.saved.Memory, Core: l.opt.Core != nil, Lost: l.lost, Reserved: f.Book.Reserved, facts: f,
+		Memory: l.saved.Memory, Core: l.opt.Core != nil, Lost: l.lost, Reserved: f.Book.Reserved, Loans: l.last.Loans, facts: f,
 	}
 	if f.Own.Split == SplitEqually {
 		r.Notes = append(slices.Clone(notes), "loads by slice are equal parts of ours: no connections are counted on this host")
@@ -169,7 +170,7 @@ func (l *Loop) journal(d shed.Decision, r *Report) {
 		}
 		said += strings.Join(would, ", ")
 	}
-	if said == l.said.all || d.Code == shed.Settling || d.Code == shed.Turning { // those only wait
+	if said == l.said.all || d.Code == shed.Settling || d.Code == shed.Turning || d.Code == shed.Lent { // those only wait
 		return
 	}
 	first := l.said.all == ""

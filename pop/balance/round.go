@@ -3,6 +3,7 @@ package balance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -77,6 +78,12 @@ func (l *Loop) round(ctx context.Context, now time.Time) {
 	l.judge(ctx, v, now)
 	f.Matrix = l.opt.Responses.Matrix(f.Services[0].ID)
 	v.Surprised, v.Matrix = l.stop, f.matrix(cfg.Shed, v.POPs)
+	if d, done := l.lend(ctx, &f, v, now); done {
+		l.tell(now, f, v, d, notes)
+		return
+	} else if d.Detail != "" {
+		notes = append(notes, d.Detail)
+	}
 	d, err := shed.Round(cfg.Shed, v, now)
 	if err != nil {
 		l.log.Error("balance: no round", "err", err)
@@ -96,7 +103,7 @@ func (l *Loop) rest(ctx context.Context, now time.Time) {
 	p, err := read(ctx, l.opt.Core, &l.ledger, now)
 	if err == nil {
 		l.last = p
-		err = l.reconcile(ctx, nil, now)
+		err = errors.Join(l.callIn(ctx), l.reconcile(ctx, nil, now))
 	}
 	l.tidy = err == nil
 	l.mu.Lock()
@@ -138,7 +145,10 @@ func (l *Loop) carryOut(ctx context.Context, f *Facts, v *shed.View, d *shed.Dec
 		return []string{err.Error()}
 	}
 	if l.opt.Config.Mode != Act {
-		return nil
+		if err := l.callIn(ctx); err != nil {
+			notes = append(notes, err.Error())
+		}
+		return notes
 	}
 	var made []shed.Step
 	for _, st := range d.Steps {

@@ -72,6 +72,7 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	}
 	w.cfg.Normal = 1 + w.r.IntN(len(w.pops)-1)
 	w.cfg.Deepest = 1
+	w.lend = seed%4 >= 2
 	if seed%2 == 0 {
 		w.first = 20 * time.Second // all at the same moment
 	}
@@ -237,6 +238,9 @@ func (s *schedule) calm() {
 		s.t.Errorf("%.0f POP-seconds above capacity after all was calm", s.caused-caused)
 	}
 	claims, held := s.inCore()
+	if len(s.loans) > 0 {
+		s.t.Errorf("lent by DNS after all was calm: %+v", s.loans)
+	}
 	if len(claims)+len(held) > 0 {
 		s.t.Errorf("in the core after all was calm: claims %v, reservations %v", claims, held)
 	}

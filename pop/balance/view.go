@@ -47,6 +47,7 @@ type Book struct {
 	Revision int64
 	Reserved []shed.Reservation
 	Claims   []shed.Claim
+	Loans    []shed.Loan
 }
 
 // Memory is what the POP remembers of itself over restarts; zero: never.
@@ -54,6 +55,7 @@ type Memory struct {
 	Shed     time.Time `json:"shed,omitzero"`
 	Returned time.Time `json:"returned,omitzero"`
 	Changed  time.Time `json:"changed,omitzero"`
+	Lent     time.Time `json:"lent,omitzero"` // when DNS was given more or fewer clients to lend
 }
 
 // otherLoad stands for what a POP carries beside the slices that load may move.

@@ -43,6 +43,9 @@ type world struct {
 	unit   load.Unit
 	caused float64 // POP-seconds above capacity at POPs that had enough of their own
 	over   float64 // POP-seconds above capacity
+	lend   bool    // DNS lends clients
+	loans  []shed.Loan
+	lent   map[[2]int]float64 // part of the demand that follows it by now
 }
 
 // slow is a core that is far away: what happens at the same moment at several
@@ -165,7 +168,7 @@ func (s *site) start() {
 	}
 	var err error
 	s.loop, err = New(Options{
-		POP: s.id, Config: Config{Mode: cmp.Or(s.mode, Act), Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg},
+		POP: s.id, Config: Config{Mode: cmp.Or(s.mode, Act), Every: 30 * time.Second, Unit: s.w.unit, Shed: s.w.cfg, Lend: s.w.lending(s.id)},
 		Targets: []Target{{ID: "web", Slices: s.w.ids, VIPs: vips, Rungs: rungNames, Moves: true}},
 		First:   s.w.first, Tell: 5 * time.Second, Core: slow{s.w.core, s.w.delay}, Controller: s, Peers: s, Measured: s, Responses: s.book, Journal: s,
 		Path: filepath.Join(s.dir, "balance.json"), Logger: slog.New(slog.DiscardHandler),
@@ -373,6 +376,7 @@ func (w *world) run(d time.Duration, each ...func()) {
 				p.say()
 			}
 		}
+		w.resolve(tick)
 		w.lock()
 		for _, p := range w.pops {
 			p.hear()

@@ -28,6 +28,8 @@ type Balance struct {
 	Shed     shed.Config
 	// Cost is what a unit of load costs at each POP, where moved bytes cost 1.
 	Cost map[policy.POPID]float64
+	// Lend is what DNS may move before BGP does.
+	Lend shed.Lending
 }
 
 // On reports whether there are rounds at all, Acts whether they move anything.
@@ -70,6 +72,12 @@ type rawBalance struct {
 		Step float64 `mapstructure:"step"`
 	} `mapstructure:"weights"`
 	Costs []rawCost `mapstructure:"costs"`
+	DNS   struct {
+		Most   float64       `mapstructure:"most"`
+		Step   float64       `mapstructure:"step"`
+		Part   float64       `mapstructure:"part"`
+		Settle time.Duration `mapstructure:"settle"`
+	} `mapstructure:"dns"`
 }
 
 type rawCost struct {

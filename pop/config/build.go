@@ -66,6 +66,7 @@ func (p *problems) build(settings map[string]any, o Options) (*Config, error) {
 	b.resync()
 	b.dns(o)
 	b.slowness(o)
+	b.lend()
 	b.whole()
 	if err := p.err(); err != nil {
 		return nil, err

@@ -141,6 +141,10 @@ var defaults = map[string]any{
 	"balance.weights.hops": 4,
 	"balance.weights.step": 0.1,
 
+	"balance.dns.step":   0.1,
+	"balance.dns.part":   0.7,
+	"balance.dns.settle": "2m",
+
 	"cost.slot":            "5m",
 	"cost.month-day":       1,
 	"cost.keep":            62,
