@@ -112,7 +112,7 @@ func writeSteering(w io.Writer, s *api.CostSteering) {
 	h := &s.Window
 	text := fmt.Sprintf("%+.2f ms in the mean (ceiling %s)", h.Latency, ceilingText(s.Latency))
 	if h.Moved+h.Left > 0 {
-		text += fmt.Sprintf(", %+.4f stalls a moved session (ceiling %g), %.0f moved and %.0f left alone", h.ExtraStalls, s.Stalls, h.Moved, h.Left)
+		text += fmt.Sprintf(", %+.4f stalls a request of moved players beside others (ceiling %g), %.0f requests of moved ones and %.0f of others", h.ExtraStalls, s.Stalls, h.Moved, h.Left)
 	}
 	say(w, "harm now: ", text)
 }

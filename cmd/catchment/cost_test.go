@@ -27,7 +27,7 @@ func TestCostCommands(t *testing.T) {
 	stopped.State.Before = &before
 	s := &stopped.State.Steering
 	s.Stopped, s.Since, s.Why, s.Latency = true, apitest.Now.Add(-20*time.Minute), "stalls", 0
-	s.Detail = "steering by cost and slowness is stopped: 0.0175 more stalls a moved session than one left alone in the last 15m0s"
+	s.Detail = "steering by cost and slowness is stopped: 0.0175 more stalls a request of players that were moved than of those left alone in the last 15m0s"
 	serveAPI(t, api.Options{Socket: off, Backend: apitest.World(), Cost: stopped, Logger: slog.New(slog.DiscardHandler)})
 	serveAPI(t, api.Options{Socket: without, Backend: apitest.World(), Logger: slog.New(slog.DiscardHandler)})
 	for _, tc := range []struct {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/health/load"
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/policy/steer"
 	"github.com/catchment/catchment/pop/account"
 	"github.com/catchment/catchment/pop/config"
@@ -110,10 +111,27 @@ func (c *costs) Answers() (out []account.Answers) {
 }
 
 // Redirects implements account.Meter.
-func (c *costs) Redirects() []account.Redirected { return nil }
+func (c *costs) Redirects() (out []account.Redirected) {
+	if c.d.cache == nil {
+		return nil
+	}
+	for pop, n := range c.d.cache.server().Steered().Elsewhere {
+		out = append(out, account.Redirected{To: policy.POPID(pop), Requests: n.Requests, Bytes: n.Bytes})
+	}
+	return out
+}
 
-// Harm implements account.Meter.
-func (c *costs) Harm() *account.Harm { return nil }
+// Harm implements account.Meter: it is measured where players have spoken.
+func (c *costs) Harm() *account.Harm {
+	if c.d.cache == nil {
+		return nil
+	}
+	h := c.d.cache.server().Steered().Harm
+	if h.Moved+h.Left == 0 {
+		return nil
+	}
+	return &account.Harm{Moved: h.Moved, Left: h.Left, MovedStalls: h.MovedStalls, LeftStalls: h.LeftStalls}
+}
 
 // means are the ways by which this POP steers clients elsewhere.
 func (c *costs) means() (out []string) {
@@ -122,6 +140,9 @@ func (c *costs) means() (out []string) {
 		if slices.ContainsFunc(d.Steer.Destinations, func(x steer.Destination) bool { return len(x.Cheap) > 0 }) || len(d.Steer.Asked.Cheap) > 0 {
 			out = append(out, "dns")
 		}
+	}
+	if len(steerTargets(cfg)) > 0 {
+		out = append(out, "redirects")
 	}
 	return out
 }

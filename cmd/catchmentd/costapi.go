@@ -125,5 +125,5 @@ func (c *costs) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge("steering_stopped", "Whether the ceiling on harm has stopped steering by cost and slowness.", stopped)
 	gauge("later_seconds", "By how much later answers come in the mean of all traffic of the window that the ceiling judges (estimated).", r.Window.Later()/1000)
-	gauge("extra_stalls", "More stalls a moved session than one left alone, in the same window.", r.Window.ExtraStalls())
+	gauge("extra_stalls", "More stalls a request of players that were moved than of others, in the same window.", r.Window.ExtraStalls())
 }

@@ -37,9 +37,9 @@ type Link struct {
 
 // Ceiling is how much harm is borne.
 type Ceiling struct {
-	Stalls  float64       // more stalls a moved session than one left alone
+	Stalls  float64       // more stalls a request of moved players than of others
 	Latency time.Duration // later in the mean of all traffic; 0: not looked at
-	Least   int           // moved sessions below which stalls say nothing
+	Least   int           // requests of moved players below which stalls say nothing
 	Window  time.Duration // that is judged
 	Calm    time.Duration // for which harm must be below half of it, before steering begins anew
 }

@@ -409,7 +409,7 @@ func (k *Keeper) judge(ctx context.Context, now time.Time) {
 func (k *Keeper) harm(why string, q cost.Quality) string {
 	c := &k.cfg.Ceiling
 	if why == "stalls" {
-		return fmt.Sprintf("%.4f more stalls a moved session than one left alone in the last %v (%.0f of %.0f sessions beside %.0f of %.0f), cost.ceiling.stalls is %v",
+		return fmt.Sprintf("%.4f more stalls a request of players that were moved than of those left alone in the last %v (%.0f of %.0f requests beside %.0f of %.0f), cost.ceiling.stalls is %v",
 			q.ExtraStalls(), c.Window, q.MovedStalls, q.Moved, q.LeftStalls, q.Left, c.Stalls)
 	}
 	return fmt.Sprintf("answers come %.2f ms later in the mean of the last %v, cost.ceiling.latency is %v", q.Later(), c.Window, c.Latency)

@@ -45,8 +45,8 @@ type Redirected struct {
 	Bytes    uint64       `json:"bytes"` // of the responses that were not sent from here
 }
 
-// Harm is what players told here: of sessions that were moved, and of those
-// that could have been and were left alone.
+// Harm is what players told here with their requests: of sessions that were
+// moved, and of those that could have been and were left alone.
 type Harm struct {
 	Moved       uint64 `json:"moved"`
 	Left        uint64 `json:"left"`

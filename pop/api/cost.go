@@ -35,7 +35,7 @@ type CostSteering struct {
 	Why     string    `json:"why,omitempty"` // "stalls" or "latency"
 	Detail  string    `json:"detail,omitempty"`
 	Window  CostHarm  `json:"window"` // what the ceiling judges
-	// The ceiling: more stalls a moved session, and ms later in the mean.
+	// The ceiling: more stalls a request, and ms later in the mean.
 	Stalls  float64 `json:"ceiling_stalls"`
 	Latency float64 `json:"ceiling_latency_ms"`
 }
@@ -65,11 +65,11 @@ type CostPOP struct {
 // CostHarm is what steering did to clients.
 type CostHarm struct {
 	Latency     float64 `json:"latency_ms"`   // later in the mean of all traffic
-	Moved       float64 `json:"moved"`        // sessions that players told of
-	Left        float64 `json:"left"`         // those that could have been moved and were not
+	Moved       float64 `json:"moved"`        // requests of players that were moved, and speak (CMCD)
+	Left        float64 `json:"left"`         // of those that could have been and were not
 	MovedStalls float64 `json:"moved_stalls"` // of them
 	LeftStalls  float64 `json:"left_stalls"`
-	ExtraStalls float64 `json:"extra_stalls"` // a session
+	ExtraStalls float64 `json:"extra_stalls"` // a request
 }
 
 // Cost is what operators see of the books.

@@ -88,7 +88,7 @@ func (b *builder) cost() {
 func (b *builder) costCeiling() {
 	r := &b.raw.Cost.Ceiling
 	if !(r.Stalls >= 0) {
-		b.refuse("cost.ceiling.stalls", "%v: want zero or more, stalls of a moved session above those of one left alone", r.Stalls)
+		b.refuse("cost.ceiling.stalls", "%v: want zero or more, stalls a request of players that were moved above those of others", r.Stalls)
 	}
 	b.atLeast("cost.ceiling.least", r.Least, 1)
 	if r.Window < b.raw.Cost.Slot {
@@ -154,9 +154,12 @@ func (b *builder) costLink(at, name string, r *rawPrice) account.Link {
 	case r.Percentile != nil && (r.PerMbps == nil || !(*r.Percentile >= 50) || *r.Percentile > 100):
 		b.refuse(at+".percentile", "%v: want 50 to 100, with per-mbps", *r.Percentile)
 	}
-	for key, x := range map[string]*float64{"per-gb": r.PerGB, "per-mbps": r.PerMbps, "commit": r.Commit} {
-		if x != nil && !(*x >= 0) {
-			b.refuse(at+"."+key, "%v: want zero or more", *x)
+	for _, x := range []struct {
+		key   string
+		value *float64
+	}{{"per-gb", r.PerGB}, {"per-mbps", r.PerMbps}, {"commit", r.Commit}} {
+		if x.value != nil && !(*x.value >= 0) {
+			b.refuse(at+"."+x.key, "%v: want zero or more", *x.value)
 		}
 	}
 	if r.Direction != "" {

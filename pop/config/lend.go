@@ -11,9 +11,12 @@ import (
 // lend checks what DNS may move for load, after balance and dns.
 func (b *builder) lend() {
 	r, c := &b.raw.Balance.DNS, &b.out.Balance
-	for key, x := range map[string]float64{"most": r.Most, "step": r.Step, "part": r.Part} {
-		if !(x >= 0 && x <= 1) {
-			b.refuse("balance.dns."+key, "%v: want a share, 0 to 1", x)
+	for _, x := range []struct {
+		key   string
+		value float64
+	}{{"most", r.Most}, {"step", r.Step}, {"part", r.Part}} {
+		if !(x.value >= 0 && x.value <= 1) {
+			b.refuse("balance.dns."+x.key, "%v: want a share, 0 to 1", x.value)
 		}
 	}
 	if r.Most == 0 {

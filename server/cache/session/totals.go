@@ -15,6 +15,7 @@ type totals struct {
 	forgotten, others        atomic.Uint64
 	pacedFor, bytes          atomic.Int64
 	refused                  sync.Map      // reason -> *atomic.Uint64
+	elsewhere                sync.Map      // POP -> *away
 	movedAsks, leftAsks      atomic.Uint64 // requests of players that speak (CMCD)
 	movedStalls, leftStalls  atomic.Uint64
 }
@@ -35,8 +36,26 @@ type Totals struct {
 	Forgotten       uint64 // sessions that made room for others
 	// Bytes that were asked for and that other POPs sent then.
 	Bytes int64
+	// Elsewhere are the requests and bytes of them by POP.
+	Elsewhere map[string]Sent
 	// Harm is what players say that speak of themselves (CMCD).
 	Harm Harm
+}
+
+// Sent is what another POP was asked to send.
+type Sent struct{ Requests, Bytes uint64 }
+
+type away struct{ requests, bytes atomic.Uint64 }
+
+// send counts an answer that another POP sends.
+func (t *totals) send(to redirect.POP, bytes int64) {
+	n, ok := t.elsewhere.Load(to)
+	if !ok {
+		n, _ = t.elsewhere.LoadOrStore(to, new(away))
+	}
+	n.(*away).requests.Add(1)
+	n.(*away).bytes.Add(uint64(max(0, bytes)))
+	t.bytes.Add(max(0, bytes))
 }
 
 // Harm is what was observed of players that speak of themselves (CMCD): how many
@@ -84,6 +103,11 @@ func (k *Keeper) Totals() Totals {
 		Moved: t.moved.Load(), Refused: map[string]uint64{}, Stalls: t.stalls.Load(), Starved: t.starved.Load(), Forgotten: t.forgotten.Load(), Bytes: t.bytes.Load(),
 		Harm: Harm{t.movedAsks.Load(), t.leftAsks.Load(), t.movedStalls.Load(), t.leftStalls.Load()},
 	}
+	out.Elsewhere = map[string]Sent{}
+	t.elsewhere.Range(func(pop, n any) bool {
+		out.Elsewhere[string(pop.(redirect.POP))] = Sent{n.(*away).requests.Load(), n.(*away).bytes.Load()}
+		return true
+	})
 	t.refused.Range(func(why, n any) bool {
 		out.Refused[why.(string)] = n.(*atomic.Uint64).Load()
 		return true

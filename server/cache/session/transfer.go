@@ -60,7 +60,7 @@ func (k *Keeper) Decide(a Ask) (v redirect.Verdict, t *Transfer) {
 		w := a.World()
 		var nobody redirect.Session
 		if v = a.Options.Decide(&nobody, &a.Request, &w); v.Do == redirect.Move {
-			k.totals.bytes.Add(max(0, a.Request.Rest()))
+			k.totals.send(v.To, a.Request.Rest())
 			k.totals.count(v)
 		}
 		return v, nil
@@ -97,7 +97,7 @@ func (s *Session) decide(k *Keeper, a Ask) (v redirect.Verdict, t *Transfer) {
 	s.seen, s.last, s.dry = now, v, false
 	if v.Do == redirect.Redirect || v.Do == redirect.Move {
 		s.moved = true
-		k.totals.bytes.Add(max(0, a.Request.Rest()))
+		k.totals.send(v.To, a.Request.Rest())
 		return v, nil
 	}
 	t = &Transfer{k: k, s: s, c: a.Conn, a: a, outAt: a.Conn.Out(), requests: a.Conn.Requests(), slack: heads}
