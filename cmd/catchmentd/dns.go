@@ -378,9 +378,13 @@ func (r *rendezvous) slowAgain() {
 	}
 	slow, turn, err := by.join(ch.listed)
 	if err == nil {
-		live := ch.chooser.With(ch.state, slow)
-		if err = ch.names.Set(live, slow); err == nil {
-			ch.slow, ch.live = slow, live
+		was := ch.slow
+		ch.slow = slow
+		live := ch.chooser.With(ch.state, ch.steered())
+		if err = ch.names.Set(live, ch.steered()); err == nil {
+			ch.live = live
+		} else {
+			ch.slow = was
 		}
 	}
 	ch.turn = turn
