@@ -282,4 +282,11 @@ func TestResyncDeath(t *testing.T) {
 		return len(s.Takeovers) == 1 && s.Takeovers[0].POP == "LON" && s.Takeovers[0].Flows == 1 && s.Takeovers[0].Woken == 1 && s.POPs[0].Gone && s.Probes.Sent > 0
 	})
 	p.noted("state2", "the clients of LON, which is gone, are woken: 1 of the 1 flows")
+	next := p.get(8081, 2<<20)
+	if next.StatusCode != http.StatusPartialContent {
+		t.Fatalf("FRA says %s", next.Status)
+	}
+	p.resyncs(p.away, "the client that came is let be", func(s api.ResyncStatus) bool {
+		return s.Resumed == 1 && s.Probes.Done == 1 && s.Probes.Waiting == 0
+	})
 }

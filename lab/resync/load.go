@@ -50,7 +50,8 @@ type one struct {
 	Read    int64         `json:"read"`    // from all its connections, heads and bodies
 	Asked   int           `json:"asked"`   // requests
 	Heads   int64         `json:"heads"`   // bytes of answers' heads
-	Told    time.Time     `json:"told"`    // the connection broke, the first time
+	Told    time.Time     `json:"told"`    // a read said that the connection broke, the first time
+	Acts    time.Time     `json:"acts"`    // package get begins to go on, the first time
 	On      time.Time     `json:"on"`      // it went on elsewhere, the first time
 	Gap     time.Duration `json:"gap"`     // longest without a byte, where it went on
 	Resyncs int           `json:"resyncs"` // times that it went on
@@ -144,7 +145,7 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	began := time.Now()
-	var read, heads, asked atomic.Int64
+	var read, heads, asked, broke atomic.Int64
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.DisableCompression, base.DisableKeepAlives = true, true
 	d := net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}
@@ -157,7 +158,7 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 		if o.Port == 0 {
 			o.Port = conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()
 		}
-		return &counted{Conn: conn, read: &read, heads: &heads}, nil
+		return &counted{Conn: conn, read: &read, heads: &heads, broke: &broke}, nil
 	}
 	defer base.CloseIdleConnections()
 	t := get.New(get.Options{Base: base, Stall: c.stall, Patience: c.limit, OnEvent: func(e get.Event) { o.hear(e) }})
@@ -187,6 +188,9 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 	if err != nil {
 		o.Err = err.Error()
 	}
+	if o.Told = o.Acts; broke.Load() != 0 { // else it ended without an error
+		o.Told = time.Unix(0, broke.Load())
+	}
 	o.Read, o.Heads, o.Asked, o.Took = read.Load(), heads.Load(), int(asked.Load()), time.Since(began)
 	return o
 }
@@ -196,8 +200,8 @@ func (o *one) hear(e get.Event) {
 	case get.Started:
 		o.Last = e.POP
 	case get.Broken:
-		if o.Told.IsZero() {
-			o.Told = time.Now()
+		if o.Acts.IsZero() {
+			o.Acts = time.Now()
 		}
 	case get.Resumed:
 		o.Resyncs++
@@ -226,12 +230,16 @@ func (p progress) Write(b []byte) (int, error) {
 type counted struct {
 	net.Conn
 	read, heads *atomic.Int64
-	tail        uint32 // the last four bytes of the head so far
+	broke       *atomic.Int64 // when a read failed first, Unix time in nanoseconds
+	tail        uint32        // the last four bytes of the head so far
 	body        bool
 }
 
 func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		c.broke.CompareAndSwap(0, time.Now().UnixNano())
+	}
 	c.read.Add(int64(n))
 	for i := 0; i < n && !c.body; i++ {
 		c.heads.Add(1)

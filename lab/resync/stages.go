@@ -101,7 +101,7 @@ func (s *watching) end(ctx context.Context, flows []one, route time.Time) (*stag
 		return nil, err
 	}
 	st := &stages{all: []stage{{name: "first probe leaves FRA"}, {name: "first probe after the route leaves FRA"}, {name: "client's first answer after the route"},
-		{name: "answer is at FRA"}, {name: "reset leaves FRA"}, {name: "reset is at the client's kernel"}, {name: "client's process knows"}}}
+		{name: "answer is at FRA"}, {name: "reset leaves FRA"}, {name: "reset is at the client's kernel"}, {name: "a read of the client's process says so"}, {name: "catchment get begins to go on"}}}
 	last := route
 	for i := range flows {
 		f := &flows[i]
@@ -124,6 +124,7 @@ func (s *watching) end(ctx context.Context, flows []one, route time.Time) (*stag
 		add(4, first(p.Resets, 0))
 		add(5, first(c.Resets, 0))
 		add(6, f.Told.UnixNano())
+		add(7, f.Acts.UnixNano())
 		for _, at := range c.Acks {
 			if at < route.UnixNano() {
 				st.acked++

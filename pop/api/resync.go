@@ -112,6 +112,7 @@ type ResyncProbes struct {
 	Stale   uint64 `json:"stale,omitempty"`
 	Full    uint64 `json:"full,omitempty"`
 	Failed  uint64 `json:"failed,omitempty"`
+	Done    uint64 `json:"done,omitempty"` // flows whose clients came here meanwhile
 }
 
 // ResyncTable tells of the passes over the kernel's sockets.
