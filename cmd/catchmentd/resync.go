@@ -214,7 +214,7 @@ func (f *flows) resume(r cache.Resuming) {
 	}
 	if f.prober != nil {
 		f.prober.Done(known.Client, known.VIP)
-		f.hurry()
+		f.hurry(hurrySeldom)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -226,15 +226,19 @@ func (f *flows) resume(r cache.Resuming) {
 	}
 }
 
-// hurryEvery is how often at most clients that wait are woken at once because
-// something shows that a route has come here.
-const hurryEvery = 20 * time.Millisecond
+// How often at most clients that wait are woken at once: because a route has
+// changed, and because a client has come. When a thousand come they must not
+// have the others, whose resets are on their way, woken fifty times a second.
+const (
+	hurryEvery  = 20 * time.Millisecond
+	hurrySeldom = 500 * time.Millisecond
+)
 
-// hurry has those clients woken now that wait for their next probe. It does
-// not block.
-func (f *flows) hurry() {
+// hurry has those clients woken now that wait for their next probe, if that was
+// not done within a time. It does not block.
+func (f *flows) hurry(every time.Duration) {
 	now := time.Now()
-	if last := f.hurried.Load(); f.prober == nil || now.UnixNano()-last < int64(hurryEvery) || !f.hurried.CompareAndSwap(last, now.UnixNano()) {
+	if last := f.hurried.Load(); f.prober == nil || now.UnixNano()-last < int64(every) || !f.hurried.CompareAndSwap(last, now.UnixNano()) {
 		return
 	}
 	if f.prober.Waiting() > 0 {
@@ -246,7 +250,7 @@ func (f *flows) hurry() {
 func (f *flows) onPath() {
 	if f != nil {
 		f.core.Look()
-		f.hurry()
+		f.hurry(hurryEvery)
 	}
 }
 

@@ -53,7 +53,7 @@ func (f *flows) look(ctx context.Context, st api.Status, now time.Time) time.Dur
 	f.announced.Store(&on)
 	if s.Came {
 		f.core.Again()
-		f.hurry()
+		f.hurry(hurryEvery)
 	}
 	if s.Moved || s.Kick {
 		f.gather.Forget()

@@ -149,7 +149,7 @@ func TestDoubt(t *testing.T) {
 		p, sent := playing(t, Options{VIP: anywhere})
 		flows := some(3)
 		flows[0].Stamp, flows[1].Stamp = 1, 1
-		flows[1].RTT = 160 * time.Millisecond
+		flows[1].RTT = 110 * time.Millisecond
 		if n := p.Doubt(flows, time.Now()); n != 2 || p.Doubt(flows, time.Now()) != 0 {
 			t.Fatalf("%d flows are asked", n)
 		}
@@ -185,7 +185,7 @@ func TestDoubt(t *testing.T) {
 // bounds.
 func TestGap(t *testing.T) {
 	for rtt, want := range map[time.Duration]time.Duration{
-		0: 40 * time.Millisecond, 20 * time.Millisecond: 40 * time.Millisecond, 120 * time.Millisecond: 60 * time.Millisecond, time.Second: 100 * time.Millisecond,
+		0: 40 * time.Millisecond, 20 * time.Millisecond: 40 * time.Millisecond, 120 * time.Millisecond: 85 * time.Millisecond, time.Second: 200 * time.Millisecond,
 	} {
 		var j job
 		j.set(Flow{RTT: rtt}, time.Now(), &Options{Gap: 40 * time.Millisecond}, false)
