@@ -17,6 +17,9 @@ func (d *parts) buildFleet() (*fleet.Fleet, error) {
 		c.Sites = append(c.Sites, fleet.Site{POP: r.POP, Community: r.Site, Capacity: r.Capacity})
 	}
 	c.About = d.about
+	if d.cfg.Slowness.Rate > 0 && d.cfg.Slowness.Share > 0 {
+		c.Aside = d.tellSlowness
+	}
 	if f.SecretFile != "" {
 		secrets, err := fleet.ReadSecrets(f.SecretFile)
 		if err != nil {

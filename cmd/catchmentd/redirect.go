@@ -232,7 +232,10 @@ func steerTargets(cfg *config.Config) map[string][]string {
 func (r *redirects) stopped() (bool, string) { return r.d.cost.stopped() }
 
 // slow says whether a client's network is slow.
-func (r *redirects) slow(netip.Addr) bool { return false }
+func (r *redirects) slow(a netip.Addr) bool {
+	_, is := r.d.slow.Slow(a)
+	return is
+}
 
 // rate is what a client's network takes from a POP at least.
 func (r *redirects) rate(netip.Addr, string) float64 { return 0 }

@@ -31,7 +31,7 @@ func (s *slowNets) SlownessStatus(context.Context) (api.SlownessStatus, error) {
 	c, st := s.cfg.Load(), s.store.Stats()
 	out := api.SlownessStatus{
 		POP: s.d.cfg.POP, Now: time.Now(), Rate: c.Rate, Judge: api.Duration(c.Judge), Kept: int64(st.Networks), Evicted: int64(st.Evicted),
-		Own: int64(s.served.Following()), Steer: c.Steer, POPs: s.told(),
+		Own: int64(s.served.Following()), Steer: c.Steer, POPs: s.heard(),
 	}
 	for i, n := range st.Samples {
 		out.Samples = append(out.Samples, api.SlownessSamples{Class: slowness.Class(i).String(), Count: n})
@@ -133,7 +133,7 @@ func (s *slowNets) show(n *slowness.Network, slow *steer.Slow, a netip.Addr) api
 	switch {
 	case listed:
 		x.Verdict, x.By, x.Moved = verdictSlow, strings.TrimSuffix(by, " "+n.Class.String()), s.steers()
-	case n.Slow && s.held(a):
+	case n.Slow && s.spared(a):
 		x.Verdict, x.By = "fast", "the operator's list"
 	case n.Slow:
 		x.Verdict, x.By = verdictSlow, "measured"
@@ -144,8 +144,8 @@ func (s *slowNets) show(n *slowness.Network, slow *steer.Slow, a netip.Addr) api
 	return x
 }
 
-// held reports whether the operator says that an address is not slow.
-func (s *slowNets) held(a netip.Addr) bool {
+// spared reports whether the operator says that an address is not slow.
+func (s *slowNets) spared(a netip.Addr) bool {
 	if l := s.lists.Load().Operator; l != nil {
 		said, _ := l.Find(a)
 		return said == slowness.NotSlow
@@ -253,7 +253,7 @@ func (s *slowNets) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(slownessDesc("held", "1 while what was measured moves nobody."), held)
 	gauge(slownessDesc("connections", "Connections of the cache server that are looked at."), float64(s.served.Following()))
-	for _, p := range s.told() {
+	for _, p := range s.heard() {
 		gauge(slownessDesc("told_networks", "Networks that a POP has told of.", "pop"), float64(p.Networks), string(p.POP))
 		if !p.At.IsZero() {
 			gauge(slownessDesc("told_age_seconds", "Time since a POP told of its networks.", "pop"), time.Since(p.At).Seconds(), string(p.POP))

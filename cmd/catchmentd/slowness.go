@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/slowness"
 	"github.com/catchment/catchment/server/cache"
@@ -38,9 +39,10 @@ type slowNets struct {
 	joined atomic.Pointer[joined]
 
 	mu      sync.Mutex
-	errs    map[string]error // by what was tried last; nil ones worked
-	shared  map[string]error // asking other POPs
-	judging sync.Mutex       // held by one judgement at a time
+	errs    map[string]error       // by what was tried last; nil ones worked
+	asked   map[policy.POPID]error // of other POPs, the last time
+	told    saying
+	judging sync.Mutex // held by one judgement at a time
 }
 
 // judgement is a judgement, and what comes of it.
@@ -66,7 +68,7 @@ func (d *parts) buildSlowness() error {
 	if !c.On() {
 		return nil
 	}
-	s := &slowNets{d: d, log: d.log.With("part", "slowness"), errs: map[string]error{}, shared: map[string]error{}}
+	s := &slowNets{d: d, log: d.log.With("part", "slowness"), errs: map[string]error{}, asked: map[policy.POPID]error{}}
 	s.cfg.Store(c)
 	lists, err := readSlowLists(c)
 	if err != nil {

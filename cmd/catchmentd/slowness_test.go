@@ -180,7 +180,14 @@ slowness: {rate: 4Mbit, judge: 1s}`, at, neighbor(at, other.addr), web4))
 		t.Errorf("explained: %+v, %v", e, err)
 	}
 	s.exported(slow, fast)
-	_ = far
+
+	// What LON has seen NYC knows.
+	if n := s.tells(far.c, s.slow, "slow for NYC", verdict("slow")); n.Network != slow || n.Class != "receiver-slow" || n.Samples < 8 {
+		t.Errorf("at NYC: %+v", n)
+	}
+	if st, err := far.c.SlownessStatus(soon(t)); err != nil || len(st.POPs) != 1 || st.POPs[0].POP != "LON" || st.POPs[0].Networks != 2 || st.Kept != 0 {
+		t.Errorf("NYC's status: %+v, %v", st, err)
+	}
 
 	// The operator's word goes before what was measured, at once and back.
 	s.write("by-hand.csv", fmt.Sprintf("%s,fast\n203.0.113.0/24,by hand\n", slow))

@@ -32,6 +32,7 @@ type Exchange struct {
 	sequence uint64
 
 	busy    chan struct{} // a token for each question that is being answered
+	asides  chan struct{} // likewise of those aside
 	refused counter
 
 	mu    sync.Mutex
@@ -51,6 +52,7 @@ func newExchange(cfg Config, local Local, log *slog.Logger) *Exchange {
 		ready:    make(chan struct{}),
 		speaking: make(chan struct{}, 1),
 		busy:     make(chan struct{}, maxAnswering),
+		asides:   make(chan struct{}, asideAnswering),
 	}
 	if x.cfg.Poll <= 0 {
 		x.cfg.Poll = time.Second

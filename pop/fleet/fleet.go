@@ -55,6 +55,9 @@ type Config struct {
 	// About says what we are (About.Encode), of a decision no older than the
 	// last answer of Local; nil: nothing. It must not block.
 	About func() json.RawMessage
+	// Aside makes what peers are told aside, of so many entries at most; nil:
+	// nothing, and a peer that asks gets 404.
+	Aside func(most int) []byte
 }
 
 // Validate says what is wrong, by the object's name.

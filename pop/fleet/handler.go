@@ -21,6 +21,9 @@ func (x *Exchange) Handler(sink Sink) http.Handler {
 		}
 		x.answer(w, r, sink)
 	})
+	if x.cfg.Aside != nil {
+		mux.HandleFunc("POST /"+asidePath, x.answerAside)
+	}
 	return mux
 }
 
