@@ -187,7 +187,7 @@ func (c *cacheServer) CachePurge(ctx context.Context, by string, p api.CachePurg
 		return api.CachePurged{}, api.Errorf(api.Invalid, "%v", err)
 	}
 	out := purgedOf(e)
-	text := fmt.Sprintf("purge %d of the cache: %s %s", out.ID, out.Kind, out.Target)
+	text := strings.TrimSpace(fmt.Sprintf("purge %d of the cache: %s %s", out.ID, out.Kind, out.Target))
 	if out.Site != "" {
 		text += " of site " + out.Site
 	}
