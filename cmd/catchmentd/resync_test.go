@@ -40,7 +40,10 @@ type pair struct {
 // bodySize is more than what sockets hold on the way.
 const bodySize = 48 << 20
 
-func newPair(t *testing.T) *pair {
+func newPair(t *testing.T) *pair { return newPairWith(t, "stated: 0") }
+
+// newPairWith is one whose FRA has a further key in resync.jump.
+func newPairWith(t *testing.T, jump string) *pair {
 	w := newWorld(t)
 	p := &pair{world: w, origins: map[string]string{}, vip: netip.AddrFrom4([4]byte{192, 0, 2, byte(w.n)}), body: make([]byte, bodySize)}
 	rand.Read(p.body)
@@ -66,10 +69,10 @@ func newPair(t *testing.T) *pair {
 		"api": fmt.Sprintf(`{socket: %s, gobgp-socket: ""}`, w.file("a2.sock")),
 		"bgp": fmt.Sprintf(`{global: {config: {as: 64500, router-id: 10.0.0.2, local-address-list: ["%s"]}}, neighbors: [%s]}`, fra, neighbor(fra, router.addr)),
 	}
-	p.common("FRA", fra, "LON", w.us4, 8081)
+	p.common("FRA", fra, "LON", w.us4, 8081, jump)
 	w.configureAs("fra.yaml", p.service())
 	w.sections = lon
-	p.common("LON", w.us4, "FRA", fra, 8080)
+	p.common("LON", w.us4, "FRA", fra, 8080, "stated: 0")
 	w.configure(p.service())
 	w.up("web")
 	p.lon, p.fra = w.start(nil), w.start(nil, "--config", w.file("fra.yaml"))
@@ -81,13 +84,13 @@ func newPair(t *testing.T) *pair {
 }
 
 // common are the sections of both.
-func (p *pair) common(pop string, at netip.Addr, peer string, peerAt netip.Addr, port int) {
+func (p *pair) common(pop string, at netip.Addr, peer string, peerAt netip.Addr, port int, jump string) {
 	p.sections["web"] = `{listen: ""}`
 	p.sections["guards"] = "{stale: 500ms}"
 	p.sections["fleet"] = fmt.Sprintf(`{listen: "%s:9799", secret-file: %s, poll: 100ms, peers: [{pop: %s, url: "http://%s:9799/"}]}`, at, p.file("secret"), peer, peerAt)
 	p.sections["cache"] = fmt.Sprintf(`{name: %s, listen: ["%s:%d"], store: {ram: 16MiB, disk: %s, size: 256MiB}, sites: [{name: www, hosts: [www.example.com], upstream: {origins: [{url: "%s"}]}}]}`, pop, p.vip, port, p.file("store"+pop), p.origins[pop])
-	p.sections["resync"] = fmt.Sprintf(`{listen: "%s:9792", interval: 100ms, reset-after: 300ms, tls: {certificate: %s, key: %s, ca: %s}, jump: {services: ["*"], pin: ""}}`,
-		at, p.file(pop+".pem"), p.file(pop+".key"), p.file("ca.pem"))
+	p.sections["resync"] = fmt.Sprintf(`{listen: "%s:9792", interval: 100ms, reset-after: 300ms, tls: {certificate: %s, key: %s, ca: %s}, jump: {services: ["*"], pin: "", %s}}`,
+		at, p.file(pop+".pem"), p.file(pop+".key"), p.file("ca.pem"), jump)
 }
 
 func (p *pair) service() string {
@@ -120,9 +123,8 @@ func (p *pair) certificates(pops ...string) {
 	}
 }
 
-// get asks for the film at a port of the address, from an offset on.
-func (p *pair) get(port int, from int) *http.Response {
-	p.t.Helper()
+// http is a client with a small window for a port of the address.
+func (p *pair) http(port int) *http.Client {
 	tr := &http.Transport{ReadBufferSize: 4 << 10, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 			return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10) })
@@ -130,6 +132,12 @@ func (p *pair) get(port int, from int) *http.Response {
 		return d.DialContext(ctx, "tcp", netip.AddrPortFrom(p.vip, uint16(port)).String())
 	}}
 	p.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// get asks for the film at a port of the address, from an offset on.
+func (p *pair) get(port int, from int) *http.Response {
+	p.t.Helper()
 	req, err := http.NewRequestWithContext(soon(p.t), "GET", "http://www.example.com/film", nil)
 	if err != nil {
 		p.t.Fatal(err)
@@ -138,7 +146,7 @@ func (p *pair) get(port int, from int) *http.Response {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		req.Header.Set("If-Range", `"version-1"`)
 	}
-	resp, err := (&http.Client{Transport: tr}).Do(req)
+	resp, err := p.http(port).Do(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -12,10 +12,10 @@ import (
 
 func TestMain(m *testing.M) { netlab.Main(m, Tools()...) }
 
-// TestDeath: the most telling story in short. LON's host is gone without a
-// word; clients that only wait are woken by FRA, and all of them end with every
-// byte right. make lab-resync tells the others.
-func TestDeath(t *testing.T) {
+// world is one of catchmentd in both POPs, as it is built here.
+func world(t *testing.T) (context.Context, *lab) {
+	t.Helper()
+	t.Parallel() // they wait more than they work
 	if testing.Short() {
 		t.Skip("a world of namespaces; run without -short")
 	}
@@ -33,12 +33,20 @@ func TestDeath(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	w, err := raise(ctx, Options{Topology: "../resync.clab.yml", Bin: bin}, withCatchment, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.down()
+	t.Cleanup(w.down)
+	return ctx, w
+}
+
+// TestDeath: the most telling story in short. LON's host is gone without a
+// word; clients that only wait are woken by FRA, and all of them end with every
+// byte right. make lab-resync tells the others.
+func TestDeath(t *testing.T) {
+	ctx, w := world(t)
 	if err := w.file(ctx, "f", storySize/2); err != nil {
 		t.Fatal(err)
 	}

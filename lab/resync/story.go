@@ -36,6 +36,7 @@ func chapters() []chapter {
 			{"nat", "the client is behind a NAT when LON dies", (*lab).nat},
 			{"firewall", "behind a firewall that lets no probe through", (*lab).firewall},
 			{"screen", "what `catchment get` shows in a terminal: a drain, and then a death", (*lab).screen},
+			{"jump", "flows that come to FRA skip slow start, by a congestion control that root has loaded", (*lab).jumping},
 			{"clients", "curl, wget, aria2, apt and Chromium as they are: a drain, and then a death", (*lab).everybody},
 		}},
 		{withNginx, []story{

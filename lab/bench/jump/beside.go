@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
 )
+
+// errLate: then the two cannot be compared.
+var errLate = errors.New("it took longer than what is looked at")
 
 // competed lets a CUBIC flow run, begins a download beside it, and returns
 // what that flow got in a window from then on.
@@ -54,8 +58,8 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 		j, err := r.last(ctx, jumps+1)
 		fmt.Printf("    part %.2f, %v, path %v, least %v, refused %q, %v after %v, %v\n", j.Part, j.Jump, j.Path.RTT, j.Path.Least, j.Refused, j.Ended, j.Took, err)
 	}
-	if took := time.Since(began); took > window { // then the two cannot be compared
-		return 0, d, fmt.Errorf("it took %v, more than the %v that are looked at", took, window)
+	if took := time.Since(began); took > window {
+		return 0, d, fmt.Errorf("%w: %v of %v", errLate, took.Round(time.Millisecond), window)
 	}
 	select {
 	case <-ctx.Done():

@@ -7,9 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/catchment/catchment/server/resync/careful"
 )
 
 // body delivers a window of an object, from one connection after the other. A
@@ -37,6 +40,7 @@ type body struct {
 	asked time.Time          // the reader wanted more
 	last  error              // why the last connection or attempt failed
 	gap   time.Duration      // the longest between two pieces of cur
+	pace  pace               // of what came
 	quiet bool               // it was told that cur is silent
 	err   error              // for good
 }
@@ -194,6 +198,7 @@ func (b *body) take(p piece) {
 			b.left = b.left[:room]
 		}
 		b.next += int64(len(b.left))
+		b.pace.add(len(p.b), b.heard)
 	}
 	switch {
 	case p.err == nil:
@@ -229,6 +234,7 @@ func (b *body) redial() {
 func (b *body) drop() {
 	b.cur.stop()
 	b.cur, b.quiet, b.gap = nil, false, 0
+	b.pace.since = time.Time{}
 }
 
 // dismiss lets go of an attempt that is not needed.
@@ -304,11 +310,12 @@ func (b *body) attempt() {
 		wait = min(50*time.Millisecond<<min(b.fails, 10), 5*time.Second)
 	}
 	b.tried = b.tried.Add(wait)
-	to, from, met := b.rival, b.next, b.met
-	b.wg.Go(func() { to <- b.ask(ctx, stop, from, wait, met) })
+	to, from, rate, met := b.rival, b.next, b.pace.best, b.met
+	b.wg.Go(func() { to <- b.ask(ctx, stop, from, rate, wait, met) })
 }
 
-func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, wait time.Duration, met *atomic.Bool) answer {
+// ask asks for what comes from a byte on, and says how fast the client was.
+func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, rate uint64, wait time.Duration, met *atomic.Bool) answer {
 	select {
 	case <-time.After(wait):
 	case <-ctx.Done():
@@ -318,6 +325,9 @@ func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, wai
 	req := traced(b.req, ctx, &addr, met)
 	req.Header.Set("Range", b.w.rangeFrom(from))
 	req.Header.Set("If-Range", b.w.validator)
+	if rate > 0 {
+		req.Header.Set(careful.FieldBandwidth, strconv.FormatUint(8*rate, 10))
+	}
 	resp, err := b.opt.Again.RoundTrip(req)
 	if err != nil {
 		stop()
