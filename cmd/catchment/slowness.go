@@ -124,7 +124,7 @@ func writeSlowness(w io.Writer, now time.Time, q api.SlownessQuery, all []api.Sl
 // slowWhy is why a network's verdict is what it is.
 func slowWhy(n *api.SlownessNetwork) string {
 	if n.By != "" && n.By != "measured" {
-		return "by " + oneLine(n.By) + "; " + n.Why
+		return "a list says: " + oneLine(n.By) + "; " + n.Why
 	}
 	return n.Why
 }

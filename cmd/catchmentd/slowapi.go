@@ -134,7 +134,7 @@ func (s *slowNets) show(n *slowness.Network, slow *steer.Slow, a netip.Addr) api
 	case listed:
 		x.Verdict, x.By, x.Moved = verdictSlow, strings.TrimSuffix(by, " "+n.Class.String()), s.steers()
 	case n.Slow && s.spared(a):
-		x.Verdict, x.By = "fast", "the operator's list"
+		x.Verdict, x.By = "fast", slowness.NotSlow
 	case n.Slow:
 		x.Verdict, x.By = verdictSlow, "measured"
 		x.Why += "; it moves nobody: " + s.whyNot(n)
