@@ -71,6 +71,9 @@ func (d *parts) buildCache(j *journal.Journal, onAlarm func(string, bool)) error
 	return nil
 }
 
+// jumpsFrom is how long an answer is that can gain by a jump.
+const jumpsFrom = 256 << 10
+
 // begins is what hears of answers before their first byte, and whether it hears
 // of those from the beginning of an object as well.
 func (d *parts) begins() (func(cache.Resuming), bool) {
@@ -79,11 +82,15 @@ func (d *parts) begins() (func(cache.Resuming), bool) {
 	case !d.slow.measures() && f == nil:
 		return nil, false
 	case !d.slow.measures():
-		return f.resume, stated
+		return func(r cache.Resuming) {
+			if r.First > 0 || r.Length >= jumpsFrom {
+				f.resume(r)
+			}
+		}, stated
 	}
 	return func(r cache.Resuming) {
 		d.slow.begins(r)
-		if f != nil && (r.First > 0 || stated) {
+		if f != nil && (r.First > 0 || stated && r.Length >= jumpsFrom) {
 			f.resume(r)
 		}
 	}, true

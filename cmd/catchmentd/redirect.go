@@ -134,7 +134,7 @@ func (r *redirects) state(cfg *config.Config, pop policy.POPID, peers []fleet.Pe
 		if !p.Fresh(cfg.Limits, now) {
 			return targetState{why: "nothing was heard of it lately"}
 		}
-		if health, stance := peerState(&p.Peer, slicesOfService(cfg, cfg.CachedService())); len(p.Slices) > 0 && (health < policy.Degraded || stance != policy.Announce) {
+		if health, stance := peerState(&p.Peer, slicesOfService(cfg, cfg.CachedService())); len(p.Slices) > 0 && (health != policy.Up && health != policy.Degraded || stance != policy.Announce) {
 			return targetState{why: fmt.Sprintf("it is %v and does %v", health, stance)}
 		}
 	}

@@ -26,7 +26,7 @@ type Resuming struct {
 }
 
 // startsAbove is how long an answer from byte 0 on is of which Resume hears where Options.Starts is set.
-const startsAbove = 256 << 10
+const startsAbove = 64 << 10
 
 // resumable says whether Resume is to hear of an answer.
 func (s *Server) resumable(first, length int64) bool {
