@@ -87,32 +87,39 @@ func config() Config {
 
 // fleet is POPs that tell each other of their slots at once.
 type fleet struct {
+	mu       sync.Mutex
 	keepers  map[policy.POPID]*Keeper
 	journals map[policy.POPID]*entries
 	alarms   map[policy.POPID][]bool
 }
 
 func (f *fleet) start(t *testing.T, ctx context.Context, c Config, id policy.POPID, m Meter, dir string) *Keeper {
+	f.mu.Lock()
 	if f.keepers == nil {
 		f.keepers, f.journals, f.alarms = map[policy.POPID]*Keeper{}, map[policy.POPID]*entries{}, map[policy.POPID][]bool{}
 	}
-	f.journals[id] = &entries{}
-	var mu sync.Mutex
+	j := &entries{}
+	f.journals[id] = j
+	f.mu.Unlock()
 	k := New(Options{
-		POP: id, Config: c, Meter: m, Journal: f.journals[id], Dir: dir, Logger: slog.New(slog.DiscardHandler),
+		POP: id, Config: c, Meter: m, Journal: j, Dir: dir, Logger: slog.New(slog.DiscardHandler),
 		Alarm: func(_ context.Context, on bool, _ string) {
-			mu.Lock()
-			defer mu.Unlock()
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			f.alarms[id] = append(f.alarms[id], on)
 		},
 		Peers: func() (out []Told) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			for id, k := range f.keepers {
 				out = append(out, Told{id, k.Message()})
 			}
 			return out
 		},
 	})
+	f.mu.Lock()
 	f.keepers[id] = k
+	f.mu.Unlock()
 	go func() {
 		if err := k.Run(ctx); err != nil {
 			t.Error(err)
@@ -247,6 +254,8 @@ func TestCeilingStops(t *testing.T) {
 		if stop, _ := k.Stopped(); stop {
 			t.Error("it did not go on after the calm")
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if a := f.alarms["LON"]; len(a) < 3 || !a[0] || a[len(a)-1] {
 			t.Errorf("alarms %v", a)
 		}
@@ -292,21 +301,23 @@ func TestMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // begins at midnight of 2000-01-01
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		var mu sync.Mutex
 		var told json.RawMessage
+		say := func(s string) { mu.Lock(); defer mu.Unlock(); told = json.RawMessage(s) }
 		k := New(Options{
 			POP: "LON", Config: config(), Meter: &meter{rates: []Rate{{"eth0", 0, 8e9}}}, Journal: &entries{}, Dir: dir, Logger: slog.New(slog.DiscardHandler),
-			Peers: func() []Told { return []Told{{"CHP", told}, {"XXX", told}, {"YYY", nil}} },
+			Peers: func() []Told { mu.Lock(); defer mu.Unlock(); return []Told{{"CHP", told}, {"XXX", told}, {"YYY", nil}} },
 		})
 		done := make(chan struct{})
 		go func() { k.Run(ctx); close(done) }()
 		for _, bad := range []string{`{`, `[{"slot":3155761,"every":60,"links":[]}]`, `[{"slot":3155761,"every":300,"seconds":-1}]`} {
-			told = json.RawMessage(bad)
+			say(bad)
 			time.Sleep(time.Minute)
 			if r := k.Report(time.Now(), 0); len(r.Bad) != 2 {
 				t.Errorf("%s: %v", bad, r.Bad)
 			}
 		}
-		told = json.RawMessage(`[{"slot":9999999,"every":300,"seconds":300,"links":[{"out":8e9}]},{"slot":3,"every":300,"seconds":300}]`) // of another time
+		say(`[{"slot":9999999,"every":300,"seconds":300,"links":[{"out":8e9}]},{"slot":3,"every":300,"seconds":300}]`) // of another time
 		time.Sleep(20 * time.Minute)
 		r := k.Report(time.Now(), 2)
 		if len(r.Bad) != 0 || r.Month.Rows[0].Slots != 0 || r.Month.Rows[1].Slots != 0 || r.Month.Slots != 3 {
