@@ -241,3 +241,22 @@ func (s *slowWorld) exported(slow, fast netip.Prefix) {
 		s.t.Errorf("export: %v\n%s", err, out.String())
 	}
 }
+
+// TestSlownessOthers: clients of a server that is not ours are recognized by
+// the kernel's flows.
+func TestSlownessOthers(t *testing.T) {
+	s := newSlowWorld(t)
+	s.sections["slowness"] = s.slowness(fmt.Sprintf("vips: [%s]", s.us4))
+	s.configure(s.cacheWeb())
+	p := s.start(nil)
+	p.says("msg=ready")
+	s.downloads(s.slow, s.other, 10, true)
+	if n := s.tells(s.client(), s.slow, "slow", verdict("slow")); n.Class != "receiver-slow" || n.Moved {
+		t.Errorf("%+v", n)
+	}
+	if st, err := s.client().SlownessStatus(soon(t)); err != nil || st.Table == nil || st.Own != 0 || st.Steer {
+		t.Errorf("%+v, %v", st, err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+}
