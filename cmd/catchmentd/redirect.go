@@ -28,9 +28,9 @@ type redirects struct {
 	jour *journal.Journal
 	book *reattach.Book
 
-	asker *targetAsker
-	now   atomic.Pointer[targetsKnown]
-	heard map[policy.POPID]time.Time // when each POP was listened to last
+	asker  *targetAsker
+	now    atomic.Pointer[targetsKnown]
+	heard  map[policy.POPID]time.Time // when each POP was listened to last
 }
 
 // targetsKnown is what is known at one time.
@@ -55,7 +55,7 @@ func newRedirects(d *parts, j *journal.Journal) *redirects {
 // steering is what the cache server asks.
 func (r *redirects) steering() *cache.Steering {
 	return &cache.Steering{
-		POP: r.target, Pressure: r.pressure, Stopped: r.stopped, Slow: r.slow, Rate: r.rate,
+		POP: r.target, Pressure: r.pressure, Stopped: r.stopped, Slow: r.slow,
 		Worst: func(pop string) time.Duration { return r.book.Times(pop, time.Now()).Worst },
 		Sent:  func(pop string) string { return r.book.Send(pop, time.Now()) },
 		Seen:  func(from, mark string) { r.book.Come(from, mark, time.Now()) },
@@ -233,9 +233,6 @@ func (r *redirects) stopped() (bool, string) { return r.d.cost.stopped() }
 
 // slow says whether a client's network is slow.
 func (r *redirects) slow(a netip.Addr) bool {
-	_, is := r.d.slow.Slow(a)
-	return is
+	_, slow := r.d.slow.Slow(a)
+	return slow
 }
-
-// rate is what a client's network takes from a POP at least.
-func (r *redirects) rate(netip.Addr, string) float64 { return 0 }

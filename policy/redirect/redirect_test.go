@@ -105,13 +105,13 @@ func TestBufferIsALowerBound(t *testing.T) {
 			t.Errorf("%s: %v s, want %v", what, got, seconds)
 		}
 	}
-	want("4,000 bytes at no more than 200 a second", 20)
+	want("4,000 bytes at no more than 200 a second, of which one is played", 19)
 	s.Got(0, after(6))
-	want("5 s later", 15)
+	want("5 s later", 14)
 	s.Window(true, 4000, after(16))
 	want("the window is shut over 4,000 bytes", 20)
 	s.Window(false, 0, after(17))
-	want("open again", 4)
+	want("open again", 3)
 	q = Request{At: after(18), Name: "/s2", Last: -1, Size: -1, CMCD: CMCD{HasBuffer: true, Buffer: 9 * time.Second, Speed: 2}}
 	s.Request(&q)
 	want("the client says 9 s", 9)

@@ -33,6 +33,7 @@ type Session struct {
 	pos      int64   // the byte after the last one that was acknowledged
 	name     string  // of the last segment
 	buffer   float64 // seconds of media that the client has at least
+	owed     float64 // seconds that were played, or waited for, with nothing to take them from
 	at       time.Time
 	speed    float64
 	said     bool // the client told its buffer in the last request
@@ -61,21 +62,37 @@ type Request struct {
 // POP names a POP.
 type POP string
 
-// Got tells that the client has acknowledged n more bytes of media.
-func (s *Session) Got(n int64, now time.Time) {
-	s.pass(now)
+// Got tells that the client has acknowledged n more bytes of media since it was
+// told last of anything. When in between is not known: what is played meanwhile
+// is taken from them too.
+func (s *Session) Got(n int64, now time.Time) { s.GotSince(n, s.at, now) }
+
+// GotSince is Got for bytes that may have come since an earlier time: what was
+// played since, and not taken from anything yet, is taken from them.
+func (s *Session) GotSince(n int64, since, now time.Time) {
+	owed := 0.0
+	if early := s.at.Sub(since).Seconds() * max(1, s.speed); early > 0 {
+		owed = min(s.owed, early)
+	}
 	s.pos += max(0, n)
 	if need := s.Media.Need(); need > 0 && n > 0 {
-		s.buffer += float64(n) / need
+		s.buffer += max(0, float64(n)/need-owed)
+		s.owed = 0
+	}
+	s.pass(now)
+}
+
+// Had is Got for an answer that is not that of the last request; the bytes came
+// within that time.
+func (s *Session) Had(n int64, within time.Duration) {
+	if need := s.Media.Need(); need > 0 && n > 0 {
+		s.buffer += max(0, float64(n)/need-within.Seconds()*max(1, s.speed))
 	}
 }
 
-// Had is Got for an answer that is not that of the last request.
-func (s *Session) Had(n int64, now time.Time) {
-	at := s.pos
-	s.Got(n, now)
-	s.pos = at
-}
+// Begins reports whether the last request was a seek, or the first: what was sent
+// before it does not count.
+func (s *Session) Begins() bool { return s.sequence == 0 }
 
 // Goes reports whether a request goes on byte for byte where the last one of the
 // same object stopped, or a little before it.
@@ -102,7 +119,10 @@ func (s *Session) pass(now time.Time) {
 		s.at = now
 		return
 	}
-	s.buffer = max(0, s.buffer-now.Sub(s.at).Seconds()*max(1, s.speed))
+	s.buffer -= now.Sub(s.at).Seconds() * max(1, s.speed)
+	if s.buffer < 0 {
+		s.owed, s.buffer = s.owed-s.buffer, 0
+	}
 	s.at = now
 }
 
@@ -157,6 +177,12 @@ func (s *Session) hear(c *CMCD) {
 
 // maxSaid bounds what a client may say of its buffer, in seconds.
 const maxSaid = 120
+
+// BufferAt is Buffer at a time that has come.
+func (s *Session) BufferAt(now time.Time) time.Duration {
+	s.pass(now)
+	return s.Buffer()
+}
 
 // Buffer is how much the client has at least, in time of play.
 func (s *Session) Buffer() time.Duration {

@@ -295,6 +295,7 @@ func (t *Trace) decide(x *exchange) {
 			x.step("bytes", "not all there: what is missing would be fetched")
 		}
 	}
+	x.traceSteer(&f)
 	t.CacheStatus = status.Line(nil)
 }
 

@@ -109,11 +109,11 @@ const largestManifest = 1 << 20
 func (a *answer) learn() {
 	x, e := a.x, &a.e
 	t := x.c.steer[x.site]
-	if t == nil || !t.conf.On() || e.Size() <= 0 || e.Size() > largestManifest || !e.Whole() {
+	if t == nil || !t.conf.On() || e.Size() > largestManifest {
 		return
 	}
 	kind := manifest(e.header.Get("Content-Type"), string(x.key.Path))
-	if kind == nil {
+	if kind == nil || !e.Whole() && a.fly().Ensure(x.context(), 0, -1) != nil || e.Size() <= 0 || e.Size() > largestManifest {
 		return
 	}
 	name := "manifest " + string(x.key.Host) + string(x.key.Path)

@@ -3,7 +3,7 @@
 // least in their buffer. It asks policy/redirect what is to be done with each
 // request, and holds connections to a pace while their client's buffer is full.
 //
-// What it knows is a lower bound, by three estimators of which the largest
+// What it knows is a lower bound (to within Every), by three estimators of which the largest
 // counts:
 //
 //   - what the client says (CMCD, CTA-5004), as policy/redirect believes it;

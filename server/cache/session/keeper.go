@@ -72,6 +72,7 @@ type Session struct {
 	dry    bool      // the buffer's lower bound has come down to nothing
 	flows  bool      // bytes were acknowledged between the last two looks
 	full   time.Time // when the buffer was last
+	era    int       // counts seeks
 	last   redirect.Verdict
 	moved  bool // it was redirected before
 }
@@ -242,7 +243,7 @@ func (k *Keeper) Sessions(most int) (out []State) {
 		sh := &k.shards[i]
 		sh.Lock()
 		for _, s := range sh.m {
-			out = append(out, s.state())
+			out = append(out, s.state(k.clock()))
 		}
 		sh.Unlock()
 	}
@@ -250,11 +251,11 @@ func (k *Keeper) Sessions(most int) (out []State) {
 	return out[:min(len(out), most)]
 }
 
-func (s *Session) state() State {
+func (s *Session) state(now time.Time) State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := State{
-		Client: s.client, Site: s.site, Object: s.stream, Need: s.s.Media.Need(), Buffer: s.s.Buffer(), Path: s.best,
+		Client: s.client, Site: s.site, Object: s.stream, Need: s.s.Media.Need(), Buffer: s.s.BufferAt(now), Path: s.best,
 		Last: s.last.Do.String(), Why: s.last.Why, Seen: s.seen, Starving: s.dry,
 	}
 	if s.latest != nil {

@@ -36,11 +36,13 @@ type Transfer struct {
 	outAt    int64 // Conn.Out at the beginning
 	requests int64
 	slack    int64 // that may wait in our own buffers
+	era      int   // of the session
 
 	// Under Session.mu:
 	body  int64     // bytes of the answer, once it has ended
 	ended time.Time // zero: not yet
 	got   int64     // bytes of the body that the session has been told of
+	at    time.Time // when it was
 	mixed bool      // other requests came on the connection meanwhile
 	rate  float64
 	held  time.Time // since when it is paced
@@ -95,12 +97,15 @@ func (s *Session) decide(k *Keeper, a Ask) (v redirect.Verdict, t *Transfer) {
 	}
 	v = a.Options.Decide(&s.s, &a.Request, &w)
 	s.seen, s.last, s.dry = now, v, false
+	if s.s.Begins() {
+		s.era++
+	}
 	if v.Do == redirect.Redirect || v.Do == redirect.Move {
 		s.moved = true
 		k.totals.send(v.To, a.Request.Rest())
 		return v, nil
 	}
-	t = &Transfer{k: k, s: s, c: a.Conn, a: a, outAt: a.Conn.Out(), requests: a.Conn.Requests(), slack: heads}
+	t = &Transfer{era: s.era, at: now, k: k, s: s, c: a.Conn, a: a, outAt: a.Conn.Out(), requests: a.Conn.Requests(), slack: heads}
 	if a.Conn.Proto() == "h2" {
 		t.slack = slack
 	}
@@ -190,11 +195,15 @@ func (t *Transfer) settle(now time.Time) (info front.TCPInfo, ok bool) {
 	n := max(0, acked-t.got)
 	t.got += n
 	s.flows = n > 0
-	if s.latest == t {
-		s.s.Got(n, now)
+	switch {
+	case s.latest == t:
+		s.s.GotSince(n, t.at, now)
 		s.watch(&info, now)
-	} else {
-		s.s.Had(n, now)
+	case s.era == t.era: // else the client has gone elsewhere in the stream since
+		s.s.Had(n, now.Sub(t.at))
+	}
+	if !t.mixed || !t.ended.IsZero() {
+		t.at = now
 	}
 	return info, ok
 }
