@@ -28,9 +28,9 @@ type redirects struct {
 	jour *journal.Journal
 	book *reattach.Book
 
-	asker  *targetAsker
-	now    atomic.Pointer[targetsKnown]
-	heard  map[policy.POPID]time.Time // when each POP was listened to last
+	asker *targetAsker
+	now   atomic.Pointer[targetsKnown]
+	heard map[policy.POPID]time.Time // when each POP was listened to last
 }
 
 // targetsKnown is what is known at one time.
