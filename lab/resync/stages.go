@@ -154,8 +154,13 @@ func first(all []int64, from int64) int64 {
 }
 
 // told is when each client's kernel was told, sorted: its first reset after a
-// death is the one that counts.
-func (s *stages) told() []time.Duration { return s.all[resetHere].at }
+// death is the one that counts. Of what is no death there is none.
+func (s *stages) told() []time.Duration {
+	if s == nil || len(s.all) <= resetHere {
+		return nil
+	}
+	return s.all[resetHere].at
+}
 
 const resetHere = 5 // of stages.all
 
