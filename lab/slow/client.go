@@ -26,7 +26,7 @@ const (
 var networks = map[string][]string{"slow": {"10.1.0.0/24", "2001:db8:a1::/48"}, "fast": {"10.2.0.0/24", "2001:db8:a2::/48"}}
 
 // slowClient: a client behind a slow line is recognized from what it loads, what
-// is known is told to files, DNS sends it to the cheap POP
+// is known is told to files and to the other POP, DNS sends it to the cheap POP
 // from then on, and its downloads take no longer there; one behind a fast line
 // stays. The goals say how that went.
 func (w *pops) slowClient(ctx context.Context) (seen []string, goals []goal.Goal, err error) {
@@ -82,6 +82,10 @@ func (w *pops) slowClient(ctx context.Context) (seen []string, goals []goal.Goal
 		}
 	}
 	tell("%d bytes: slow %.2f s from LON, %.2f s from AMS; fast %.2f s and %.2f s from LON; each time SHA-256 %.8s", fileSize, before["slow"], after["slow"], before["fast"], after["fast"], sum)
+	if err := w.told(ctx); err != nil {
+		return seen, nil, err
+	}
+	tell("AMS has been told of the slow networks")
 	return seen, []goal.Goal{goal.AtMost("slow-client-time-elsewhere-ratio", after["slow"]/before["slow"], 1.05)}, nil
 }
 
@@ -195,6 +199,22 @@ func (w *pops) exported(ctx context.Context) ([]string, error) {
 		}
 	}
 	return []string{"exported: " + csv, "for gdnsd: " + nets}, nil
+}
+
+// told waits until AMS has been told of the slow networks.
+func (w *pops) told(ctx context.Context) error {
+	for _, n := range networks["slow"] {
+		if err := eventually(ctx, "AMS is told of "+n, func(ctx context.Context) error {
+			is, err := w.network(ctx, "ams", n)
+			if err == nil && !is.Slow {
+				err = fmt.Errorf("%+v", is)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scopes asks as a resolver does for clients of both networks (RFC 7871).
