@@ -138,8 +138,8 @@ sim-cost:
 # on 500,000 networks, and the memory of a million.
 .PHONY: steer bench-dns test-dns
 steer:
-	@lab/deps.sh gdnsd gdnsd
-	@PATH="$$PATH:/usr/sbin" CATCHMENT_GDNSD=gdnsd $(GO) test -count=1 -v -run TestLikeGdnsd ./pop/nets
+	@lab/deps.sh gdnsd gdnsd pdns_server pdns-backend-geoip
+	@PATH="$$PATH:/usr/sbin" CATCHMENT_GDNSD=gdnsd CATCHMENT_PDNS=pdns_server $(GO) test -count=1 -v -run 'TestLikeGdnsd|TestLikePowerDNS' ./pop/nets
 	@CATCHMENT_STEER_LARGE=1 $(GO) test -count=1 -v -run 'TestScopes|TestMillion' ./policy/steer ./pop/slowness
 
 # CPU a question beside gdnsd, Knot and CoreDNS (not in Debian: built here), in

@@ -16,6 +16,7 @@ import (
 
 	"github.com/catchment/catchment/policy"
 	"github.com/catchment/catchment/pop/config"
+	"github.com/catchment/catchment/pop/nets"
 	"github.com/catchment/catchment/pop/slowness"
 	"github.com/catchment/catchment/server/cache"
 	"github.com/catchment/catchment/server/resync/flow"
@@ -198,6 +199,9 @@ func (s *slowNets) judge(now time.Time) time.Duration {
 // alike reports whether two networks mean the same to the DNS server.
 func alike(a, b slowness.Network) bool { return a.Prefix == b.Prefix && a.Class == b.Class }
 
+// powerDNSTTL is how long, in seconds, a client may be sent as it was.
+const powerDNSTTL = 30
+
 // write writes the files of a report.
 func (s *slowNets) write(c *config.Slowness, r *slowness.Report) {
 	if s.d.dry {
@@ -206,9 +210,13 @@ func (s *slowNets) write(c *config.Slowness, r *slowness.Report) {
 	if c.Export != "" {
 		s.note("export", about("slowness.export", writeWhole(c.Export, r.WriteCSV)))
 	}
+	m, operator := s.last.Load().moves, s.lists.Load().Operator
 	if c.Nets.File != "" {
-		m := s.last.Load().moves
-		s.note("nets", about("slowness.nets.file", writeWhole(c.Nets.File, func(w io.Writer) error { return m.WriteNets(w, c.Nets.Datacenters, s.lists.Load().Operator) })))
+		s.note("nets", about("slowness.nets.file", writeWhole(c.Nets.File, func(w io.Writer) error { return m.WriteNets(w, c.Nets.Datacenters, operator) })))
+	}
+	if p := &c.PowerDNS; p.File != "" {
+		zone := nets.PowerDNS{Name: p.Name, Server: p.Server, Default: p.Near, Serial: uint32(time.Now().Unix()), TTL: powerDNSTTL}
+		s.note("powerdns", about("slowness.powerdns.file", writeWhole(p.File, func(w io.Writer) error { return m.WritePowerDNS(w, &zone, p.Cheap, operator) })))
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // Slowness is how client networks that take little are recognized. Without a
@@ -23,6 +26,7 @@ type Slowness struct {
 	Most     float64       // share of the networks above which nobody is moved by what was measured
 	Export   string        // file of all networks, CSV; empty: none
 	Nets     SlowNets
+	PowerDNS SlowPowerDNS
 	Steer    bool // the DNS server sends clients of slow networks to cheap POPs
 
 	Operator          []string // files of networks that are slow, or "fast", whatever was measured
@@ -33,6 +37,13 @@ type Slowness struct {
 type SlowNets struct {
 	File        string // empty: none
 	Datacenters string
+}
+
+// SlowPowerDNS is a zone of one name that PowerDNS's geoip backend loads: an
+// alias of Cheap for slow networks, of Near for all others.
+type SlowPowerDNS struct {
+	File                      string // empty: none
+	Name, Server, Near, Cheap string
 }
 
 // SlowPlaces are the locations of a database whose clients count as slow.
@@ -66,6 +77,13 @@ type rawSlowness struct {
 		File        string `mapstructure:"file"`
 		Datacenters string `mapstructure:"datacenters"`
 	} `mapstructure:"nets"`
+	PowerDNS struct {
+		File   string `mapstructure:"file"`
+		Name   string `mapstructure:"name"`
+		Server string `mapstructure:"server"`
+		Near   string `mapstructure:"near"`
+		Cheap  string `mapstructure:"cheap"`
+	} `mapstructure:"powerdns"`
 	Steer     bool          `mapstructure:"steer"`
 	Operator  []string      `mapstructure:"operator"`
 	Places    rawSlowPlaces `mapstructure:"places"`
@@ -82,7 +100,7 @@ func (b *builder) slowness(o Options) {
 	r, c := &b.raw.Slowness, &b.out.Slowness
 	*c = Slowness{
 		Rate: float64(r.Rate), Least: int64(r.Least), Every: r.Every, Judge: r.Judge, Samples: r.Samples, Networks: r.Networks, HalfLife: r.HalfLife,
-		Share: r.Share, Stale: r.Stale, Most: r.Most, Export: r.Export, Nets: SlowNets(r.Nets), Steer: r.Steer,
+		Share: r.Share, Stale: r.Stale, Most: r.Most, Export: r.Export, Nets: SlowNets(r.Nets), PowerDNS: SlowPowerDNS(r.PowerDNS), Steer: r.Steer,
 		Operator: r.Operator, Places: SlowPlaces(r.Places), Providers: SlowPlaces(r.Providers),
 	}
 	if r.Rate == 0 && b.slownessUnmeasured() {
@@ -111,7 +129,7 @@ func (b *builder) slownessUnmeasured() bool {
 	for _, k := range []struct {
 		key string
 		set bool
-	}{{"vips", len(r.VIPs) > 0}, {"export", r.Export != ""}, {"nets.file", r.Nets.File != "" && !lists}, {"steer", r.Steer && !lists}} {
+	}{{"vips", len(r.VIPs) > 0}, {"export", r.Export != ""}, {"nets.file", r.Nets.File != "" && !lists}, {"powerdns.file", r.PowerDNS.File != "" && !lists}, {"steer", r.Steer && !lists}} {
 		if k.set {
 			b.refuse("slowness."+k.key, "has no meaning without slowness.rate: what this POP could send to anybody, such as 5Mbit")
 		}
@@ -152,6 +170,15 @@ func (b *builder) slownessFiles() {
 	if (r.Nets.File == "") != (r.Nets.Datacenters == "") {
 		b.refuse("slowness.nets", "file and datacenters belong together: where the slow networks are written, and the list that they get, such as cheap1,cheap2")
 	}
+	list := strings.Split(r.Nets.Datacenters, ",")
+	for i := range list {
+		if list[i] = strings.TrimSpace(list[i]); list[i] == "" && len(list) > 1 || strings.ContainsAny(list[i], " \t") {
+			b.refuse("slowness.nets.datacenters", "%q: want names with commas between them, such as cheap1,cheap2", r.Nets.Datacenters)
+			break
+		}
+	}
+	b.out.Slowness.Nets.Datacenters = strings.Join(list, ",")
+	b.slownessPowerDNS()
 	for i, f := range r.Operator {
 		b.absolute("slowness.operator["+strconv.Itoa(i)+"]", f)
 	}
@@ -165,6 +192,25 @@ func (b *builder) slownessFiles() {
 			b.refuse(p.key+".database", "not set: where is it written who is in %s?", p.is.Slow[0])
 		case p.is.Database != "" && len(p.is.Slow) == 0:
 			b.refuse(p.key+".slow", "not set: which of the database are slow, such as %s", p.such)
+		}
+	}
+}
+
+func (b *builder) slownessPowerDNS() {
+	r := &b.raw.Slowness.PowerDNS
+	b.absoluteIf("slowness.powerdns.file", r.File)
+	for _, k := range []struct{ key, name, what string }{
+		{"name", r.Name, "the name that clients are sent by, such as www.slow.example.net; its zone is slow.example.net"},
+		{"server", r.Server, "the zone's name server, such as ns1.example.net"},
+		{"near", r.Near, "the name that others get, such as www.near.example.net"},
+		{"cheap", r.Cheap, "the name that slow networks get, such as www.cheap.example.net"},
+	} {
+		switch _, ok := dns.IsDomainName(k.name); {
+		case (k.name == "") != (r.File == ""):
+			b.refuse("slowness.powerdns", "file, name, server, near and cheap belong together; %s is %s", k.key, k.what)
+			return
+		case k.name != "" && (!ok || strings.ContainsAny(k.name, " \t#:{}[],&*!|>'\"%@`\\") || strings.Count(strings.TrimSuffix(k.name, "."), ".") < 2 && k.key == "name"):
+			b.refuse("slowness.powerdns."+k.key, "%q: want %s", k.name, k.what)
 		}
 	}
 }

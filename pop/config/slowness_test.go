@@ -24,6 +24,13 @@ func TestSlowness(t *testing.T) {
 	}{
 		"a rate":                    {"slowness: {rate: 5Mbit}", ""},
 		"all":                       {"slowness: {rate: 5Mbit, steer: true, export: /e, nets: {file: /n, datacenters: a}, operator: [/o], places: {database: /p, slow: [FR]}}\n" + dns, ""},
+		"powerdns":                  {"slowness: {rate: 5Mbit, powerdns: {file: /y, name: www.slow.example.net, server: ns1.example.net, near: n.example.net, cheap: c.example.net}}", ""},
+		"powerdns without a name":   {"slowness: {rate: 5Mbit, powerdns: {file: /y, server: ns1.example.net, near: n.example.net, cheap: c.example.net}}", "slowness.powerdns: file, name, server, near and cheap belong together; name is the name that clients"},
+		"powerdns without a file":   {"slowness: {rate: 5Mbit, powerdns: {cheap: c.example.net}}", "slowness.powerdns: file, name, server, near and cheap belong together; cheap is"},
+		"powerdns of a zone":        {"slowness: {rate: 5Mbit, powerdns: {file: /y, name: net, server: ns1.example.net, near: n.example.net, cheap: c.example.net}}", "slowness.powerdns.name: \"net\": want the name"},
+		"powerdns of two names":     {"slowness: {rate: 5Mbit, powerdns: {file: /y, name: www.a.net, server: ns1.example.net, near: n.example.net, cheap: \"c.net: d\"}}", "slowness.powerdns.cheap"},
+		"datacenters with blanks":   {"slowness: {rate: 5Mbit, nets: {file: /n, datacenters: 'a b'}}", "slowness.nets.datacenters: \"a b\": want names"},
+		"datacenters, one empty":    {"slowness: {rate: 5Mbit, nets: {file: /n, datacenters: 'a,,b'}}", "slowness.nets.datacenters"},
 		"lists alone":               {"slowness: {steer: true, operator: [/o]}\n" + dns, ""},
 		"no rate":                   {"slowness: {export: /e}", "slowness.export: has no meaning without slowness.rate"},
 		"steer by nothing":          {"slowness: {steer: true}\n" + dns, "slowness.steer: has no meaning without slowness.rate"},

@@ -37,7 +37,17 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/1e6) }
 // with this list of datacenters ("cheap1,cheap2"), but for those that the
 // operator's list, if there is one, says are not slow.
 func (m *Moves) WriteNets(w io.Writer, datacenters string, operator *steer.Nets) error {
-	return nets.WriteGdnsd(w, func(yield func(nets.Row) bool) {
+	return nets.WriteGdnsd(w, m.rows(datacenters, operator))
+}
+
+// WritePowerDNS writes the same networks as a zone of PowerDNS: its name is an
+// alias of cheap for their clients.
+func (m *Moves) WritePowerDNS(w io.Writer, zone *nets.PowerDNS, cheap string, operator *steer.Nets) error {
+	return zone.Write(w, m.rows(cheap, operator))
+}
+
+func (m *Moves) rows(location string, operator *steer.Nets) func(yield func(nets.Row) bool) {
+	return func(yield func(nets.Row) bool) {
 		for i := range m.Networks {
 			n := &m.Networks[i]
 			if operator != nil {
@@ -45,11 +55,11 @@ func (m *Moves) WriteNets(w io.Writer, datacenters string, operator *steer.Nets)
 					continue
 				}
 			}
-			if !yield(nets.Row{Network: n.Prefix.String(), Location: datacenters}) {
+			if !yield(nets.Row{Network: n.Prefix.String(), Location: location}) {
 				return
 			}
 		}
-	})
+	}
 }
 
 // Words of lists of slow networks.
