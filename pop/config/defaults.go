@@ -174,7 +174,7 @@ var defaults = map[string]any{
 	"dns.steer.headroom":   0.05,
 
 	"slowness.least":     "64KiB",
-	"slowness.every":     "2s",
+	"slowness.every":     "1s", // a pause is told by looks that find nothing new
 	"slowness.judge":     "1m",
 	"slowness.samples":   8,
 	"slowness.networks":  1000000,
