@@ -243,6 +243,7 @@ func TestFinishedByAnother(t *testing.T) {
 			done <- out
 		}()
 		time.Sleep(time.Second / 2)
+		synctest.Wait() // what Judge has set is seen
 		if obj.Available(0) != obj.Size() || obj.Whole() {
 			t.Fatalf("%d bytes, whole %v", obj.Available(0), obj.Whole())
 		}
