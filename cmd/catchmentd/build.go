@@ -30,6 +30,7 @@ import (
 	"github.com/catchment/catchment/pop/metrics"
 	"github.com/catchment/catchment/pop/turns"
 	"github.com/catchment/catchment/server/resync/flow"
+	"github.com/catchment/catchment/server/resync/flow/tap"
 )
 
 // parts are the daemon's parts, built and not started, and the order in which
@@ -64,6 +65,7 @@ type parts struct {
 	cost       *costs        // nil: it is not built yet
 	slow       *slowNets     // nil: client networks are not measured
 	table      *flow.Table   // nil: nobody looks at the kernel's flows
+	tap        *tap.Tap      // what the table reads them by; nil: sock_diag
 	inForce    atomic.Pointer[config.Config]
 	tasks      []task
 }
@@ -203,7 +205,7 @@ func (d *parts) buildServers(b base) error {
 	if d.flows != nil {
 		b.metrics.Register(d.flows)
 	} else {
-		d.newTable(nil)
+		d.newTable()
 	}
 	if err := d.buildCache(b.journal, b.metrics.SetAlarm); err != nil {
 		return err
@@ -261,7 +263,7 @@ func (d *parts) order(b base, page task) []task {
 	before, after := d.cacheTasks()
 	tasks = append(tasks, before...)
 	if d.table != nil && d.flows == nil {
-		tasks = append(tasks, flowTable{d.table})
+		tasks = append(tasks, flowTable{d})
 	}
 	tasks = append(tasks, d.flows.tasks()...)
 	tasks = append(tasks, d.dns.tasks()...)

@@ -22,7 +22,6 @@ import (
 	"github.com/catchment/catchment/server/resync/careful"
 	"github.com/catchment/catchment/server/resync/checkpoint"
 	"github.com/catchment/catchment/server/resync/flow"
-	"github.com/catchment/catchment/server/resync/flow/tap"
 	"github.com/catchment/catchment/server/resync/gather"
 	"github.com/catchment/catchment/server/resync/jump"
 	"github.com/catchment/catchment/server/resync/mutual"
@@ -48,7 +47,6 @@ type flows struct {
 	warmer   *warm.Warmer  // nil: nothing is fetched ahead
 	prober   *probe.Prober // nil: nobody is woken
 	jumper   *jump.Jumper  // nil: nothing jumps
-	tap      *tap.Tap      // nil: sockets are read by sock_diag
 	routes   *jump.Routes  // nil: none are made
 	core     *resync.Resync
 	moves    *moves.Moves
@@ -96,7 +94,7 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	counts := func(a netip.Addr) bool { return ours[a] }
 	f.book = checkpoint.NewBook(checkpoint.Options{VIP: counts, Flows: c.Flows, Keep: c.Keep})
 	f.open()
-	f.table = d.newTable(f.tap)
+	f.table = d.newTable()
 	f.gather = gather.New(gather.Options{Cache: f.cache, Table: larger{f.table, uint64(c.Least)}, VIP: counts, Least: c.Least, Max: c.Flows, Every: c.Interval / 2})
 	if c.Warm.Ahead > 0 && d.cfg.Cache.On() {
 		f.warmer = warm.New(warm.Options{Log: f.log, Warm: f.warm, Ahead: c.Warm.Ahead, Fills: c.Warm.Fills})
@@ -119,13 +117,6 @@ func (d *parts) buildResync(j *journal.Journal) error {
 // open opens what takes rights that this process may not have.
 func (f *flows) open() {
 	var err error
-	if !f.d.dry && len(f.cfg.VIPs) > 0 {
-		// A convenience: what it finds sock_diag finds too, at a higher price.
-		if f.tap, err = tap.Open(tap.Options{Least: f.d.leastFlow()}); err != nil {
-			f.tap = nil
-			f.log.Info("flows are read by sock_diag, not by BPF: CAP_BPF and CAP_PERFMON, Linux 6.3", "err", err)
-		}
-	}
 	if f.cfg.Probes > 0 && !f.d.dry {
 		if f.prober, err = probe.New(probe.Options{VIP: f.announces, Age: f.cfg.Keep, Rate: f.cfg.Probes}); err != nil {
 			f.lack("clients of a POP that is gone are not woken: CAP_NET_RAW", err)
@@ -330,9 +321,7 @@ func (f *flows) Run(ctx context.Context) error {
 	if f.jumper != nil {
 		defer f.jumper.Close()
 	}
-	if f.tap != nil {
-		defer f.tap.Close()
-	}
+	defer f.d.closeTap()
 	if f.routes != nil {
 		run("routes", f.routes)
 	}

@@ -288,9 +288,15 @@ func (s *slowNets) adopt(cfg *config.Config) error {
 
 // flowTable is what the kernel says of the flows of this host's addresses, one
 // for all who look at it.
-type flowTable struct{ *flow.Table }
+type flowTable struct{ d *parts }
 
 func (flowTable) String() string { return "flows" }
+
+// Run looks at them until ctx ends.
+func (f flowTable) Run(ctx context.Context) error {
+	defer f.d.closeTap()
+	return f.d.table.Run(ctx)
+}
 
 // tableVIPs are the addresses whose flows are looked at.
 func tableVIPs(cfg *config.Config) (out []netip.Addr) {
@@ -315,15 +321,16 @@ func (d *parts) leastFlow() uint64 {
 	return uint64(min(r.Least, c.Least))
 }
 
-// newTable makes the table of flows, read by a tap where there is one; nil:
-// nobody wants it.
-func (d *parts) newTable(t *tap.Tap) *flow.Table {
+// newTable makes the table of flows, read by BPF where that works; nil: nobody
+// wants one.
+func (d *parts) newTable() *flow.Table {
 	r, c := &d.cfg.Resync, &d.cfg.Slowness
 	measures := c.Rate > 0 && len(c.VIPs) > 0
 	if !r.On() && !measures {
 		return nil
 	}
-	o := flow.Options{Max: flow.DefaultMax, Tap: t, Least: d.leastFlow()}
+	d.openTap()
+	o := flow.Options{Max: flow.DefaultMax, Tap: d.tap, Least: d.leastFlow()}
 	if r.On() {
 		o.Every, o.Max = r.Interval, r.Flows
 	}
@@ -342,6 +349,27 @@ func (d *parts) newTable(t *tap.Tap) *flow.Table {
 	d.table = flow.New(o)
 	d.table.SetVIPs(tableVIPs(d.cfg))
 	return d.table
+}
+
+// openTap opens what reads flows at a lower price than sock_diag, which finds
+// the same.
+func (d *parts) openTap() {
+	if d.dry || len(tableVIPs(d.cfg)) == 0 {
+		return
+	}
+	t, err := tap.Open(tap.Options{Least: d.leastFlow()})
+	if err != nil {
+		d.log.Info("flows are read by sock_diag, not by BPF: CAP_BPF and CAP_PERFMON, Linux 6.3", "err", err)
+		return
+	}
+	d.tap = t
+}
+
+// closeTap closes it, after the table has ended.
+func (d *parts) closeTap() {
+	if d.tap != nil {
+		_ = d.tap.Close()
+	}
 }
 
 // skip says which flows of the table are not followed: those of addresses that

@@ -197,6 +197,7 @@ func fromTap(f *tap.Flow) Flow {
 	return Flow{
 		Key: Key{Client: f.Client, VIP: f.VIP}, Acked: f.Acked, Rate: f.Rate, RTT: f.RTT, MinRTT: f.MinRTT,
 		Cwnd: f.Cwnd, MSS: f.MSS, Out: f.Out, Retrans: f.Retrans, Busy: f.Busy, Receiver: f.Receiver,
+		Window: f.Window, AppLimited: f.AppLimited, Pace: f.Pace,
 		Closing: f.State != sockdiag.Established, uid: f.Cookie,
 	}
 }

@@ -20,6 +20,9 @@ type Flow struct {
 	MSS            uint32 // bytes
 	Out, Retrans   uint32
 	Busy, Receiver time.Duration // there was something to send; the client's window was the limit
+	Window         uint32        // bytes that the client has room for
+	AppLimited     bool          // Rate was measured while there was too little to send
+	Pace           uint64        // SO_MAX_PACING_RATE, bytes a second; 0: no limit
 }
 
 // pass is struct pass of bpf/tap.c.
@@ -33,12 +36,13 @@ type record struct {
 	Cookie                       uint64
 	VIP, Client                  [16]byte
 	Port, ClientPort             uint16 // the client's in network byte order
-	V6, State, Chrono, _         uint8
-	Acked                        uint64
+	AppLimited, State, Chrono, _ uint8
+	Acked, Pace                  uint64
 	RateDelivered, RateInterval  uint32
 	RTT, MinRTT                  uint32
 	Cwnd, MSS, Out, Retrans      uint32
 	Busy, Receiver, Buffer, Last uint32 // jiffies
+	Window, _                    uint32
 }
 
 // What a socket waits for (enum tcp_chrono, net/tcp.h).
@@ -55,6 +59,10 @@ func (r *record) flow(f *Flow, now uint32, hz uint64) {
 		Client: netip.AddrPortFrom(netip.AddrFrom16(r.Client).Unmap(), bits.ReverseBytes16(r.ClientPort)),
 		Cookie: r.Cookie, State: r.State, Acked: r.Acked,
 		RTT: us(r.RTT / 8), Cwnd: r.Cwnd, MSS: r.MSS, Out: r.Out, Retrans: r.Retrans,
+	}
+	f.Window, f.AppLimited = r.Window, r.AppLimited != 0
+	if r.Pace != math.MaxUint64 && r.Pace != math.MaxUint32 {
+		f.Pace = r.Pace
 	}
 	if r.MinRTT != math.MaxUint32 { // none measured
 		f.MinRTT = us(r.MinRTT)

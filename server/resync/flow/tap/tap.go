@@ -51,7 +51,7 @@ type Tap struct {
 // Options say what a Tap tells of.
 type Options struct {
 	Least uint64 // bytes from which on a flow counts
-	Slots int    // memory of a walk, in flows of 104 bytes; 0: DefaultSlots
+	Slots int    // memory of a walk, in flows of 120 bytes; 0: DefaultSlots
 }
 
 // Open brings the programs into the kernel, for the network namespace of the

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -103,7 +104,9 @@ func diag(t *testing.T) map[uint64]unix.TCPInfo {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		q := sockdiag.Query{Family: family, States: 1 << sockdiag.Established, Info: true, Filter: sockdiag.Local(vips)}
 		if err := d.Dump(t.Context(), q, func(s *sockdiag.Socket) {
-			if i := infoOf(s.Info); i.Bytes_acked >= least {
+			i := infoOf(s.Info)
+			i.Fackets = uint32(s.Info[7] & 1) // a field that the kernel uses no more: tcpi_delivery_rate_app_limited
+			if i.Bytes_acked >= least {
 				all[s.Cookie] = i
 			}
 		}); err != nil {
@@ -123,7 +126,7 @@ func TestLikeSockDiag(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, vip := range vips {
-		serve(t, vip, 5*least)
+		paced(t, serve(t, vip, 5*least))
 		serve(t, vip, least/2)
 	}
 	serve(t, other, 5*least)
@@ -143,6 +146,20 @@ func TestLikeSockDiag(t *testing.T) {
 	}
 }
 
+// paced gives a connection a limit.
+func paced(t *testing.T, c net.Conn) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err == nil {
+		err = errors.Join(raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, 5_000_000)
+		}), err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func differs(got []Flow, want map[uint64]unix.TCPInfo) string {
 	if len(got) != len(want) {
 		return "not the same flows"
@@ -154,10 +171,12 @@ func differs(got []Flow, want map[uint64]unix.TCPInfo) string {
 			return "a flow of its own"
 		case f.Acked != w.Bytes_acked || f.Rate != w.Delivery_rate:
 			return "bytes"
-		case f.RTT != us(w.Rtt) || f.MinRTT != us(w.Min_rtt) || f.Busy != time.Duration(w.Busy_time)*time.Microsecond:
+		case f.RTT != us(w.Rtt) || f.MinRTT != us(w.Min_rtt) || f.Busy != time.Duration(w.Busy_time)*time.Microsecond || f.Receiver != time.Duration(w.Rwnd_limited)*time.Microsecond:
 			return "times"
 		case f.Cwnd != w.Snd_cwnd || f.MSS != w.Snd_mss || f.Out != w.Unacked || f.Retrans != w.Total_retrans:
 			return "segments"
+		case f.Window != w.Snd_wnd || f.AppLimited != (w.Fackets == 1) || f.Pace != w.Max_pacing_rate && (f.Pace != 0 || w.Max_pacing_rate != math.MaxUint64):
+			return "limits"
 		}
 	}
 	return ""

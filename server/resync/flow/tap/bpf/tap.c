@@ -45,6 +45,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	unsigned long sk_max_pacing_rate;
 } core;
 
 struct minmax_sample {
@@ -57,7 +58,7 @@ struct minmax {
 
 struct tcp_sock {
 	__u64 bytes_acked;
-	__u32 write_seq, snd_una;
+	__u32 write_seq, snd_una, snd_wnd;
 	__u32 srtt_us;
 	__u32 snd_cwnd;
 	__u32 mss_cache;
@@ -69,6 +70,7 @@ struct tcp_sock {
 	__u32 chrono_start;
 	__u32 chrono_stat[3];
 	__u8 chrono_type : 2;
+	__u8 rate_app_limited : 1;
 } core;
 
 struct bpf_iter_meta {
@@ -145,12 +147,13 @@ struct record {
 	__u64 cookie;
 	struct address vip, client;
 	__u16 port, client_port; /* the client's in network byte order */
-	__u8 v6, tcp_state, chrono_type, pad;
-	__u64 acked;
+	__u8 app_limited, tcp_state, chrono_type, pad;
+	__u64 acked, pace;
 	__u32 rate_delivered, rate_interval; /* segments in so many us */
 	__u32 rtt, min_rtt;		     /* us, the first in eighths */
 	__u32 cwnd, mss, out, retrans;
 	__u32 chrono[3], chrono_start; /* jiffies */
+	__u32 window, pad2;
 };
 
 struct {
@@ -267,6 +270,9 @@ int read(struct bpf_iter__bpf_sk_storage_map *ctx)
 	r->client_port = sk->__sk_common.skc_dport;
 	r->tcp_state = sk->__sk_common.skc_state;
 	r->acked = tp->bytes_acked;
+	r->pace = sk->sk_max_pacing_rate;
+	r->window = tp->snd_wnd;
+	r->app_limited = BPF_CORE_READ_BITFIELD(tp, rate_app_limited);
 	r->rate_delivered = tp->rate_delivered;
 	r->rate_interval = tp->rate_interval_us;
 	r->rtt = tp->srtt_us;
