@@ -115,7 +115,7 @@ func (s *Server) close() {
 		l.Close()
 	}
 	for _, p := range s.packets {
-		p.conn.Close()
+		p.abort()
 	}
 }
 
@@ -193,7 +193,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		err = fmt.Errorf("dns: drain: %w", ctx.Err())
 	}
 	for _, p := range packets {
-		p.finish()
+		p.drain()
 	}
 	return err
 }

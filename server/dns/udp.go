@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -38,25 +42,33 @@ type slot struct {
 	iovs [2]unix.Iovec
 }
 
-// packetLoop is one UDP socket and the goroutine that answers on it.
+// packetLoop is one UDP socket and the goroutine that answers on it. The socket
+// blocks and is not in Go's poller: that watches for room to send too, and each
+// answer that leaves the machine would wake it, at a tenth of an answer's CPU.
 type packetLoop struct {
 	srv   *Server
-	conn  *net.UDPConn
-	raw   syscall.RawConn
 	local netip.Addr // unspecified: each datagram says it
 	any   bool
 	slots []slot
 	in    []mmsghdr
 	out   []mmsghdr
 	w     *worker
+	since time.Time // of this turn
 
-	got, sent, todo int
-	errno           syscall.Errno
-	read, write     func(fd uintptr) bool
-	finishing       bool
+	ending atomic.Uint32 // how run shall end: 0, drained or aborted
+	mu     sync.Mutex    // of fd and runs
+	fd     int           // -1: closed
+	runs   bool          // run closes fd
 }
 
-func listenPacket(at netip.AddrPort) (*net.UDPConn, error) {
+// How a loop ends.
+const (
+	drained = 1 + iota // when its queue is empty
+	aborted            // at once
+)
+
+// listenPacket opens a socket that blocks.
+func listenPacket(at netip.AddrPort) (fd int, err error) {
 	network := "udp4"
 	if at.Addr().Is6() {
 		network = "udp6"
@@ -84,22 +96,30 @@ func listenPacket(at netip.AddrPort) (*net.UDPConn, error) {
 	}}
 	c, err := lc.ListenPacket(context.Background(), network, at.String())
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	return c.(*net.UDPConn), nil
+	defer c.Close()
+	raw, err := c.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	ctl := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(ctl, err); err != nil {
+		return -1, fmt.Errorf("socket of %s: %w", at, err)
+	}
+	if err = unix.SetNonblock(fd, false); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("socket of %s: %w", at, err)
+	}
+	return fd, nil
 }
 
 func (s *Server) listenPacket(at netip.AddrPort) (*packetLoop, error) {
-	conn, err := listenPacket(at)
+	fd, err := listenPacket(at)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	p := &packetLoop{srv: s, conn: conn, raw: raw, local: at.Addr(), any: at.Addr().IsUnspecified(),
+	p := &packetLoop{srv: s, fd: fd, local: at.Addr(), any: at.Addr().IsUnspecified(),
 		slots: make([]slot, batch), in: make([]mmsghdr, batch), out: make([]mmsghdr, batch), w: newWorker(s, true)}
 	for i := range p.slots {
 		b := &p.slots[i]
@@ -113,76 +133,113 @@ func (s *Server) listenPacket(at netip.AddrPort) (*packetLoop, error) {
 			h.Control = &b.oob[0]
 		}
 	}
-	p.read, p.write = p.readBatch, p.writeBatch
 	return p, nil
 }
 
-// readBatch is called by the poller when there may be something.
-func (p *packetLoop) readBatch(fd uintptr) bool {
+// read waits for datagrams and takes what there are, up to a batch; when the
+// loop is to end it does not wait.
+func (p *packetLoop) read(fd int) (int, syscall.Errno) {
 	for i := range p.in {
 		p.in[i].hdr.Namelen = nameSize
 		if p.any {
 			p.in[i].hdr.SetControllen(oobSize)
 		}
 	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&p.in[0])), batch, unix.MSG_DONTWAIT, 0, 0)
-	p.got, p.errno = int(n), errno
-	return errno != unix.EAGAIN || p.finishing
+	flags := uintptr(unix.MSG_WAITFORONE)
+	if p.ending.Load() != 0 {
+		flags = unix.MSG_DONTWAIT
+	}
+	n, _, errno := syscall.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&p.in[0])), batch, flags, 0, 0)
+	return int(n), errno
 }
 
-// writeBatch sends what is left to send. When the kernel has no room for more
-// it waits.
-func (p *packetLoop) writeBatch(fd uintptr) bool {
-	for p.sent < p.todo {
-		n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&p.out[p.sent])), uintptr(p.todo-p.sent), unix.MSG_DONTWAIT, 0, 0)
+// write sends answers. When the kernel has no room for more it waits.
+func (p *packetLoop) write(fd int, out []mmsghdr) {
+	for len(out) > 0 {
+		n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&out[0])), uintptr(len(out)), 0, 0, 0)
 		switch {
-		case errno == unix.EAGAIN:
-			return false
 		case errno == unix.EINTR:
 		case errno != 0: // of this one datagram: no route to the client, for one
 			p.w.stats.unsent.Add(1)
-			p.sent++
+			out = out[1:]
 		default:
-			p.sent += int(n)
+			out = out[n:]
 		}
 	}
-	return true
 }
 
-// run answers until the socket is closed, or until its queue is empty once it
-// shall finish.
+// run answers until the loop is aborted, or until its queue is empty once it
+// shall drain.
 func (p *packetLoop) run() error {
-	defer p.conn.Close()
+	p.mu.Lock()
+	fd := p.fd
+	p.runs = fd >= 0
+	p.mu.Unlock()
+	if fd < 0 {
+		return net.ErrClosed
+	}
+	defer p.close()
 	for {
-		if err := p.raw.Read(p.read); err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				return err
-			}
-			// finish has been called: take what is queued.
-			p.finishing = true
-			_ = p.conn.SetReadDeadline(time.Time{})
-			continue
-		}
+		n, errno := p.read(fd)
 		switch {
-		case p.errno == unix.EAGAIN:
+		case p.ending.Load() == aborted || errno == unix.EAGAIN:
 			return nil
-		case p.errno != 0: // an ICMP error of an earlier answer, or an interruption
+		case errno != 0: // an ICMP error of an earlier answer, or an interruption
 			continue
 		}
-		p.serve()
+		p.serve(fd, p.in[:n])
 	}
 }
 
-// finish makes run end when the queue is empty.
-func (p *packetLoop) finish() { _ = p.conn.SetReadDeadline(time.Unix(1, 0)) }
+// drain makes run end when the queue is empty.
+func (p *packetLoop) drain() { p.end(drained, unix.SHUT_RD) }
+
+// abort makes run end at once, or closes the socket if it does not run.
+func (p *packetLoop) abort() { p.end(aborted, unix.SHUT_RDWR) }
+
+// end tells run, and wakes it: shutdown fails on a socket that is not connected,
+// but ends all waiting on it first (Linux, inet_shutdown).
+func (p *packetLoop) end(how uint32, shut int) {
+	p.ending.Store(how)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.fd < 0:
+	case p.runs:
+		_ = unix.Shutdown(p.fd, shut)
+	case how == aborted:
+		unix.Close(p.fd)
+		p.fd = -1
+	}
+}
+
+func (p *packetLoop) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	unix.Close(p.fd)
+	p.fd = -1
+}
+
+// turn is how long the loop runs before it lets others run. A goroutine that
+// runs for 10 ms without a stop loses its processor in each system call that
+// takes longer than 20 us, and getting it back costs as much as four answers.
+const turn = time.Millisecond
 
 // serve answers what was read.
-func (p *packetLoop) serve() {
-	p.w.second = uint32(time.Now().Unix())
-	p.todo, p.sent = 0, 0
-	for i := range p.got {
-		m := &p.in[i]
+func (p *packetLoop) serve(fd int, in []mmsghdr) {
+	now := time.Now()
+	if now.Sub(p.since) > turn {
+		runtime.Gosched()
+		p.since = now
+	}
+	p.w.second = uint32(now.Unix())
+	todo := 0
+	for i := range in {
+		m := &in[i]
 		b := &p.slots[i]
+		if m.len == 0 && p.ending.Load() != 0 {
+			continue // the shutdown, as the kernel tells of it
+		}
 		if !p.origin(m, b) || m.hdr.Flags&unix.MSG_TRUNC != 0 {
 			p.w.stats.dropped.Add(1)
 			continue
@@ -193,15 +250,13 @@ func (p *packetLoop) serve() {
 		}
 		b.iovs[1].Base = unsafe.SliceData(out)
 		b.iovs[1].SetLen(len(out))
-		o := &p.out[p.todo].hdr
+		o := &p.out[todo].hdr
 		o.Name, o.Namelen = m.hdr.Name, m.hdr.Namelen
 		o.Iov, o.Iovlen = &b.iovs[1], 1
 		o.Control, o.Controllen = m.hdr.Control, m.hdr.Controllen
-		p.todo++
+		todo++
 	}
-	if p.todo > 0 && p.raw.Write(p.write) != nil {
-		return // closed: the next read says so
-	}
+	p.write(fd, p.out[:todo])
 }
 
 // origin reads who asked, and at which address of ours, and readies the
