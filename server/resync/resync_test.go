@@ -107,7 +107,12 @@ func TestTakeover(t *testing.T) {
 		step("its connection is gone, others hear it", func() { gone.Store(false); hang() })
 		step("it is gone", func() { gone.Store(true) }, 3)
 		step("it is still gone", func() {}, 3, 3)
-		step("our route is here", func() { r.Again() }, 3, 3, 3)
+		step("our route is here, and a client has come, maybe another than its checkpoint is of", func() {
+			if _, ok := r.Resume(nil, ask, careful.Stated{}); !ok {
+				t.Error("nothing is known of it")
+			}
+			r.Again()
+		}, 3, 3, 3)
 		step("it is back", func() { gone.Store(false); hang = talk(b, "LON", 5) }, 3, 3, 3)
 		step("and gone again, its connection is there", func() { gone.Store(true) }, 3, 3, 3)
 		step("and silent", func() { time.Sleep(time.Minute - time.Second) }, 3, 3, 3)

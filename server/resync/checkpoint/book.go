@@ -37,7 +37,8 @@ type Book struct {
 type page struct {
 	pop     string
 	flows   map[ID]*entry
-	over    []ID // of flows, those that have ended there, the oldest first
+	over    []ID                // of flows, those that have ended there, the oldest first
+	spent   map[place]time.Time // given away, and when its POP spoke anew
 	heard   time.Time
 	life    uint64 // of the connection that writes here
 	talking bool
@@ -86,6 +87,7 @@ func (b *Book) begin(pop string, now time.Time) (p *page, life uint64) {
 		b.pops[pop] = p
 	}
 	p.life++
+	p.spend(b.opt.Flows, now)
 	p.heard, p.talking, p.drain, p.moving = now, true, time.Time{}, nil
 	b.clear(p)
 	return p, p.life
@@ -149,7 +151,8 @@ func (b *Book) set(p *page, id ID, f Flow, now time.Time) {
 		p.counts.Foreign++
 		return
 	}
-	if old := p.flows[id]; old != nil {
+	old := p.flows[id]
+	if old != nil {
 		b.drop(p, id, old)
 	} else if len(p.flows) >= b.opt.Flows {
 		if b.sweep(p, now.Add(-b.opt.Linger), true); len(p.flows) >= b.opt.Flows {
@@ -157,7 +160,7 @@ func (b *Book) set(p *page, id ID, f Flow, now time.Time) {
 			return
 		}
 	}
-	e := &entry{Flow: f, page: p, moved: now}
+	e := &entry{Flow: f, page: p, moved: now, used: p.given(&f, old)}
 	p.flows[id] = e
 	of := b.clients[f.Client.Addr()]
 	if of == nil {
@@ -193,6 +196,7 @@ func (b *Book) Expire(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, p := range b.pops {
+		p.forgive(now.Add(-b.opt.Keep))
 		b.sweep(p, now.Add(-b.opt.Linger), false)
 		if !p.talking && !b.fresh(p, now) {
 			b.expired += uint64(p.live())
@@ -208,66 +212,6 @@ func (b *Book) Expired() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.expired
-}
-
-// Ask is a request of a client that goes on with something.
-type Ask struct {
-	Client netip.Addr
-	VIP    netip.Addr
-	Object Object // its Size may be 0; without URL: the server is not ours
-	Offset uint64 // where it goes on
-}
-
-// slack is how much more than its rate says a client may have got since its
-// last checkpoint; and how much less than its kernel has acknowledged it may
-// have kept, when the connection broke before it had read all.
-const slack = 4 << 20
-
-// Take gives the flow that a client goes on with here, and gives it only once:
-// of one checkpoint there is one jump. Of the same object it is the flow whose
-// offset is nearest below the asked one, or else nearest above; where a POP
-// does not know objects it is the fastest of the client to that VIP.
-func (b *Book) Take(a Ask, now time.Time) (Known, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var best *entry
-	for e := range b.clients[a.Client.Unmap()] {
-		if !e.used && b.fresh(e.page, now) && a.fits(e, now) && (best == nil || a.better(e, best)) {
-			best = e
-		}
-	}
-	if best == nil {
-		return Known{}, false
-	}
-	best.used = true
-	return Known{best.Flow, best.page.pop, best.moved}, true
-}
-
-// fits reports whether a request may be what a flow goes on with.
-func (a Ask) fits(e *entry, now time.Time) bool {
-	if e.VIP.Addr() != a.VIP.Unmap() {
-		return false
-	}
-	if e.Object == (Object{}) {
-		return true
-	}
-	most := e.Offset + slack + uint64(2*float64(e.Rate)*max(0, now.Sub(e.moved).Seconds()))
-	return e.Object.URL == a.Object.URL && e.Object.ETag == a.Object.ETag && a.Offset+slack >= e.Offset && a.Offset <= most
-}
-
-// better says which of two flows that fit is meant.
-func (a Ask) better(e, than *entry) bool {
-	if known, other := e.Object != (Object{}), than.Object != (Object{}); known != other {
-		return known
-	} else if below := e.Offset <= a.Offset; known && below != (than.Offset <= a.Offset) {
-		return below
-	} else if known && e.Offset != than.Offset {
-		return below == (e.Offset > than.Offset)
-	}
-	if e.Rate != than.Rate {
-		return e.Rate > than.Rate
-	}
-	return e.Client.Compare(than.Client) < 0
 }
 
 // Report is what is known of a POP, for people and metrics.

@@ -284,7 +284,7 @@ func TestTake(t *testing.T) {
 		{Client: client(2), VIP: vip4, Object: object(1), Offset: 12 << 20, Rate: 1 << 20},
 		{Client: client(3), VIP: vip4, Object: object(2), Offset: 90 << 20, Rate: 1 << 20},
 		{Client: client(4), VIP: vip6, Rate: 1 << 10},
-		{Client: client(5), VIP: vip6, Rate: 1 << 20},
+		{Client: client(5), VIP: vip6, Offset: 29 << 20, Rate: 1 << 20},
 		{Client: netip.MustParseAddrPort("203.0.113.10:6"), VIP: vip4, Object: object(1), Offset: 10 << 20},
 	}
 	me := client(0).Addr()
@@ -303,7 +303,9 @@ func TestTake(t *testing.T) {
 		{"another object", Ask{me, vip4.Addr(), object(3), 13 << 20}, 0},
 		{"another client", Ask{netip.MustParseAddr("203.0.113.77"), vip4.Addr(), object(1), 13 << 20}, 0},
 		{"the same client as an IPv6 socket sees it", Ask{netip.MustParseAddr("::ffff:203.0.113.9"), vip4.Addr(), object(2), 91 << 20}, 3},
-		{"a server that knows no objects: the fastest", Ask{me, vip6.Addr(), object(9), 5}, 5},
+		{"what begins goes on with nothing", Ask{me, vip4.Addr(), object(1), 0}, 0},
+		{"a server that knows no objects: the one that is nearest", Ask{me, vip6.Addr(), object(9), 30 << 20}, 5},
+		{"a server that knows no objects, and none is near: the slowest", Ask{me, vip6.Addr(), object(9), 100 << 20}, 4},
 	} {
 		b := NewBook(Options{VIP: ours})
 		p := connect(b, "LON", t0)
