@@ -34,24 +34,28 @@ func slowClients(h *harm) error {
 	ctx, cancel := context.WithTimeout(h.ctx, hold)
 	defer cancel()
 	var wg sync.WaitGroup
-	var open atomic.Int64
+	var reading, open atomic.Int64
 	for i := range n {
 		wg.Go(func() {
-			if err := trickle(ctx, i, r.HTTP, paths[i%len(paths)]); err == nil {
+			if err := trickle(ctx, i, r.HTTP, paths[i%len(paths)], func() { reading.Add(1) }); err == nil {
 				open.Add(1)
 			}
 		})
 	}
-	time.Sleep(hold / 2)
+	until(ctx, hold/2, 10*time.Millisecond, func() bool { return int(reading.Load()) == n })
 	var worst time.Duration
 	for range 5 {
 		began := time.Now()
 		each(h.ctx, r.HTTP, others).into(h)
 		worst = max(worst, time.Since(began))
 	}
-	after := r.Usage()
+	var peak int64
+	until(ctx, hold, 100*time.Millisecond, func() bool {
+		peak = max(peak, r.Usage().Anon)
+		return false // to the end
+	})
 	wg.Wait()
-	grown := after.Anon - before.Anon
+	grown := peak - before.Anon
 	h.note("%d slow clients, %d held to the end: %d MiB more anonymous memory (%d KiB each); 16 objects for another take at most %v",
 		n, open.Load(), grown>>20, grown>>10/int64(n), worst.Round(time.Millisecond))
 	if grown > int64(n)*64<<10+48<<20 { // 16 MB of it are the two cold objects
@@ -63,10 +67,10 @@ func slowClients(h *harm) error {
 	return r.Alive()
 }
 
-// trickle reads a byte a second until the context ends; nil if the server
-// held on until then. Few clients have the same address, so that limits for
+// trickle reads a byte a second until the context ends, and says when it has
+// the first; nil if the server held on until then. Few clients have the same address, so that limits for
 // one client are not what is tested.
-func trickle(ctx context.Context, i int, addr, path string) error {
+func trickle(ctx context.Context, i int, addr, path string, first func()) error {
 	from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/16%250), 1)}
 	c, err := (&net.Dialer{LocalAddr: from}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -78,15 +82,14 @@ func trickle(ctx context.Context, i int, addr, path string) error {
 		return err
 	}
 	var b [1]byte
-	for {
+	for tell := first; ; tell = func() {} {
 		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := c.Read(b[:]); err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		tell()
+		if lapse(ctx, time.Second) != nil {
 			return nil
-		case <-time.After(time.Second):
 		}
 	}
 }
@@ -288,7 +291,7 @@ func cacheBusting(h *harm) error {
 			for _, p := range hot { // some are asked for all the time
 				t.add(grab(h.ctx, client, r.HTTP, p, 0, -1))
 			}
-			time.Sleep(100 * time.Millisecond)
+			_ = lapse(ctx, 100*time.Millisecond)
 		}
 	})
 	var load sync.WaitGroup
@@ -303,7 +306,7 @@ func cacheBusting(h *harm) error {
 		})
 	}
 	load.Wait()
-	settle(filepath.Join(h.dir, "store"))
+	settle(h.ctx, filepath.Join(h.dir, "store"))
 	cancel()
 	wg.Wait()
 	grown, use := peakRSS.Load()-before.Anon, diskUse(filepath.Join(h.dir, "store"))

@@ -120,7 +120,7 @@ func bitRot(h *harm) error {
 		if err := r.Alive(); err != nil {
 			return err
 		}
-		settle(filepath.Join(h.dir, "store"))
+		settle(h.ctx, filepath.Join(h.dir, "store"))
 		r.Kill()
 		n, err := flip(filepath.Join(h.dir, "store"))
 		if err != nil {
@@ -133,15 +133,16 @@ func bitRot(h *harm) error {
 
 // settle waits until the files of a folder have not grown for a second, 10 s
 // at most.
-func settle(dir string) {
+func settle(ctx context.Context, dir string) {
 	last, calm := int64(-1), 0
-	for i := 0; i < 100 && calm < 10; i++ {
+	until(ctx, 10*time.Second, 100*time.Millisecond, func() bool {
 		if now := diskUse(dir); now != last {
 			last, calm = now, 0
+			return false
 		}
 		calm++
-		time.Sleep(100 * time.Millisecond)
-	}
+		return calm == 10
+	})
 }
 
 // diskUse is the bytes that the files below a folder take.
@@ -214,10 +215,8 @@ func killNine(h *harm) error {
 		starts = append(starts, time.Since(began))
 		at.Store(&r.HTTP)
 		had := t.count(right)
-		time.Sleep(time.Duration(50+rng.IntN(250)) * time.Millisecond)
-		for limit := time.Now().Add(10 * time.Second); t.count(right) == had && time.Now().Before(limit); {
-			time.Sleep(time.Millisecond)
-		}
+		_ = lapse(ctx, time.Duration(50+rng.IntN(250))*time.Millisecond) // the kill comes at no moment of its own
+		until(ctx, 10*time.Second, time.Millisecond, func() bool { return t.count(right) > had })
 		r.Kill()
 		// A purge of what changed meanwhile is none of this test: every third
 		// time the origin has other content under the same names, which
@@ -249,7 +248,7 @@ func (h *harm) afterCalm(paths []string) (*tally, error) {
 		return nil, err
 	}
 	each(h.ctx, r.HTTP, paths).into(h)
-	settle(filepath.Join(h.dir, "store"))
+	settle(h.ctx, filepath.Join(h.dir, "store"))
 	if err := r.Alive(); err != nil {
 		return nil, err
 	}

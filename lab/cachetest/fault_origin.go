@@ -71,10 +71,7 @@ func customers(ctx context.Context, n int, addr func() string, paths []string, t
 				}
 				t.add(g, err)
 				if g == refused {
-					select { // no spinning on a server that is down
-					case <-ctx.Done():
-					case <-time.After(5 * time.Millisecond):
-					}
+					_ = lapse(ctx, 5*time.Millisecond) // no spinning on a server that is down
 				}
 			}
 		})
@@ -144,10 +141,10 @@ func originGone(h *harm) error {
 	with, without := each(h.ctx, r.HTTP, stored), each(h.ctx, r.HTTP, paths[len(paths)/2:])
 	h.origin.gone.Store(false)
 	var back *tally
-	limit := time.Now().Add(15 * time.Second) // health checks and holds may want a moment
-	for back = each(h.ctx, r.HTTP, paths); back.count(refused) > 0 && time.Now().Before(limit); back = each(h.ctx, r.HTTP, paths) {
-		time.Sleep(100 * time.Millisecond)
-	}
+	until(h.ctx, 15*time.Second, 100*time.Millisecond, func() bool { // health checks and holds may want a moment
+		back = each(h.ctx, r.HTTP, paths)
+		return back.count(refused) == 0
+	})
 	h.note("stored: %s; not stored: %s; when it is back: %s", with, without, back)
 	for _, t := range []*tally{with, without, back} {
 		t.into(h)

@@ -30,17 +30,14 @@ func (p *probe) span(first, last int) reply {
 // most 5 s, so that fills in the background are over.
 func (p *probe) quiet() {
 	sent, calm := int64(-1), 0
-	for range 100 {
-		if now := p.origin.sent(p.path); now == sent {
-			calm++
-		} else {
+	until(p.ctx, 5*time.Second, 50*time.Millisecond, func() bool {
+		if now := p.origin.sent(p.path); now != sent {
 			sent, calm = now, 0
+			return false
 		}
-		if calm == 6 {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		calm++
+		return calm == 6
+	})
 }
 
 // partialChecks are about objects of which not all is there yet.

@@ -101,7 +101,7 @@ func (o *wares) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			h[k] = v
 		}
 	}
-	out := &breaker{ResponseWriter: rw, left: -1, pause: time.Duration(o.during.Load()) / time.Duration(max(1, w.size/(32<<10)))}
+	out := &breaker{ResponseWriter: rw, ctx: r.Context(), left: -1, pause: time.Duration(o.during.Load()) / time.Duration(max(1, w.size/(32<<10)))}
 	if rand.Int64N(100) < o.cut.Load() {
 		out.left = rand.Int64N(max(1, w.size))
 		if rand.IntN(3) == 0 { // as chunks
@@ -115,13 +115,16 @@ func (o *wares) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 // breaker passes so many bytes on and then breaks the connection; -1 all.
 type breaker struct {
 	http.ResponseWriter
+	ctx   context.Context // of the request
 	left  int64
 	pause time.Duration // after each write
 }
 
 func (b *breaker) Write(p []byte) (int, error) {
 	if b.pause > 0 {
-		time.Sleep(b.pause)
+		if err := lapse(b.ctx, b.pause); err != nil {
+			return 0, err
+		}
 	}
 	if b.left >= 0 && int64(len(p)) > b.left {
 		_, _ = b.ResponseWriter.Write(p[:b.left])

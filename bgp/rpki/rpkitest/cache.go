@@ -3,6 +3,7 @@
 package rpkitest
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -197,14 +198,26 @@ func StayRTR(t testing.TB, address string, vrps ...rpki.VRP) {
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()         // killed
 	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("tcp", address)
+	if err := listens(t.Context(), address); err != nil {
+		t.Fatalf("StayRTR does not listen: %v", err)
+	}
+}
+
+// listens waits until something listens at the address, for patience at most.
+func listens(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err == nil {
-			c.Close()
-			return
+			return c.Close()
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("StayRTR does not listen: %v", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-again.C:
 		}
 	}
 }
