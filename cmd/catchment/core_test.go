@@ -33,35 +33,7 @@ func coreWorld(t *testing.T) (socket string, c *core.Core) {
 		}
 		return nil
 	}
-	dir, err := os.MkdirTemp("", "c")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket = filepath.Join(dir, "s")
-	serveAPI(t, api.Options{Socket: socket, Backend: apitest.World(), Core: host.Admin{Host: h, Judge: judge}, Logger: slog.New(slog.DiscardHandler)})
-	return socket, m.Core
-}
-
-func serveAPI(t *testing.T, o api.Options) {
-	t.Helper()
-	srv, err := api.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	ctx := t.Context()
-	go func() { done <- srv.Run(ctx) }()
-	t.Cleanup(func() {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-srv.Ready():
-	case err := <-done:
-		t.Fatal(err)
-	}
+	return serveWorld(t, api.Options{Core: host.Admin{Host: h, Judge: judge}}), m.Core
 }
 
 var dated = regexp.MustCompile(`20\d\d-\d\d-\d\d \d\d:\d\d:\d\d`)

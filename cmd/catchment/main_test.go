@@ -23,22 +23,59 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // start answers for b on a real socket until the test ends.
 func start(t *testing.T, b api.Backend) string {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "c.sock")
-	ctx, cancel := context.WithCancel(context.Background())
-	srv, err := api.New(api.Options{Socket: socket, Backend: b, Logger: slog.New(slog.DiscardHandler)})
+	return serveWorld(t, api.Options{Backend: b})
+}
+
+// serveWorld answers by the options on a real socket, apitest's world if they
+// name no backend, until the test ends. The path stays short whatever the test
+// is called: sockets allow 108 bytes.
+func serveWorld(t *testing.T, o api.Options) (socket string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	o.Socket, o.Logger = filepath.Join(dir, "s"), slog.New(slog.DiscardHandler)
+	if o.Backend == nil {
+		o.Backend = apitest.World()
+	}
+	srv, err := api.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
+	ctx := t.Context()
 	go func() { done <- srv.Run(ctx) }()
 	t.Cleanup(func() {
-		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	<-srv.Ready()
-	return socket
+	select {
+	case <-srv.Ready():
+	case err := <-done:
+		t.Fatal(err)
+	}
+	return o.Socket
+}
+
+// commandCase is one command line, and what a person sees of it as the golden
+// file of its name.
+type commandCase struct {
+	name   string
+	status int
+	socket string
+	args   []string
+}
+
+func (c commandCase) run(t *testing.T) {
+	t.Helper()
+	status, out, errs := catchment(t.Context(), c.socket, c.args...)
+	if status != c.status {
+		t.Errorf("%s: status %d, want %d: %s", c.name, status, c.status, errs)
+	}
+	golden(t, c.name, strings.ReplaceAll(uid.ReplaceAllString("$ catchment "+strings.Join(c.args, " ")+"\n"+out+errs, "uid N"), c.socket, "SOCKET"))
 }
 
 // catchment runs one command line and returns what a person would see.
