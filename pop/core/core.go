@@ -80,21 +80,21 @@ type Op struct {
 }
 
 // Read changes how something is read.
-type Read func(*query)
+type Read func(*RawQuery)
 
 // Stale reads what this member has, without asking the others: it can be old,
 // and it is there without a quorum.
-func Stale() Read { return func(q *query) { q.stale = true } }
+func Stale() Read { return func(q *RawQuery) { q.Stale = true } }
 
 // At reads a former revision.
-func At(revision int64) Read { return func(q *query) { q.revision = revision } }
+func At(revision int64) Read { return func(q *RawQuery) { q.Revision = revision } }
 
 // Get returns one object, or NotFound.
 func (c *Core) Get(ctx context.Context, k Key, reads ...Read) (Object, error) {
 	if err := k.check(); err != nil {
 		return Object{}, about(err, "get", k.String())
 	}
-	q := query{from: c.path(k), limit: 1}
+	q := RawQuery{From: c.path(k), Limit: 1}
 	for _, r := range reads {
 		r(&q)
 	}
@@ -104,10 +104,10 @@ func (c *Core) Get(ctx context.Context, k Key, reads ...Read) (Object, error) {
 	if err != nil {
 		return Object{}, about(err, "get", k.String())
 	}
-	if len(p.pairs) == 0 {
-		return Object{}, &Error{Code: NotFound, Op: "get", Key: k.String(), Revision: p.revision}
+	if len(p.Pairs) == 0 {
+		return Object{}, &Error{Code: NotFound, Op: "get", Key: k.String(), Revision: p.Revision}
 	}
-	o, err := c.object(p.pairs[0])
+	o, err := c.object(p.Pairs[0])
 	return o, about(err, "get", k.String())
 }
 
@@ -128,40 +128,40 @@ func (c *Core) List(ctx context.Context, s Selector, reads ...Read) (Snapshot, e
 	if err != nil {
 		return Snapshot{}, about(err, "list", s.String())
 	}
-	q := query{from: prefix, to: end(prefix), limit: pageSize}
+	q := RawQuery{From: prefix, To: end(prefix), Limit: pageSize}
 	for _, r := range reads {
 		r(&q)
 	}
-	out := Snapshot{Revision: q.revision}
+	out := Snapshot{Revision: q.Revision}
 	for {
 		p, err := c.page(ctx, q)
 		if err != nil {
 			return Snapshot{}, about(err, "list", s.String())
 		}
 		if out.Revision == 0 {
-			out.Revision, q.revision = p.revision, p.revision
+			out.Revision, q.Revision = p.Revision, p.Revision
 		}
-		for _, kv := range p.pairs {
+		for _, kv := range p.Pairs {
 			c.collect(&out, kv)
 		}
-		if !p.more || len(p.pairs) == 0 {
+		if !p.More || len(p.Pairs) == 0 {
 			return out, nil
 		}
-		q.from = p.pairs[len(p.pairs)-1].key + "\x00"
+		q.From = p.Pairs[len(p.Pairs)-1].Key + "\x00"
 	}
 }
 
-func (c *Core) page(ctx context.Context, q query) (page, error) {
+func (c *Core) page(ctx context.Context, q RawQuery) (RawPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
 	defer cancel()
 	return c.engine.read(ctx, q)
 }
 
-func (c *Core) collect(s *Snapshot, kv pair) {
+func (c *Core) collect(s *Snapshot, kv RawPair) {
 	o, err := c.object(kv)
 	if err != nil {
-		k, _ := c.key(kv.key)
-		c.opt.Log.Warn("core: object cannot be read", "key", kv.key, "err", err)
+		k, _ := c.key(kv.Key)
+		c.opt.Log.Warn("core: object cannot be read", "key", kv.Key, "err", err)
 		s.Broken = append(s.Broken, k)
 		return
 	}
@@ -226,10 +226,10 @@ func (c *Core) try(ctx context.Context, w Write, at time.Time, conds []Cond, ops
 	if wait, ok := c.rates.take(w.Who, len(ops), time.Now()); !ok {
 		return 0, &Error{Code: Limited, Retry: wait, Err: errors.New("writer " + w.Who)}
 	}
-	var tests []cond
+	var tests []RawCond
 	for _, d := range conds {
 		if d.If != Any {
-			tests = append(tests, cond{c.path(d.Key), int64(d.If)})
+			tests = append(tests, RawCond{c.path(d.Key), int64(d.If)})
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
@@ -238,11 +238,11 @@ func (c *Core) try(ctx context.Context, w Write, at time.Time, conds []Cond, ops
 	if err != nil {
 		return 0, err
 	}
-	if done.failed != nil {
-		k, _ := c.key(done.failed.key)
-		return 0, &Error{Code: Conflict, Key: k.String(), Revision: done.failed.revision}
+	if done.Failed != nil {
+		k, _ := c.key(done.Failed.Key)
+		return 0, &Error{Code: Conflict, Key: k.String(), Revision: done.Failed.Revision}
 	}
-	return done.revision, nil
+	return done.Revision, nil
 }
 
 func (c *Core) checkTxn(w Write, conds []Cond, ops []Op) error {
@@ -276,14 +276,14 @@ func (c *Core) checkTxn(w Write, conds []Cond, ops []Op) error {
 	return nil
 }
 
-func (c *Core) encodeAll(w Write, at time.Time, ops []Op) ([]op, error) {
-	out := make([]op, 0, len(ops)+1)
+func (c *Core) encodeAll(w Write, at time.Time, ops []Op) ([]RawOp, error) {
+	out := make([]RawOp, 0, len(ops)+1)
 	var keys []string
 	total := 0
 	for _, o := range ops {
 		keys = append(keys, o.Key.String())
 		if o.Delete {
-			out = append(out, op{key: c.path(o.Key), delete: true})
+			out = append(out, RawOp{Key: c.path(o.Key), Delete: true})
 			continue
 		}
 		b, err := encode(w, at, o.Value)
@@ -294,7 +294,7 @@ func (c *Core) encodeAll(w Write, at time.Time, ops []Op) ([]op, error) {
 			return nil, about(fail(TooLarge, "%d bytes, at most %d", len(b), c.opt.Limits.Value), "", o.Key.String())
 		}
 		total += len(b)
-		out = append(out, op{key: c.path(o.Key), value: b, lease: o.Lease})
+		out = append(out, RawOp{Key: c.path(o.Key), Value: b, Lease: o.Lease})
 	}
 	if total > c.opt.Limits.Txn {
 		return nil, fail(TooLarge, "%d bytes in one transaction, at most %d", total, c.opt.Limits.Txn)
@@ -307,13 +307,13 @@ func (c *Core) encodeAll(w Write, at time.Time, ops []Op) ([]op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(out, op{key: c.lastPath(), value: b}), nil
+	return append(out, RawOp{Key: c.lastPath(), Value: b}), nil
 }
 
 // Blame says who made the change of a revision and why, deletes included.
 // NotFound: nobody, a lease ran out. Compacted: too long ago.
 func (c *Core) Blame(ctx context.Context, revision int64, reads ...Read) (Write, error) {
-	q := query{from: c.lastPath(), limit: 1}
+	q := RawQuery{From: c.lastPath(), Limit: 1}
 	for _, r := range append(reads, At(revision)) {
 		r(&q)
 	}
@@ -321,10 +321,10 @@ func (c *Core) Blame(ctx context.Context, revision int64, reads ...Read) (Write,
 	if err != nil {
 		return Write{}, about(err, "blame", "")
 	}
-	if len(p.pairs) == 0 || p.pairs[0].revision != revision {
+	if len(p.Pairs) == 0 || p.Pairs[0].Revision != revision {
 		return Write{}, &Error{Code: NotFound, Op: "blame", Revision: revision}
 	}
-	e, err := decode(p.pairs[0].value)
+	e, err := decode(p.Pairs[0].Value)
 	return Write{e.Who, e.Why}, about(err, "blame", "")
 }
 
@@ -345,17 +345,17 @@ func (c *Core) key(path string) (Key, bool) {
 	return Key{Kind(kind), name}, ours && cut
 }
 
-func (c *Core) object(kv pair) (Object, error) {
-	k, ok := c.key(kv.key)
+func (c *Core) object(kv RawPair) (Object, error) {
+	k, ok := c.key(kv.Key)
 	if !ok {
-		return Object{}, fail(Corrupt, "key %q is not ours", kv.key)
+		return Object{}, fail(Corrupt, "key %q is not ours", kv.Key)
 	}
-	e, err := decode(kv.value)
+	e, err := decode(kv.Value)
 	if err != nil {
 		return Object{}, err
 	}
 	return Object{
 		Key: k, Value: slices.Clone(e.Value), Write: Write{e.Who, e.Why}, At: e.At,
-		Revision: kv.revision, Created: kv.created, Lease: kv.lease,
+		Revision: kv.Revision, Created: kv.Created, Lease: kv.Lease,
 	}, nil
 }

@@ -12,72 +12,21 @@ type engine interface {
 	// run starts the engine, calls ready once it can serve, and returns when
 	// ctx has ended and everything it started is gone, or when it failed.
 	run(ctx context.Context, ready func()) error
-	// read returns the keys of [from, to) in order, or the one key if to is
+	// read returns the keys of [From, To) in order, or the one key if To is
 	// empty, at one revision (0: now). Stale reads need no quorum.
-	read(ctx context.Context, q query) (page, error)
+	read(ctx context.Context, q RawQuery) (RawPage, error)
 	// commit writes all ops at one revision if all conds hold.
-	commit(ctx context.Context, conds []cond, ops []op) (committed, error)
+	commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error)
 	// watch calls yield with the changes of each revision from the given one
 	// on, under a prefix. It ends with an error always: Compacted where the
 	// history is gone, Unavailable where it broke off.
-	watch(ctx context.Context, prefix string, from int64, yield func(changes) error) error
+	watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error
 	grant(ctx context.Context, ttl time.Duration) (LeaseID, time.Duration, error)
 	renew(ctx context.Context, id LeaseID) error
 	revoke(ctx context.Context, id LeaseID) error
 	// compact forgets the history before a revision.
 	compact(ctx context.Context, revision int64) error
 	status(ctx context.Context) (Status, error)
-}
-
-type query struct {
-	from, to string
-	revision int64
-	stale    bool
-	limit    int
-}
-
-type pair struct {
-	key               string
-	value             []byte
-	created, revision int64
-	lease             LeaseID
-}
-
-type page struct {
-	pairs    []pair
-	more     bool
-	revision int64 // of the whole core when it was read
-}
-
-// cond holds while the key's last change is at that revision; 0: while there
-// is no such key.
-type cond struct {
-	key      string
-	revision int64
-}
-
-type op struct {
-	key    string
-	value  []byte
-	delete bool
-	lease  LeaseID
-}
-
-type committed struct {
-	revision int64
-	failed   *cond // the condition that did not hold, with the revision found
-}
-
-// changes are those of one revision, or none: word that nothing happened
-// before it.
-type changes struct {
-	revision int64
-	list     []change
-}
-
-type change struct {
-	pair
-	deleted bool
 }
 
 // end is the end of the range of all keys with a prefix.

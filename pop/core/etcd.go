@@ -21,60 +21,60 @@ type etcd struct {
 
 func (k *etcd) client() (*clientv3.Client, error) { return k.use() }
 
-func (k *etcd) read(ctx context.Context, q query) (page, error) {
+func (k *etcd) read(ctx context.Context, q RawQuery) (RawPage, error) {
 	cli, err := k.client()
 	if err != nil {
-		return page{}, err
+		return RawPage{}, err
 	}
-	opts := []clientv3.OpOption{clientv3.WithLimit(int64(q.limit)), clientv3.WithRev(q.revision)}
-	if q.to != "" {
-		opts = append(opts, clientv3.WithRange(q.to))
+	opts := []clientv3.OpOption{clientv3.WithLimit(int64(q.Limit)), clientv3.WithRev(q.Revision)}
+	if q.To != "" {
+		opts = append(opts, clientv3.WithRange(q.To))
 	}
-	if q.stale {
+	if q.Stale {
 		opts = append(opts, clientv3.WithSerializable())
 	}
-	r, err := cli.Get(ctx, q.from, opts...)
+	r, err := cli.Get(ctx, q.From, opts...)
 	if err != nil {
-		return page{}, certain(translate(err))
+		return RawPage{}, certain(translate(err))
 	}
-	p := page{revision: r.Header.Revision, more: r.More}
+	p := RawPage{Revision: r.Header.Revision, More: r.More}
 	for _, kv := range r.Kvs {
-		p.pairs = append(p.pairs, pair{string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision, LeaseID(kv.Lease)})
+		p.Pairs = append(p.Pairs, RawPair{string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision, LeaseID(kv.Lease)})
 	}
 	return p, nil
 }
 
-func (k *etcd) commit(ctx context.Context, conds []cond, ops []op) (committed, error) {
+func (k *etcd) commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error) {
 	cli, err := k.client()
 	if err != nil {
-		return committed{}, err
+		return RawCommit{}, err
 	}
 	var tests []clientv3.Cmp
 	var then, otherwise []clientv3.Op
 	for _, c := range conds {
-		tests = append(tests, clientv3.Compare(clientv3.ModRevision(c.key), "=", c.revision))
-		otherwise = append(otherwise, clientv3.OpGet(c.key, clientv3.WithKeysOnly()))
+		tests = append(tests, clientv3.Compare(clientv3.ModRevision(c.Key), "=", c.Revision))
+		otherwise = append(otherwise, clientv3.OpGet(c.Key, clientv3.WithKeysOnly()))
 	}
 	for _, o := range ops {
-		if o.delete {
-			then = append(then, clientv3.OpDelete(o.key))
+		if o.Delete {
+			then = append(then, clientv3.OpDelete(o.Key))
 		} else {
-			then = append(then, clientv3.OpPut(o.key, string(o.value), clientv3.WithLease(clientv3.LeaseID(o.lease))))
+			then = append(then, clientv3.OpPut(o.Key, string(o.Value), clientv3.WithLease(clientv3.LeaseID(o.Lease))))
 		}
 	}
 	r, err := cli.Txn(ctx).If(tests...).Then(then...).Else(otherwise...).Commit()
 	if err != nil {
-		return committed{}, translate(err)
+		return RawCommit{}, translate(err)
 	}
-	out := committed{revision: r.Header.Revision}
+	out := RawCommit{Revision: r.Header.Revision}
 	if !r.Succeeded {
-		out.failed = failedOf(conds, r)
+		out.Failed = failedOf(conds, r)
 	}
 	return out, nil
 }
 
 // failedOf finds the first condition that did not hold.
-func failedOf(conds []cond, r *clientv3.TxnResponse) *cond {
+func failedOf(conds []RawCond, r *clientv3.TxnResponse) *RawCond {
 	for i, c := range conds {
 		found := int64(0)
 		if i < len(r.Responses) {
@@ -82,14 +82,14 @@ func failedOf(conds []cond, r *clientv3.TxnResponse) *cond {
 				found = kvs[0].ModRevision
 			}
 		}
-		if found != c.revision {
-			return &cond{c.key, found}
+		if found != c.Revision {
+			return &RawCond{c.Key, found}
 		}
 	}
-	return &cond{}
+	return &RawCond{}
 }
 
-func (k *etcd) watch(ctx context.Context, prefix string, from int64, yield func(changes) error) error {
+func (k *etcd) watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error {
 	cli, err := k.client()
 	if err != nil {
 		return err
@@ -119,26 +119,26 @@ func (k *etcd) watch(ctx context.Context, prefix string, from int64, yield func(
 }
 
 // deliver splits a response into its revisions.
-func deliver(r clientv3.WatchResponse, yield func(changes) error) error {
+func deliver(r clientv3.WatchResponse, yield func(RawChanges) error) error {
 	if r.IsProgressNotify() {
-		return yield(changes{revision: r.Header.Revision})
+		return yield(RawChanges{Revision: r.Header.Revision})
 	}
-	var one changes
+	var one RawChanges
 	for _, e := range r.Events {
 		kv := e.Kv
-		if kv.ModRevision != one.revision && len(one.list) > 0 {
+		if kv.ModRevision != one.Revision && len(one.List) > 0 {
 			if err := yield(one); err != nil {
 				return err
 			}
-			one.list = nil
+			one.List = nil
 		}
-		one.revision = kv.ModRevision
-		one.list = append(one.list, change{
-			pair:    pair{string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision, LeaseID(kv.Lease)},
-			deleted: e.Type == clientv3.EventTypeDelete,
+		one.Revision = kv.ModRevision
+		one.List = append(one.List, RawChange{
+			RawPair: RawPair{string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision, LeaseID(kv.Lease)},
+			Deleted: e.Type == clientv3.EventTypeDelete,
 		})
 	}
-	if len(one.list) == 0 {
+	if len(one.List) == 0 {
 		return nil
 	}
 	return yield(one)

@@ -67,7 +67,7 @@ func (x *external) run(ctx context.Context, ready func()) error {
 	defer x.cli.Store(nil)
 	for {
 		probe, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := x.read(probe, query{from: x.opt.Root, limit: 1, stale: true})
+		_, err := x.read(probe, RawQuery{From: x.opt.Root, Limit: 1, Stale: true})
 		cancel()
 		if err == nil {
 			break

@@ -79,22 +79,22 @@ func freeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-func (m *embedded) read(ctx context.Context, q query) (page, error) {
+func (m *embedded) read(ctx context.Context, q RawQuery) (RawPage, error) {
 	if err := m.whole(); err != nil {
-		return page{}, err
+		return RawPage{}, err
 	}
-	return guard(ctx, m, func(ctx context.Context) (page, error) { return m.etcd.read(ctx, q) })
+	return guard(ctx, m, func(ctx context.Context) (RawPage, error) { return m.etcd.read(ctx, q) })
 }
 
-func (m *embedded) commit(ctx context.Context, conds []cond, ops []op) (committed, error) {
+func (m *embedded) commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error) {
 	if err := m.writable(); err != nil {
-		return committed{}, err
+		return RawCommit{}, err
 	}
-	return guard(ctx, m, func(ctx context.Context) (committed, error) { return m.etcd.commit(ctx, conds, ops) })
+	return guard(ctx, m, func(ctx context.Context) (RawCommit, error) { return m.etcd.commit(ctx, conds, ops) })
 }
 
 // watch ends with the session it began in.
-func (m *embedded) watch(ctx context.Context, prefix string, from int64, yield func(changes) error) error {
+func (m *embedded) watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error {
 	s := m.now.Load()
 	if s == nil {
 		return errNotRunning("")

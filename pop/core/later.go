@@ -48,23 +48,23 @@ func (c *Core) under() engine {
 	return c.engine
 }
 
-func (l *later) read(ctx context.Context, q query) (page, error) {
+func (l *later) read(ctx context.Context, q RawQuery) (RawPage, error) {
 	e, err := l.get()
 	if err != nil {
-		return page{}, err
+		return RawPage{}, err
 	}
 	return e.read(ctx, q)
 }
 
-func (l *later) commit(ctx context.Context, conds []cond, ops []op) (committed, error) {
+func (l *later) commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error) {
 	e, err := l.get()
 	if err != nil {
-		return committed{}, err
+		return RawCommit{}, err
 	}
 	return e.commit(ctx, conds, ops)
 }
 
-func (l *later) watch(ctx context.Context, prefix string, from int64, yield func(changes) error) error {
+func (l *later) watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error {
 	e, err := l.get()
 	if err != nil {
 		return err

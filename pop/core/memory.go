@@ -29,7 +29,7 @@ func (m *Memory) Fail(err error) {
 
 // NewMemory makes an empty model, ready at once.
 func NewMemory(o Options) *Memory {
-	m := &memory{now: map[string]pair{}, leases: map[LeaseID]*memoryLease{}, changed: make(chan struct{}), revision: 1, oldest: 1}
+	m := &memory{now: map[string]RawPair{}, leases: map[LeaseID]*memoryLease{}, changed: make(chan struct{}), revision: 1, oldest: 1}
 	c := newCore(m, o.withDefaults())
 	c.once.Do(func() { close(c.ready) })
 	return &Memory{c, m}
@@ -40,15 +40,15 @@ func NewMemory(o Options) *Memory {
 type memory struct {
 	mu       sync.Mutex
 	revision int64
-	oldest   int64           // oldest revision that can be read
-	now      map[string]pair // at revision
-	base     map[string]pair // at oldest
-	log      []changes       // of revisions after oldest, in order
-	changed  chan struct{}   // closed at each change
+	oldest   int64              // oldest revision that can be read
+	now      map[string]RawPair // at revision
+	base     map[string]RawPair // at oldest
+	log      []RawChanges       // of revisions after oldest, in order
+	changed  chan struct{}      // closed at each change
 	leases   map[LeaseID]*memoryLease
 	last     LeaseID
-	audit    func(before map[string]pair, ch changes) // tests: sees each revision before it is
-	down     error                                    // set: every operation fails with it
+	audit    func(before map[string]RawPair, ch RawChanges) // tests: sees each revision before it is
+	down     error                                          // set: every operation fails with it
 }
 
 type memoryLease struct {
@@ -63,32 +63,32 @@ func (m *memory) run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-func (m *memory) read(ctx context.Context, q query) (page, error) {
+func (m *memory) read(ctx context.Context, q RawQuery) (RawPage, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.usable(ctx, q.stale); err != nil {
-		return page{}, err
+	if err := m.usable(ctx, q.Stale); err != nil {
+		return RawPage{}, err
 	}
-	state, err := m.at(q.revision)
+	state, err := m.at(q.Revision)
 	if err != nil {
-		return page{}, err
+		return RawPage{}, err
 	}
-	p := page{revision: m.revision}
-	if q.to == "" {
-		if kv, ok := state[q.from]; ok {
-			p.pairs = append(p.pairs, kv)
+	p := RawPage{Revision: m.revision}
+	if q.To == "" {
+		if kv, ok := state[q.From]; ok {
+			p.Pairs = append(p.Pairs, kv)
 		}
 		return p, nil
 	}
 	for _, k := range slices.Sorted(maps.Keys(state)) {
-		if k < q.from || (k >= q.to && q.to != "\x00") {
+		if k < q.From || (k >= q.To && q.To != "\x00") {
 			continue
 		}
-		if q.limit > 0 && len(p.pairs) == q.limit {
-			p.more = true
+		if q.Limit > 0 && len(p.Pairs) == q.Limit {
+			p.More = true
 			break
 		}
-		p.pairs = append(p.pairs, state[k])
+		p.Pairs = append(p.Pairs, state[k])
 	}
 	return p, nil
 }
@@ -104,7 +104,7 @@ func (m *memory) usable(ctx context.Context, stale bool) error {
 }
 
 // at is the state at a revision.
-func (m *memory) at(revision int64) (map[string]pair, error) {
+func (m *memory) at(revision int64) (map[string]RawPair, error) {
 	switch {
 	case revision == 0 || revision == m.revision:
 		return m.now, nil
@@ -115,10 +115,10 @@ func (m *memory) at(revision int64) (map[string]pair, error) {
 	}
 	state := maps.Clone(m.base)
 	if state == nil {
-		state = map[string]pair{}
+		state = map[string]RawPair{}
 	}
 	for _, ch := range m.log {
-		if ch.revision > revision {
+		if ch.Revision > revision {
 			break
 		}
 		ch.applyTo(state)
@@ -126,78 +126,78 @@ func (m *memory) at(revision int64) (map[string]pair, error) {
 	return state, nil
 }
 
-func (ch changes) applyTo(state map[string]pair) {
-	for _, c := range ch.list {
-		if c.deleted {
-			delete(state, c.key)
+func (ch RawChanges) applyTo(state map[string]RawPair) {
+	for _, c := range ch.List {
+		if c.Deleted {
+			delete(state, c.Key)
 		} else {
-			state[c.key] = c.pair
+			state[c.Key] = c.RawPair
 		}
 	}
 }
 
-func (m *memory) commit(ctx context.Context, conds []cond, ops []op) (committed, error) {
+func (m *memory) commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.usable(ctx, false); err != nil {
-		return committed{}, err
+		return RawCommit{}, err
 	}
 	for _, c := range conds {
-		if found := m.now[c.key].revision; found != c.revision {
-			return committed{revision: m.revision, failed: &cond{c.key, found}}, nil
+		if found := m.now[c.Key].Revision; found != c.Revision {
+			return RawCommit{Revision: m.revision, Failed: &RawCond{c.Key, found}}, nil
 		}
 	}
 	for _, o := range ops {
-		if _, ok := m.leases[o.lease]; o.lease != 0 && !ok {
-			return committed{}, fail(NotFound, "lease %x", int64(o.lease))
+		if _, ok := m.leases[o.Lease]; o.Lease != 0 && !ok {
+			return RawCommit{}, fail(NotFound, "lease %x", int64(o.Lease))
 		}
 	}
-	next := changes{revision: m.revision + 1}
+	next := RawChanges{Revision: m.revision + 1}
 	for _, o := range ops {
-		if ch, ok := m.change(o, next.revision); ok {
-			next.list = append(next.list, ch)
+		if ch, ok := m.change(o, next.Revision); ok {
+			next.List = append(next.List, ch)
 		}
 	}
 	m.apply(next)
-	return committed{revision: m.revision}, nil
+	return RawCommit{Revision: m.revision}, nil
 }
 
-func (m *memory) change(o op, revision int64) (change, bool) {
-	old, existed := m.now[o.key]
-	if o.delete {
-		return change{pair: pair{key: o.key, revision: revision}, deleted: true}, existed
+func (m *memory) change(o RawOp, revision int64) (RawChange, bool) {
+	old, existed := m.now[o.Key]
+	if o.Delete {
+		return RawChange{RawPair: RawPair{Key: o.Key, Revision: revision}, Deleted: true}, existed
 	}
 	created := revision
 	if existed {
-		created = old.created
+		created = old.Created
 	}
-	return change{pair: pair{o.key, slices.Clone(o.value), created, revision, o.lease}}, true
+	return RawChange{RawPair: RawPair{o.Key, slices.Clone(o.Value), created, revision, o.Lease}}, true
 }
 
 // apply makes a revision, unless nothing changed.
-func (m *memory) apply(next changes) {
-	if len(next.list) == 0 {
+func (m *memory) apply(next RawChanges) {
+	if len(next.List) == 0 {
 		return
 	}
 	if m.audit != nil {
 		m.audit(m.now, next)
 	}
-	for _, c := range next.list {
-		if l := m.leases[m.now[c.key].lease]; l != nil {
-			delete(l.keys, c.key)
+	for _, c := range next.List {
+		if l := m.leases[m.now[c.Key].Lease]; l != nil {
+			delete(l.keys, c.Key)
 		}
-		if l := m.leases[c.lease]; l != nil && !c.deleted {
-			l.keys[c.key] = true
+		if l := m.leases[c.Lease]; l != nil && !c.Deleted {
+			l.keys[c.Key] = true
 		}
 	}
 	next.applyTo(m.now)
-	m.revision = next.revision
+	m.revision = next.Revision
 	m.log = append(m.log, next)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-func (m *memory) watch(ctx context.Context, prefix string, from int64, yield func(changes) error) error {
+func (m *memory) watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error {
 	for {
 		list, changed, err := m.since(prefix, from)
 		if err != nil {
@@ -207,7 +207,7 @@ func (m *memory) watch(ctx context.Context, prefix string, from int64, yield fun
 			if err := yield(ch); err != nil {
 				return err
 			}
-			from = ch.revision + 1
+			from = ch.Revision + 1
 		}
 		if len(list) > 0 {
 			continue
@@ -222,7 +222,7 @@ func (m *memory) watch(ctx context.Context, prefix string, from int64, yield fun
 
 // since returns the changes under a prefix from a revision on, and what is
 // closed at the next.
-func (m *memory) since(prefix string, from int64) ([]changes, <-chan struct{}, error) {
+func (m *memory) since(prefix string, from int64) ([]RawChanges, <-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down != nil {
@@ -231,15 +231,15 @@ func (m *memory) since(prefix string, from int64) ([]changes, <-chan struct{}, e
 	if from <= m.oldest && m.oldest > 1 || from > m.revision+1 {
 		return nil, nil, &Error{Code: Compacted, Revision: m.oldest}
 	}
-	var out []changes
+	var out []RawChanges
 	for _, ch := range m.log {
-		if ch.revision < from {
+		if ch.Revision < from {
 			continue
 		}
-		one := changes{revision: ch.revision}
-		for _, c := range ch.list {
-			if strings.HasPrefix(c.key, prefix) {
-				one.list = append(one.list, c)
+		one := RawChanges{Revision: ch.Revision}
+		for _, c := range ch.List {
+			if strings.HasPrefix(c.Key, prefix) {
+				one.List = append(one.List, c)
 			}
 		}
 		out = append(out, one)
@@ -293,9 +293,9 @@ func (m *memory) expire(id LeaseID) bool {
 		return false
 	}
 	l.timer.Stop()
-	next := changes{revision: m.revision + 1}
+	next := RawChanges{Revision: m.revision + 1}
 	for _, k := range slices.Sorted(maps.Keys(l.keys)) {
-		next.list = append(next.list, change{pair: pair{key: k, revision: next.revision}, deleted: true})
+		next.List = append(next.List, RawChange{RawPair: RawPair{Key: k, Revision: next.Revision}, Deleted: true})
 	}
 	delete(m.leases, id)
 	m.apply(next)
@@ -307,7 +307,7 @@ func (m *memory) status(context.Context) (Status, error) {
 	defer m.mu.Unlock()
 	s := Status{Engine: "memory", Revision: m.revision, Quorum: m.down == nil, Name: "memory", Leader: "memory"}
 	for k, v := range m.now {
-		s.InUse += int64(len(k) + len(v.value))
+		s.InUse += int64(len(k) + len(v.Value))
 	}
 	s.Size = s.InUse
 	return s, nil
@@ -322,6 +322,6 @@ func (m *memory) compact(_ context.Context, revision int64) error {
 		return err
 	}
 	m.base, m.oldest = maps.Clone(state), revision
-	m.log = slices.DeleteFunc(slices.Clone(m.log), func(ch changes) bool { return ch.revision <= revision })
+	m.log = slices.DeleteFunc(slices.Clone(m.log), func(ch RawChanges) bool { return ch.Revision <= revision })
 	return nil
 }

@@ -46,10 +46,6 @@ type RawPair struct {
 	Lease             LeaseID
 }
 
-func (p RawPair) pair() pair { return pair{p.Key, p.Value, p.Created, p.Revision, p.Lease} }
-
-func shown(p pair) RawPair { return RawPair{p.key, p.value, p.created, p.revision, p.lease} }
-
 // RawPage is an answer to a read; Revision is that of the whole core.
 type RawPage struct {
 	Pairs    []RawPair
@@ -114,7 +110,7 @@ func (c *Core) Root() string { return c.opt.Root }
 
 // Decode reads an object as it is stored: the key without Root, and who wrote
 // it and why.
-func (c *Core) Decode(p RawPair) (Object, error) { return c.object(p.pair()) }
+func (c *Core) Decode(p RawPair) (Object, error) { return c.object(p) }
 
 // bare shows an engine to others.
 type bare struct{ e engine }
@@ -123,42 +119,13 @@ func (r bare) Run(context.Context, func()) error {
 	return fail(Invalid, "run the core, not its engine")
 }
 
-func (r bare) Read(ctx context.Context, q RawQuery) (RawPage, error) {
-	p, err := r.e.read(ctx, query{q.From, q.To, q.Revision, q.Stale, q.Limit})
-	out := RawPage{More: p.more, Revision: p.revision}
-	for _, kv := range p.pairs {
-		out.Pairs = append(out.Pairs, shown(kv))
-	}
-	return out, err
-}
-
+func (r bare) Read(ctx context.Context, q RawQuery) (RawPage, error) { return r.e.read(ctx, q) }
 func (r bare) Commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error) {
-	var cs []cond
-	for _, c := range conds {
-		cs = append(cs, cond{c.Key, c.Revision})
-	}
-	var os []op
-	for _, o := range ops {
-		os = append(os, op{o.Key, o.Value, o.Delete, o.Lease})
-	}
-	done, err := r.e.commit(ctx, cs, os)
-	out := RawCommit{Revision: done.revision}
-	if done.failed != nil {
-		out.Failed = &RawCond{done.failed.key, done.failed.revision}
-	}
-	return out, err
+	return r.e.commit(ctx, conds, ops)
 }
-
 func (r bare) Watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error {
-	return r.e.watch(ctx, prefix, from, func(ch changes) error {
-		out := RawChanges{Revision: ch.revision}
-		for _, c := range ch.list {
-			out.List = append(out.List, RawChange{shown(c.pair), c.deleted})
-		}
-		return yield(out)
-	})
+	return r.e.watch(ctx, prefix, from, yield)
 }
-
 func (r bare) Grant(ctx context.Context, ttl time.Duration) (LeaseID, time.Duration, error) {
 	return r.e.grant(ctx, ttl)
 }
@@ -172,40 +139,14 @@ type follower struct{ e Engine }
 
 func (f follower) run(ctx context.Context, ready func()) error { return f.e.Run(ctx, ready) }
 
-func (f follower) read(ctx context.Context, q query) (page, error) {
-	p, err := f.e.Read(ctx, RawQuery{q.from, q.to, q.revision, q.stale, q.limit})
-	out := page{more: p.More, revision: p.Revision}
-	for _, kv := range p.Pairs {
-		out.pairs = append(out.pairs, kv.pair())
-	}
-	return out, err
+func (f follower) read(ctx context.Context, q RawQuery) (RawPage, error) { return f.e.Read(ctx, q) }
+
+func (f follower) commit(ctx context.Context, conds []RawCond, ops []RawOp) (RawCommit, error) {
+	return f.e.Commit(ctx, conds, ops)
 }
 
-func (f follower) commit(ctx context.Context, conds []cond, ops []op) (committed, error) {
-	var cs []RawCond
-	for _, c := range conds {
-		cs = append(cs, RawCond{c.key, c.revision})
-	}
-	var os []RawOp
-	for _, o := range ops {
-		os = append(os, RawOp{o.key, o.value, o.delete, o.lease})
-	}
-	done, err := f.e.Commit(ctx, cs, os)
-	out := committed{revision: done.Revision}
-	if done.Failed != nil {
-		out.failed = &cond{done.Failed.Key, done.Failed.Revision}
-	}
-	return out, err
-}
-
-func (f follower) watch(ctx context.Context, prefix string, from int64, yield func(changes) error) error {
-	return f.e.Watch(ctx, prefix, from, func(ch RawChanges) error {
-		out := changes{revision: ch.Revision}
-		for _, c := range ch.List {
-			out.list = append(out.list, change{c.pair(), c.Deleted})
-		}
-		return yield(out)
-	})
+func (f follower) watch(ctx context.Context, prefix string, from int64, yield func(RawChanges) error) error {
+	return f.e.Watch(ctx, prefix, from, yield)
 }
 
 func (f follower) grant(ctx context.Context, ttl time.Duration) (LeaseID, time.Duration, error) {

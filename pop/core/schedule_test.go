@@ -30,22 +30,22 @@ func (l lossy) wait() { time.Sleep(time.Duration(l.roll(300)) * time.Millisecond
 
 func lost() error { return &Error{Code: Unavailable, Uncertain: true} }
 
-func (l lossy) read(ctx context.Context, q query) (page, error) {
+func (l lossy) read(ctx context.Context, q RawQuery) (RawPage, error) {
 	l.wait()
 	p, err := l.engine.read(ctx, q)
 	l.wait()
 	return p, err
 }
 
-func (l lossy) commit(ctx context.Context, c []cond, o []op) (committed, error) {
+func (l lossy) commit(ctx context.Context, c []RawCond, o []RawOp) (RawCommit, error) {
 	l.wait()
 	if l.roll(20) == 0 {
-		return committed{}, lost()
+		return RawCommit{}, lost()
 	}
 	done, err := l.engine.commit(ctx, c, o)
 	l.wait()
 	if l.roll(20) == 0 {
-		return committed{}, lost()
+		return RawCommit{}, lost()
 	}
 	return done, err
 }
@@ -105,16 +105,16 @@ func (w *world) roll(n int) int {
 
 // audit runs inside each commit: a grant never exceeds the room of its
 // revision, and what holders count on is there.
-func (w *world) audit(before map[string]pair, ch changes) {
-	after := map[string]pair{}
+func (w *world) audit(before map[string]RawPair, ch RawChanges) {
+	after := map[string]RawPair{}
 	for k, v := range before {
 		after[k] = v
 	}
 	ch.applyTo(after)
-	for _, c := range ch.list {
-		k, _ := w.core.key(c.key)
-		if k.Kind == KindReservation && strings.Contains(k.Name, "/") && !c.deleted {
-			w.auditGrant(before, after, k, ch.revision)
+	for _, c := range ch.List {
+		k, _ := w.core.key(c.Key)
+		if k.Kind == KindReservation && strings.Contains(k.Name, "/") && !c.Deleted {
+			w.auditGrant(before, after, k, ch.Revision)
 		}
 	}
 	w.mu.Lock()
@@ -126,7 +126,7 @@ func (w *world) audit(before map[string]pair, ch changes) {
 		}
 		kv, ok := after[w.core.path(h.key())]
 		if !ok || !h.Amount.Within(w.reservation(kv).Amount) {
-			w.t.Errorf("revision %d: %s counts on %+v for %v more, the core holds %v", ch.revision, h.From, h.Reservation, time.Until(h.Lease.Until), ok)
+			w.t.Errorf("revision %d: %s counts on %+v for %v more, the core holds %v", ch.Revision, h.From, h.Reservation, time.Until(h.Lease.Until), ok)
 			delete(w.belief, name)
 		}
 	}
@@ -137,15 +137,15 @@ func (w *world) slow(l Lease) time.Time {
 	return l.Until.Add((l.TTL - l.TTL/10) / 20)
 }
 
-func (w *world) reservation(kv pair) (r Reservation) {
+func (w *world) reservation(kv RawPair) (r Reservation) {
 	o, err := w.core.object(kv)
 	if err != nil || o.Into(&r) != nil {
-		w.t.Errorf("%s: %v", kv.key, err)
+		w.t.Errorf("%s: %v", kv.Key, err)
 	}
 	return r
 }
 
-func (w *world) auditGrant(before, after map[string]pair, k Key, revision int64) {
+func (w *world) auditGrant(before, after map[string]RawPair, k Key, revision int64) {
 	to, _, _ := strings.Cut(k.Name, "/")
 	own := w.reservation(after[w.core.path(k)])
 	if old, ok := before[w.core.path(k)]; ok && own.Amount.Within(w.reservation(old).Amount) {
@@ -162,7 +162,7 @@ func (w *world) auditGrant(before, after map[string]pair, k Key, revision int64)
 	if ok {
 		o, err := w.core.object(kv)
 		if err != nil || o.Into(&room) != nil {
-			w.t.Errorf("%s: %v", kv.key, err)
+			w.t.Errorf("%s: %v", kv.Key, err)
 		}
 	}
 	if !ok || !sum.Within(room.Free) {

@@ -71,7 +71,7 @@ func (m *embedded) settle(ctx context.Context, s *session) bool {
 	defer cancel()
 	// A read that all agree to: the engine's own word of being ready can come
 	// seconds later, when its first try met no leader.
-	if _, err := m.read(ctx, query{from: turn, limit: 1}); err != nil {
+	if _, err := m.read(ctx, RawQuery{From: turn, Limit: 1}); err != nil {
 		return false
 	}
 	own := uint64(s.etcd.Server.MemberID())
@@ -113,8 +113,8 @@ func (m *embedded) take(ctx context.Context, d time.Duration) bool {
 	if err != nil {
 		return false
 	}
-	got, err := m.commit(ctx, []cond{{key: turn}}, []op{{key: turn, value: []byte(m.cfg.Name), lease: id}})
-	if err != nil || got.failed != nil {
+	got, err := m.commit(ctx, []RawCond{{Key: turn}}, []RawOp{{Key: turn, Value: []byte(m.cfg.Name), Lease: id}})
+	if err != nil || got.Failed != nil {
 		m.revoke(context.WithoutCancel(ctx), id)
 		return false
 	}

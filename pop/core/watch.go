@@ -91,7 +91,7 @@ func (w *watcher) once(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.core.engine.watch(ctx, w.prefix, w.known+1, func(ch changes) error {
+	return w.core.engine.watch(ctx, w.prefix, w.known+1, func(ch RawChanges) error {
 		return w.pass(ctx, ch)
 	})
 }
@@ -120,40 +120,40 @@ func (w *watcher) deliver(b Batch) error {
 	return nil
 }
 
-func (w *watcher) pass(ctx context.Context, ch changes) error {
-	if ch.revision <= w.known {
+func (w *watcher) pass(ctx context.Context, ch RawChanges) error {
+	if ch.Revision <= w.known {
 		return nil // heard already, before the connection was lost
 	}
-	if len(ch.list) == 0 {
-		w.known = ch.revision
+	if len(ch.List) == 0 {
+		w.known = ch.Revision
 		return nil
 	}
-	b := Batch{Revision: ch.revision}
-	for _, change := range ch.list {
+	b := Batch{Revision: ch.Revision}
+	for _, change := range ch.List {
 		if e, ok := w.event(ctx, change); ok {
 			b.Events = append(b.Events, e)
 		}
 	}
 	if len(b.Events) == 0 {
-		w.known = ch.revision
+		w.known = ch.Revision
 		return nil
 	}
 	return w.deliver(b)
 }
 
-func (w *watcher) event(ctx context.Context, ch change) (Event, bool) {
-	k, ok := w.core.key(ch.key)
+func (w *watcher) event(ctx context.Context, ch RawChange) (Event, bool) {
+	k, ok := w.core.key(ch.Key)
 	if !ok {
 		return Event{}, false
 	}
-	if ch.deleted {
-		e := Event{Key: k, Deleted: true, Object: Object{Key: k, Revision: ch.revision}}
-		e.Object.Write = w.core.blame(ctx, ch.revision)
+	if ch.Deleted {
+		e := Event{Key: k, Deleted: true, Object: Object{Key: k, Revision: ch.Revision}}
+		e.Object.Write = w.core.blame(ctx, ch.Revision)
 		return e, true
 	}
-	o, err := w.core.object(ch.pair)
+	o, err := w.core.object(ch.RawPair)
 	if err != nil {
-		w.core.opt.Log.Warn("core: object cannot be read", "key", ch.key, "err", err)
+		w.core.opt.Log.Warn("core: object cannot be read", "key", ch.Key, "err", err)
 		return Event{}, false
 	}
 	return Event{Key: k, Object: o}, true
