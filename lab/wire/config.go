@@ -4,7 +4,8 @@
 // It decides when a frame that entered one end leaves the other, and owns two
 // packet sockets for that. It never changes a frame, nor an interface.
 //
-// A frame read at one end waits in a queue of its direction: Rate puts it
+// A frame that arrived at one end, by the clock of the kernel and not by when
+// somebody came to read it, waits in a queue of its direction: Rate puts it
 // behind what is being sent, Delay adds the way, Loss throws it away at
 // random, and what does not fit in Queue is dropped.
 package wire

@@ -2,18 +2,15 @@ package wire
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
 // queue is one direction: frames in the order of arrival with the time each
-// is due at the other end. The due times never decrease, so a list will do.
+// is due at the other end. The due times never decrease, so a list will do. It
+// is of one goroutine.
 type queue struct {
-	mu     sync.Mutex
-	more   sync.Cond
 	frames []frame
 	free   [][]byte
-	closed bool
 	lane
 }
 
@@ -38,11 +35,7 @@ const (
 	full
 )
 
-func newQueue(seed uint64) *queue {
-	q := &queue{lane: newLane(seed)}
-	q.more.L = &q.mu
-	return q
-}
+func newQueue(seed uint64) *queue { return &queue{lane: newLane(seed)} }
 
 // header is what the kernel puts before a frame; it takes no time on a line.
 const header = 10
@@ -76,11 +69,6 @@ func (l *lane) admit(n int, c *Config, now time.Time) (due time.Time, _ fate) {
 
 // push takes a copy of a frame that arrived now and says what became of it.
 func (q *queue) push(data []byte, c *Config, now time.Time) fate {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return full
-	}
 	due, f := q.admit(len(data), c, now)
 	if f != queued {
 		return f
@@ -89,7 +77,6 @@ func (q *queue) push(data []byte, c *Config, now time.Time) fate {
 		due = q.frames[n-1].due // the delay was shortened: order is kept
 	}
 	q.frames = append(q.frames, frame{due: due, data: append(q.buffer(len(data)), data...)})
-	q.more.Signal()
 	return queued
 }
 
@@ -102,32 +89,25 @@ func (q *queue) buffer(n int) []byte {
 	return make([]byte, 0, max(n, 2048))
 }
 
-// pop waits for the next frame; false when the queue is closed.
-func (q *queue) pop() (frame, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.frames) == 0 && !q.closed {
-		q.more.Wait()
+// due is how many frames at the front are due by a time, at most so many.
+func (q *queue) due(now time.Time, most int) int {
+	n := 0
+	for n < min(len(q.frames), most) && !q.frames[n].due.After(now) {
+		n++
 	}
-	if q.closed {
-		return frame{}, false
-	}
-	f := q.frames[0]
-	q.frames = q.frames[1:]
-	return f, true
+	return n
 }
 
-func (q *queue) release(b []byte) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.free) < 64 {
-		q.free = append(q.free, b)
+// drop lets go of so many frames at the front.
+func (q *queue) drop(n int) {
+	for i := range q.frames[:n] {
+		if len(q.free) < spare {
+			q.free = append(q.free, q.frames[i].data)
+		}
+		q.frames[i].data = nil
 	}
+	q.frames = q.frames[n:]
 }
 
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.more.Broadcast()
-}
+// spare is how many buffers are kept for later frames.
+const spare = 4096

@@ -26,9 +26,14 @@ func TestQueueDelaysAndSerializes(t *testing.T) {
 				}
 			}
 			for i, want := range tc.due {
-				f, ok := q.pop()
-				if got := f.due.Sub(now); !ok || got != want {
+				if got := q.frames[i].due.Sub(now); got != want {
 					t.Errorf("frame %d is due after %v, want %v", i, got, want)
+				}
+				if n := q.due(now.Add(want-1), 9); n > i {
+					t.Errorf("%d frames are due before %v", n, want)
+				}
+				if n := q.due(now.Add(want), 9); n <= i || q.due(now.Add(want), i) != i {
+					t.Errorf("%d frames are due at %v", n, want)
 				}
 			}
 		})
@@ -73,26 +78,29 @@ func TestQueueKeepsOrderWhenDelayShrinks(t *testing.T) {
 	q, now := newQueue(1), time.Now()
 	q.push([]byte{1}, &Config{Delay: time.Second}, now)
 	q.push([]byte{2}, &Config{}, now)
-	a, _ := q.pop()
-	b, _ := q.pop()
+	a, b := q.frames[0], q.frames[1]
 	if a.data[0] != 1 || b.data[0] != 2 || b.due.Before(a.due) {
 		t.Errorf("frames %v then %v", a, b)
 	}
 }
 
-func TestClosedQueueEndsPop(t *testing.T) {
-	q := newQueue(1)
-	done := make(chan bool)
-	go func() {
-		_, ok := q.pop()
-		done <- ok
-	}()
-	q.close()
-	if <-done {
-		t.Error("pop of a closed queue gave a frame")
+// TestQueueKeepsBuffers: what is let go of is used again, and nothing of what
+// still waits.
+func TestQueueKeepsBuffers(t *testing.T) {
+	q, now := newQueue(1), time.Now()
+	for i := range 1000 {
+		q.push([]byte{byte(i)}, &Config{}, now)
+		if i%3 == 2 {
+			q.drop(2)
+		}
 	}
-	if got := q.push([]byte{1}, &Config{}, time.Now()); got != full {
-		t.Errorf("push to a closed queue: %v", got)
+	if len(q.frames) != 1000-2*333 || len(q.free) > 2 {
+		t.Errorf("%d frames, %d buffers", len(q.frames), len(q.free))
+	}
+	for i, f := range q.frames {
+		if len(f.data) != 1 || f.data[0] != byte(i+2*333) {
+			t.Fatalf("frame %d is %v", i, f.data)
+		}
 	}
 }
 

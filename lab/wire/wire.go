@@ -66,13 +66,17 @@ func open(dev string) (*os.File, error) {
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: ifi.Index}))
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	// More than the default helps bursts; the limit of the machine applies.
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
+	// More than the default helps bursts; where that is not allowed the limit of
+	// the machine applies.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
+	}
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 8<<20)
 	return os.NewFile(uintptr(fd), dev), nil
 }
@@ -105,76 +109,63 @@ func (w *Wire) Stats() (ab, ba Stats) {
 func (w *Wire) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var wg sync.WaitGroup
-	var first error
-	var once sync.Once
-	fail := func(err error) {
-		once.Do(func() { first = err })
-		cancel()
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		w.close()
+		return fmt.Errorf("wire: eventfd: %w", err)
 	}
+	defer unix.Close(stop)
+	var errs [2]error
+	var wg sync.WaitGroup
 	for i := range w.ends {
-		q := newQueue(w.seed + uint64(i))
-		wg.Go(func() { fail(w.read(ctx, w.ends[i], q, &w.stats[i])) })
-		wg.Go(func() { w.write(w.ends[1-i], q, &w.stats[i]) })
-		context.AfterFunc(ctx, q.close)
+		wg.Go(func() {
+			defer cancel()
+			errs[i] = w.carry(ctx, i, stop)
+		})
 	}
 	<-ctx.Done()
-	w.close() // ends the reads
+	_, _ = unix.Write(stop, []byte{7: 1}) // in any byte order: not zero
 	wg.Wait()
-	if first == nil || errors.Is(first, os.ErrClosed) {
-		return context.Cause(ctx)
+	w.close()
+	if err := errors.Join(errs[:]...); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
 	}
-	return first
+	return context.Cause(ctx)
+}
+
+// carry moves the frames of one direction. It owns its thread, which ends with
+// it and goes before the other programs of the machine where that is allowed:
+// a wire that waits for its turn is a longer wire.
+func (w *Wire) carry(ctx context.Context, i, stop int) error {
+	runtime.LockOSThread() // for good
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_RR, Priority: 5}, 0)
+	return held(w.ends[i], func(in int) error {
+		return held(w.ends[1-i], func(out int) error {
+			d := direction{w: w, in: in, out: out, stop: stop, queue: newQueue(w.seed + uint64(i)), count: &w.stats[i], frames: newBatch(), sends: newBatch()}
+			for ctx.Err() == nil {
+				if err := d.take(); err != nil {
+					return err
+				}
+				d.give(time.Now())
+				d.rest(time.Now())
+			}
+			return nil
+		})
+	})
+}
+
+// held calls f with a file's descriptor, which stays open meanwhile.
+func held(file *os.File, f func(fd int) error) (err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
 }
 
 // largest is a bundle of segments with the kernel's notes before it.
 const largest = 10 + 14 + 4 + 1<<16
-
-// read queues what arrives until the socket is closed.
-func (w *Wire) read(ctx context.Context, from *os.File, q *queue, c *counters) error {
-	buf := make([]byte, largest)
-	for {
-		n, err := from.Read(buf)
-		if errors.Is(err, unix.ENETDOWN) {
-			continue // the interface went down: it will come back, or the wire ends
-		}
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		switch q.push(buf[:n], w.config.Load(), time.Now()) {
-		case lost:
-			c.lost.Add(1)
-		case full:
-			c.dropped.Add(1)
-		}
-	}
-}
-
-// write sends each frame when it is due. It owns its thread, whose sleeps
-// are made as exact as the kernel can: a Go timer is up to 1 ms late.
-func (w *Wire) write(to *os.File, q *queue, c *counters) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err == nil {
-		defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
-	}
-	for {
-		f, ok := q.pop()
-		if !ok {
-			return
-		}
-		if wait := time.Until(f.due); wait > 0 {
-			ts := unix.NsecToTimespec(int64(wait))
-			unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &ts, nil)
-		}
-		if _, err := to.Write(f.data); err != nil {
-			c.dropped.Add(1)
-		} else {
-			c.sent.Add(1)
-		}
-		q.release(f.data)
-	}
-}
