@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +26,34 @@ type judged struct {
 	key        *zone.Key
 	dir, plain string
 	port       string
+	signed     string // its file
+	first      uint32 // serial of the signed zone
+	log        lines
+}
+
+// lines is a log that is read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+// transfers counts those of a kind.
+func (l *lines) transfers(apex, kind string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, "zone="+apex+" ") && strings.Contains(line, "kind="+kind+" ") {
+			n++
+		}
+	}
+	return n
 }
 
 // Others judge: clients and validators take what we answer, other servers take
@@ -35,6 +65,8 @@ func TestJudged(t *testing.T) {
 	j := &judged{dir: t.TempDir()}
 	j.plain = filepath.Join(j.dir, "plain.zone")
 	zoneFile(t, j.plain, 1, "www 60 IN A 192.0.2.1")
+	j.signed = filepath.Join(j.dir, "signed.zone")
+	j.changeSigned(t, 0)
 	var err error
 	if j.key, err = zone.NewKey("example.org"); err != nil {
 		t.Fatal(err)
@@ -43,13 +75,15 @@ func TestJudged(t *testing.T) {
 		keyed(o)
 		o.Listen = append(o.Listen, Listen{Address: "127.0.0.1:0", TLS: certificate(t)})
 		signed := exampleZone(t)
-		signed.Key = j.key
+		signed.Key, signed.File = j.key, j.signed
+		o.Logger = slog.New(slog.NewTextHandler(&j.log, nil))
 		all := []Transfer{{Key: keyName}}
 		told := []NotifyTarget{{Address: netip.MustParseAddrPort("127.0.0.1:5401")}, {Address: netip.MustParseAddrPort("127.0.0.1:5402")}}
 		signed.Transfer, signed.Notify = all, told
 		o.Zones = []Zone{signed, {Name: "plain.example", File: j.plain, Transfer: all, Notify: told}}
 		o.Watch = 20 * time.Millisecond
 	})
+	j.first = exchange(t, "udp", j.at[0], question("example.org.", dns.TypeSOA)).Answer[0].(*dns.SOA).Serial
 	j.port = j.at[0][strings.LastIndex(j.at[0], ":")+1:]
 	t.Run("dig", func(t *testing.T) { j.dig(t, "dig") })
 	t.Run("kdig", func(t *testing.T) { j.dig(t, "kdig") })
@@ -142,8 +176,28 @@ func (j *judged) ldns(t *testing.T) {
 	}
 }
 
+// changeSigned writes the file of the signed zone; each n is another version.
+func (j *judged) changeSigned(t *testing.T, n int) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/example.zone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), " 2026112201 ", fmt.Sprintf(" %d ", 2026112201+n), 1)
+	if n > 0 {
+		changed = strings.Replace(changed, "192.0.2.25", fmt.Sprintf("192.0.2.%d", 100+n), 1) + fmt.Sprintf("\nnew%d.example.org. IN A 192.0.2.1\n", n)
+	}
+	if err := os.WriteFile(j.signed+".new", []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(j.signed+".new", j.signed); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // secondary has another server transfer both zones, asks both servers the same
-// thousands of questions, then changes a zone and waits for it to arrive.
+// thousands of questions, then changes the zones, waits for the differences to
+// arrive, and asks again.
 func (j *judged) secondary(t *testing.T, program, at string) {
 	dir, err := os.MkdirTemp(j.dir, program)
 	if err != nil {
@@ -190,6 +244,15 @@ func (j *judged) secondary(t *testing.T, program, at string) {
 	if !arrives(t, at, "plain.example.", serial+1) {
 		t.Error("a change did not arrive after NOTIFY")
 	}
+	was := j.log.transfers("example.org.", "IXFR")
+	j.changeSigned(t, int(ours-j.first)+1)
+	if !arrives(t, at, "example.org.", ours+1) {
+		t.Fatal("a change of the signed zone did not arrive after NOTIFY")
+	}
+	if is := j.log.transfers("example.org.", "IXFR"); is <= was {
+		t.Errorf("the signed zone came by another kind of transfer: %d of its differences, then %d", was, is)
+	}
+	j.sameAnswers(t, at)
 }
 
 const nsdSecondary = `server:

@@ -227,11 +227,88 @@ func TestSignedTransfer(t *testing.T) {
 		return all[0].(*dns.SOA).Serial
 	}
 	was := serial()
+	before := transferred(t, s.at[1], new(dns.Msg).SetAxfr("example.org."), "")
 	now = now.Add(zone.DefaultLife / 2)
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
 	if is := serial(); is != was+1 {
 		t.Errorf("serial %d, then %d", was, is)
+	}
+	carriedOut(t, before, transferred(t, s.at[1], new(dns.Msg).SetIxfr("example.org.", was, ".", "."), ""), transferred(t, s.at[1], new(dns.Msg).SetAxfr("example.org."), ""))
+}
+
+// carriedOut carries differences out (RFC 1995 §4) on a zone as it was
+// transferred, and compares it with the zone as it is.
+func carriedOut(t *testing.T, old, diff, want []dns.RR) {
+	t.Helper()
+	have := map[string]bool{}
+	for _, rr := range old[1 : len(old)-1] {
+		have[rr.String()] = true
+	}
+	if len(diff) < 3 || diff[1].Header().Rrtype != dns.TypeSOA {
+		t.Fatalf("no differences: %v", diff)
+	}
+	removing := false
+	for _, rr := range diff[1 : len(diff)-1] {
+		switch s := rr.String(); {
+		case rr.Header().Rrtype == dns.TypeSOA:
+			removing = !removing
+		case have[s] != removing:
+			t.Errorf("%v: removing %v", rr, removing)
+		case removing:
+			delete(have, s)
+		default:
+			have[s] = true
+		}
+	}
+	for _, rr := range want[1 : len(want)-1] {
+		if !have[rr.String()] {
+			t.Errorf("%v is missing", rr)
+		}
+		delete(have, rr.String())
+	}
+	if len(have) > 0 {
+		t.Errorf("left over: %v", have)
+	}
+}
+
+// A serial that has stood for two different zones is none that differences
+// begin from: some secondary may have the other one.
+func TestMixedSerial(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zone")
+	zoneFile(t, path, 10, "www 60 IN A 192.0.2.10")
+	conf := func() []Zone {
+		return []Zone{{Name: "example.org", File: path, Transfer: []Transfer{{From: []netip.Prefix{netip.MustParsePrefix("::1/128")}}}}}
+	}
+	s := start(t, func(o *Options) { o.Zones, o.Watch = conf(), time.Hour })
+	load := func(serial int, more string) {
+		zoneFile(t, path, serial, more)
+		if err := s.SetZones(conf()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ixfr := func(serial uint32) int {
+		return len(transferred(t, s.at[1], new(dns.Msg).SetIxfr("example.org.", serial, ".", "."), ""))
+	}
+	load(11, "www 60 IN A 192.0.2.11")
+	if err := s.SetZones(conf()); err != nil { // the same again
+		t.Fatal(err)
+	}
+	load(12, "www 60 IN A 192.0.2.12")
+	if a, b := ixfr(10), ixfr(11); a != 10 || b != 6 {
+		t.Errorf("%d and %d records, want 10 and 6", a, b)
+	}
+	load(12, "www 60 IN A 192.0.2.13\nw2 60 IN A 192.0.2.13")
+	load(13, "www 60 IN A 192.0.2.14\nw2 60 IN A 192.0.2.13")
+	all := ixfr(0)
+	for serial := uint32(10); serial <= 12; serial++ {
+		if got := ixfr(serial); got != all {
+			t.Errorf("from %d: %d records, want all %d", serial, got, all)
+		}
+	}
+	load(14, "www 60 IN A 192.0.2.15\nw2 60 IN A 192.0.2.13")
+	if got := ixfr(13); got != 6 {
+		t.Errorf("from 13: %d records, want 6", got)
 	}
 }

@@ -19,6 +19,7 @@ type served struct {
 	stamp  stamp
 	epoch  zone.Epoch
 	diffs  []*zone.Diff // oldest first, without a gap, to this version
+	mixed  bool         // the serial has stood for other records, too
 
 	packed    []packedNode // by Node.ID, for the fast path
 	negative  []byte       // the SOA of negative answers, with an owner to be filled in
@@ -100,7 +101,17 @@ func (s *Server) load(conf *Zone, old *served) (*served, error) {
 
 // since keeps the differences from older versions (RFC 1995).
 func (z *served) since(old *served) {
-	if old == nil || old.Apex != z.Apex || z.Signed() || old.Signed() || !later(z.Serial, old.Serial) {
+	if old == nil || old.Apex != z.Apex {
+		return
+	}
+	if z.Serial == old.Serial { // such as with another name that is chosen for
+		z.mixed = old.mixed || len(z.conf.Transfer) == 0 || !zone.Same(old.Zone, z.Zone)
+		if !z.mixed {
+			z.diffs = old.diffs
+		}
+		return
+	}
+	if old.mixed || !later(z.Serial, old.Serial) || len(z.conf.Transfer) == 0 {
 		return
 	}
 	d, err := zone.Compare(old.Zone, z.Zone)

@@ -114,6 +114,16 @@ func (e Epoch) number() uint32 {
 	return uint32(e.Start.Sub(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)) / (e.Life / 2))
 }
 
+// always signs without chance (RFC 6979): the same records have the same
+// signature in each version and at each server of an epoch, so that secondaries
+// can be told of differences (RFC 1995), whichever server they ask.
+type always struct{ crypto.Signer }
+
+// Sign implements crypto.Signer.
+func (s always) Sign(_ io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	return s.Signer.Sign(nil, digest, o)
+}
+
 // signer signs the sets of one version.
 type signer struct {
 	key   *Key
@@ -131,6 +141,11 @@ func newSigner(k *Key, apex string, e Epoch) (*signer, error) {
 		return nil, errors.New("signing without an epoch")
 	}
 	return &signer{key: k, apex: apex, epoch: e}, nil
+}
+
+// like says whether the same records get the same signature from another.
+func (g *signer) like(o *signer) bool {
+	return g.epoch.Start.Equal(o.epoch.Start) && g.epoch.Life == o.epoch.Life && g.apex == o.apex && g.key.DNSKEY.String() == o.key.DNSKEY.String()
 }
 
 // records are what signing adds to the apex (CDS and CDNSKEY: RFC 7344).
@@ -187,7 +202,7 @@ func (g *signer) make(rrs []dns.RR) *dns.RRSIG {
 		Inception:  uint32(g.epoch.Start.Add(-time.Hour).Unix()),
 		Expiration: uint32(g.epoch.Start.Add(g.epoch.Life).Unix()),
 	}
-	if err := sig.Sign(g.key.signer, rrs); err != nil {
+	if err := sig.Sign(always{g.key.signer}, rrs); err != nil {
 		return nil // only for a key that cannot sign, which newSigner's caller has made
 	}
 	return sig

@@ -330,45 +330,79 @@ func nine(a netip.Addr) (out []netip.Addr) {
 	return out
 }
 
-// Differences lead from one version to the next.
+// Differences lead from one version to the next, signed or not, and another
+// server with the key says the same.
 func TestCompare(t *testing.T) {
-	build := func(text string) *Zone {
+	key, err := NewKey("example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := EpochAt(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), 0)
+	second := EpochAt(first.Next(), 0)
+	build := func(text string, k *Key, e Epoch) *Zone {
 		s, err := Read(strings.NewReader(text), "f", "example.org")
 		if err != nil {
 			t.Fatal(err)
 		}
-		z, err := Build(s, Options{})
+		z, err := Build(s, Options{Key: k, Epoch: e})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return z
 	}
-	a := build(start + "x IN A 192.0.2.1\ny IN A 192.0.2.2\n")
-	b := build(strings.Replace(start, "h 1 ", "h 2 ", 1) + "y IN A 192.0.2.3\nz IN A 192.0.2.4\nx IN A 192.0.2.1\n")
-	d, err := Compare(a, b)
-	if err != nil || d.From.Serial != 1 || d.To.Serial != 2 {
-		t.Fatal(d, err)
-	}
-	have := map[string]bool{}
-	for rr := range a.Records() {
-		have[rr.String()] = true
-	}
-	for _, rr := range d.Removed {
-		if !have[rr.String()] {
-			t.Errorf("removes %v, which is not there", rr)
+	one := start + "x IN A 192.0.2.1\ny IN A 192.0.2.2\nsub IN NS a.sub\na.sub IN A 192.0.2.9\n"
+	two := strings.Replace(start, "h 1 ", "h 2 ", 1) + "y IN A 192.0.2.3\nz IN A 192.0.2.4\nz IN A 192.0.2.5\nx IN A 192.0.2.1\na.sub IN A 192.0.2.10\nsub IN NS a.sub\n"
+	for _, c := range []struct {
+		what     string
+		key      *Key
+		from, to Epoch
+		texts    [2]string
+		removed  int
+	}{
+		{"not signed", nil, first, first, [2]string{one, two}, 2},
+		// Gone: y A, its signature, y NSEC and its signature (z is the next now), the SOA's, the glue.
+		{"signed", key, first, first, [2]string{one, two}, 6},
+		{"signed, another epoch, too", key, first, second, [2]string{one, two}, -1},
+		{"signed, another epoch alone", key, first, second, [2]string{one, one}, -1},
+	} {
+		a, b, elsewhere := build(c.texts[0], c.key, c.from), build(c.texts[1], c.key, c.to), build(c.texts[0], c.key, c.from)
+		d, err := Compare(a, b)
+		if err != nil || d.From.Serial != a.Serial || d.To.Serial != b.Serial || a.Serial == b.Serial {
+			t.Fatal(c.what, d, err)
 		}
-		delete(have, rr.String())
-	}
-	for _, rr := range d.Added {
-		have[rr.String()] = true
-	}
-	for rr := range b.Records() {
-		if !have[rr.String()] {
-			t.Errorf("%v is missing", rr)
+		if c.removed >= 0 && len(d.Removed) != c.removed {
+			t.Errorf("%s: %d records are removed, want %d: %v", c.what, len(d.Removed), c.removed, d.Removed)
 		}
-		delete(have, rr.String())
+		have := map[string]bool{}
+		for rr := range elsewhere.Records() { // what a secondary has of another server
+			have[rr.String()] = true
+		}
+		for _, rr := range d.Removed {
+			if !have[rr.String()] {
+				t.Errorf("%s: removes %v, which is not there", c.what, rr)
+			}
+			delete(have, rr.String())
+		}
+		for _, rr := range d.Added {
+			if have[rr.String()] {
+				t.Errorf("%s: adds %v, which is there", c.what, rr)
+			}
+			have[rr.String()] = true
+		}
+		for rr := range b.Records() {
+			if !have[rr.String()] {
+				t.Errorf("%s: %v is missing", c.what, rr)
+			}
+			delete(have, rr.String())
+		}
+		if len(have) > 0 {
+			t.Errorf("%s: left over: %v", c.what, have)
+		}
+		if !Same(a, elsewhere) || c.texts[0] != c.texts[1] && Same(a, b) {
+			t.Errorf("%s: what is the same is not told from what is not", c.what)
+		}
 	}
-	if len(have) > 0 {
-		t.Errorf("left over: %v", have)
+	if _, err := Compare(build(one, nil, first), build(two, key, first)); err == nil {
+		t.Error("signed and not signed were compared")
 	}
 }
