@@ -312,3 +312,24 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		t.Errorf("a name changes while running: %v", err)
 	}
 }
+
+// TestNewVersionAfterBreak: an object with a tag of its content is waited for whole. Where its body breaks off and the
+// origin has another version by then, the client gets that one, and no error.
+func TestNewVersionAfterBreak(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Sites[0].Cache.ETag = "content" })
+	older, newer := content(100_000, 1), content(90_000, 2)
+	var asked atomic.Int64
+	r.origin.answer(func(w http.ResponseWriter, req *http.Request) {
+		if asked.Add(1) > 1 {
+			file(newer, `Etag: "v2"`, "Cache-Control: max-age=3600")(w, req)
+			return
+		}
+		short(older, 50_000, `Etag: "v1"`, "Cache-Control: max-age=3600")(w, req)
+	})
+	if g := r.get("/x"); g.StatusCode != 200 || !bytes.Equal(g.body, newer) {
+		t.Errorf("%d, %d bytes, %v: %s", g.StatusCode, len(g.body), g.err, g.Header.Get("Cache-Status"))
+	}
+	if g := r.get("/x"); !g.hit() || !bytes.Equal(g.body, newer) {
+		t.Errorf("later: %d, %d bytes: %s", g.StatusCode, len(g.body), g.Header.Get("Cache-Status"))
+	}
+}

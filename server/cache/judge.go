@@ -104,7 +104,7 @@ func (p *plan) notStored(v *rule.Verdict, h *fill.Head) {
 // store makes an object for the answer and lets the fill write into it.
 func (p *plan) store(v *rule.Verdict, h *fill.Head) fill.Verdict {
 	m := p.newMeta(v, h.Header)
-	o, err := p.s.store.Create(p.id, store.New{Variant: variantOf(m), Meta: m.encode(), Stamp: m.stamp(), Size: h.Total})
+	o, err := p.s.store.Create(p.id, store.New{Variant: variantOf(m), Meta: m.encode(), Stamp: m.stamp(), Size: h.Total, Private: true})
 	if err != nil {
 		p.s.log.Debug("not stored", "url", p.url, "err", err)
 		return fill.Pass("store", nil)
@@ -112,10 +112,22 @@ func (p *plan) store(v *rule.Verdict, h *fill.Head) fill.Verdict {
 	o.Head().Attach(newView(m))
 	p.s.passes.drop(p.id)
 	out := fill.Store(fill.FromStore(o), storedValue{o, v.Once}) // takes over our reference
+	out.Publish = func() error { return p.publish(o, h) }
 	if m.contentTag {
 		out.WaitWhole = tagWait
 	}
 	return out
+}
+
+// publish puts an object whose fill has begun into the index. What was invalidated since the answer was judged goes again.
+func (p *plan) publish(o *store.Object, h *fill.Head) error {
+	if err := o.Publish(); err != nil {
+		return err
+	}
+	if p.s.invalid.get(p.id) >= rule.At(h.Sent) {
+		o.Delete()
+	}
+	return nil
 }
 
 // tagWait is up to which length an object with a tag of its content is waited for, so that it never shows another tag.

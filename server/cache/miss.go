@@ -194,7 +194,21 @@ func (x *exchange) settle(f *found, out *fill.Outcome) next {
 		x.pass(f.decision.Reason)
 		return answered
 	}
-	x.failed(f, out.Err)
+	return x.settleFailed(f, out.Err)
+}
+
+// settleFailed starts again where it was not upstream that failed but the version of it that was waited for whole.
+func (x *exchange) settleFailed(f *found, err error) next {
+	switch {
+	case errors.Is(err, fill.ErrChanged), errors.Is(err, fill.ErrAbandoned):
+		x.step("restart", err.Error())
+		return askWhole
+	case errors.Is(err, fill.ErrStore):
+		x.step("store", err.Error())
+		x.pass(rule.ResponseNoStore)
+		return answered
+	}
+	x.failed(f, err)
 	return answered
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strconv"
@@ -128,9 +129,11 @@ func TestPurgeDuringFill(t *testing.T) {
 }
 
 // A storm of purges beside many clients: nobody who asks after a purge has
-// returned gets what was older than it.
+// returned gets what was older than it, and nobody asks for a part of what is on its way already.
 func TestPurgeStorm(t *testing.T) {
 	o := newSource(t)
+	var parts atomic.Int64
+	o.look = func(r *http.Request) { parts.Add(int64(len(r.Header["Range"]))) }
 	s := start(t, cache.Config{Sites: []site.Config{o.customer("a", "a.example")}})
 	var floor atomic.Int64 // the version that every answer has at least
 	ctx, cancel := context.WithCancel(t.Context())
@@ -167,7 +170,10 @@ func TestPurgeStorm(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
-	t.Logf("%d answers, %d hits, origin asked %d times", answers.Load(), hits.Load(), o.asked.Load())
+	t.Logf("%d answers, %d hits, origin asked %d times, %d of them for parts", answers.Load(), hits.Load(), o.asked.Load(), parts.Load())
+	if parts.Load() != 0 {
+		t.Error("asked for parts of what was being fetched whole")
+	}
 	if hits.Load() == 0 {
 		t.Error("nothing was ever a hit: the test shows nothing")
 	}

@@ -56,6 +56,11 @@ type Verdict struct {
 	// whole: its digest is known then, and a broken body is an error and not a
 	// broken response. Objects longer, or of unknown length, do not wait.
 	WaitWhole int64
+	// Publish, if not nil, lets others find the object. It is called when the fill
+	// covers the object and nobody but the fill knows of it: who found it earlier
+	// would ask the upstream for what is on its way. After an error nothing is
+	// stored, and the verdict is Pass with the error as its reason.
+	Publish func() error
 }
 
 // Store puts the body into obj, of which it takes over one reference. All get
@@ -233,11 +238,10 @@ func (g *Group) lead(key Key, l *lead, f Fetch) {
 	}
 	head = headOf(resp, give)
 	v := f.Judge(head)
-	if v.kind == Stored && head.Bad != nil {
-		v.object.Fail(head.Bad)
-		v.object.Release()
-		v = Verdict{}
-		err = head.Bad
+	var fl *Flight
+	var x *fetch
+	if v.kind == Stored {
+		fl, x, v, err = g.begun(cancel, f.Source, head, v)
 	}
 	out := Outcome{Kind: v.kind, Value: v.value, Reason: v.reason, Response: resp, From: resp.From, Err: err}
 	switch v.kind {
@@ -247,7 +251,7 @@ func (g *Group) lead(key Key, l *lead, f Fetch) {
 		g.publish(key, l, out)
 		return
 	case Stored:
-		g.store(ctx, cancel, key, l, f.Source, head, v, out)
+		g.store(ctx, key, l, fl, x, head, v, out)
 	default:
 		head.release()
 		g.publish(key, l, out)
@@ -257,12 +261,31 @@ func (g *Group) lead(key Key, l *lead, f Fetch) {
 	cancel(nil)
 }
 
-// store brings the body into the verdict's object.
-func (g *Group) store(ctx context.Context, cancel context.CancelCauseFunc, key Key, l *lead, src Source, head *Head, v Verdict, out Outcome) {
+// begun makes the flight of a body that is to be stored, and has the object
+// published then. If that fails the verdict becomes Pass; a head that cannot be
+// believed is an error.
+func (g *Group) begun(cancel context.CancelCauseFunc, src Source, head *Head, v Verdict) (*Flight, *fetch, Verdict, error) {
+	if head.Bad != nil {
+		v.object.Fail(head.Bad)
+		v.object.Release()
+		return nil, nil, Verdict{}, head.Bad
+	}
 	src.Validator = ValidatorOf(head.Header)
 	fl := g.flight(v.object, src)
 	v.object.Release() // the flight has its own
 	x := fl.first(cancel, head)
+	if v.Publish == nil {
+		return fl, x, v, nil
+	}
+	if err := v.Publish(); err != nil {
+		fl.settle(func() { fl.refs, fl.fetches = 0, nil })
+		return nil, nil, Pass(err.Error(), nil), nil
+	}
+	return fl, x, v, nil
+}
+
+// store brings the body into the verdict's object.
+func (g *Group) store(ctx context.Context, key Key, l *lead, fl *Flight, x *fetch, head *Head, v Verdict, out Outcome) {
 	out.Flight = fl
 	public := *head.Response
 	public.Body = nil
