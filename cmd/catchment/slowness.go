@@ -140,7 +140,11 @@ func writeSlowNetwork(w io.Writer, now time.Time, n *api.SlownessNetwork) {
 	f.row("receiver", percentOf(n.Receiver)+" of the time the client was the limit")
 	f.row("rtt", fmt.Sprintf("%v, %v at least", time.Duration(n.RTT).Round(100*time.Microsecond), time.Duration(n.MinRTT).Round(100*time.Microsecond)))
 	f.row("loss", percentOf(n.Loss))
-	f.row("samples", fmt.Sprintf("%d, the last %s ago", n.Samples, age(now, n.Seen)))
+	of := ""
+	if n.Clients > 0 {
+		of = fmt.Sprintf(" of at least %d of its clients", n.Clients)
+	}
+	f.row("samples", fmt.Sprintf("%d%s, the last %s ago", n.Samples, of, age(now, n.Seen)))
 	f.write(w)
 }
 

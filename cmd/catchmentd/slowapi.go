@@ -123,7 +123,7 @@ const verdictSlow = "slow"
 // addresses.
 func (s *slowNets) show(n *slowness.Network, slow *steer.Slow, a netip.Addr) api.SlownessNetwork {
 	x := api.SlownessNetwork{
-		Network: n.Prefix, Class: n.Class.String(), Slow: n.Slow, Confidence: n.Sure, Why: n.Why(), Samples: int64(n.Samples), P10: n.P10, P50: n.P50, P90: n.P90,
+		Network: n.Prefix, Class: n.Class.String(), Slow: n.Slow, Confidence: n.Sure, Why: n.Why(), Samples: int64(n.Samples), Clients: int64(n.Clients), P10: n.P10, P50: n.P50, P90: n.P90,
 		Receiver: n.Limited, RTT: api.Duration(n.RTT), MinRTT: api.Duration(n.MinRTT), Loss: n.Loss, Seen: n.Seen, Verdict: "fast",
 	}
 	if !x.Network.IsValid() {

@@ -69,6 +69,7 @@ type SlownessNetwork struct {
 	Confidence float64      `json:"confidence"`
 	Why        string       `json:"why"`
 	Samples    int64        `json:"samples"` // that count still
+	Clients    int64        `json:"clients"` // at least so many sent them
 	P10        float64      `json:"p10"`
 	P50        float64      `json:"p50"`
 	P90        float64      `json:"p90"`

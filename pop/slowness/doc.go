@@ -9,7 +9,12 @@
 // confidence, limited by its path or its receivers to less than Options.Slow,
 // which the POP could have sent.
 //
-// What a network keeps is 88 bytes: the delivery rate as counts in 32 buckets
+// No client speaks for its network: of six clients, those that sent most, is
+// kept what they have sent, and none of them counts for more than eight samples
+// where there are others. One that is alone counts for itself, which moves its
+// /24, and for no network wider than that.
+//
+// What a network keeps is 104 bytes: the delivery rate as counts in 32 buckets
 // of fixed bounds that grow by the factor 1.6 (4 kB/s to 13 GB/s; a quantile is
 // right to +-27 %), each of them one byte, and counts by class likewise. When a
 // byte is full all of the network's are halved, which is also how data decays.

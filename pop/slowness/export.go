@@ -13,7 +13,7 @@ import (
 // columns are those of the CSV export after network and location; the location
 // is the class.
 var columns = []string{"slow", "confidence", "samples", "p10_bytes_per_second", "p50_bytes_per_second", "p90_bytes_per_second",
-	"receiver_limited", "rtt_ms", "min_rtt_ms", "loss", "age_seconds"}
+	"receiver_limited", "rtt_ms", "min_rtt_ms", "loss", "age_seconds", "clients"}
 
 // WriteCSV writes a line a network, which nets.CSV reads as a map to classes.
 func (r *Report) WriteCSV(w io.Writer) error {
@@ -22,7 +22,7 @@ func (r *Report) WriteCSV(w io.Writer) error {
 			n := &r.Networks[i]
 			row := nets.Row{Network: n.Prefix.String(), Location: n.Class.String(), More: []string{
 				fmt.Sprint(n.Slow), fmt.Sprintf("%.3f", n.Sure), fmt.Sprint(n.Samples), fmt.Sprintf("%.0f", n.P10), fmt.Sprintf("%.0f", n.P50), fmt.Sprintf("%.0f", n.P90),
-				fmt.Sprintf("%.3f", n.Limited), ms(n.RTT), ms(n.MinRTT), fmt.Sprintf("%.4f", n.Loss), fmt.Sprintf("%.0f", max(0, r.At.Sub(n.Seen).Seconds())),
+				fmt.Sprintf("%.3f", n.Limited), ms(n.RTT), ms(n.MinRTT), fmt.Sprintf("%.4f", n.Loss), fmt.Sprintf("%.0f", max(0, r.At.Sub(n.Seen).Seconds())), fmt.Sprint(n.Clients),
 			}}
 			if !yield(row) {
 				return

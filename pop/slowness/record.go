@@ -2,6 +2,7 @@ package slowness
 
 import (
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -70,6 +71,7 @@ type record struct {
 	busy, receiver        float32
 	rtt, minRTT           float32 // weighted sum of milliseconds, and the least
 	sent, again, megabyte float32
+	clients               [apart]client // those that sent most of the samples; free ones are zero
 }
 
 // halve makes everything count half.
@@ -82,6 +84,9 @@ func (r *record) halve() {
 	}
 	for _, f := range []*float32{&r.busy, &r.receiver, &r.rtt, &r.sent, &r.again, &r.megabyte} {
 		*f /= 2
+	}
+	for i := range r.clients {
+		r.clients[i].halve()
 	}
 }
 
@@ -106,9 +111,12 @@ func (r *record) samples() int {
 // clear is how many of them say something.
 func (r *record) clear() int { return r.samples() - int(r.class[Unclear]) }
 
-func (r *record) add(s *Sample, c Class, now time.Time) {
-	if b := bucket(s.Rate()); r.rate[b] == math.MaxUint8 || r.class[c] == math.MaxUint8 {
+func (r *record) add(s *Sample, c Class, now time.Time, by *rand.Rand) {
+	if b := bucket(s.Rate()); r.rate[b] == math.MaxUint8 || r.class[c] == math.MaxUint8 || r.full(clientOf(s.Client)) {
 		r.halve()
+	}
+	if c != Unclear {
+		r.hear(clientOf(s.Client), c.Slow(), by)
 	}
 	r.rate[bucket(s.Rate())]++
 	r.class[c]++
@@ -126,6 +134,7 @@ func (r *record) add(s *Sample, c Class, now time.Time) {
 
 // sum is many records added up, with room for all of them.
 type sum struct {
+	votes                 votes
 	rate                  [buckets]float64
 	class                 [classes]float64
 	seen                  uint32
@@ -154,6 +163,7 @@ func (s *sum) least(ms float64) {
 }
 
 func (s *sum) add(o *sum) {
+	s.votes.add(&o.votes)
 	for i, x := range o.rate {
 		s.rate[i] += x
 	}

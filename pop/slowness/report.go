@@ -18,6 +18,9 @@ type Network struct {
 	Sure    float64        `json:"confidence"` // lower bound of the share of that class, or of slow samples, with 90 % confidence
 	Samples int            `json:"samples"`    // that count still
 	ByClass [classes]int32 `json:"-"`
+	Clients int            `json:"clients"` // at least so many have sent what says something
+	// Outvoted: most samples are slow, but of clients that have sent more than others.
+	Outvoted bool `json:"outvoted,omitempty"`
 	// Rates that 10, 50 and 90 % of the samples do not exceed, in bytes a second.
 	P10, P50, P90 float64
 	Limited       float64       `json:"receiver_limited"` // share of busy time
@@ -95,9 +98,7 @@ func (r *reporter) node(recs []record, cut int) node {
 	}
 	if cut == 0 {
 		var n node
-		for i := range recs {
-			n.all.record(&recs[i])
-		}
+		n.all.network(recs)
 		n.parts = []Network{r.judge(recs[0].key.prefix(0), &n.all)}
 		return n
 	}
@@ -132,7 +133,7 @@ func (r *reporter) judge(p netip.Prefix, s *sum) Network {
 	for _, x := range s.class {
 		total += x
 	}
-	n.Samples = int(total)
+	n.Samples, n.Clients = int(total), s.votes.clients
 	for i, x := range s.class {
 		n.ByClass[i] = int32(x)
 	}
@@ -144,7 +145,16 @@ func (r *reporter) judge(p netip.Prefix, s *sum) Network {
 		return n
 	}
 	slow := s.class[PathSlow] + s.class[ReceiverSlow]
-	if least := wilson(slow, clear); least >= r.o.Sure {
+	all := wilson(slow, clear)
+	least := all
+	if s.votes.clients > 1 {
+		least = wilson(s.votes.slow, s.votes.clear)
+	}
+	wide := p.Bits() < 24 || p.Addr().Is6() && p.Bits() < 48
+	if least >= r.o.Sure && wide && n.Clients < several {
+		return n
+	}
+	if least >= r.o.Sure {
 		n.Slow, n.Sure = true, least
 		n.Class = PathSlow
 		if s.class[ReceiverSlow] > s.class[PathSlow] {
@@ -152,7 +162,7 @@ func (r *reporter) judge(p netip.Prefix, s *sum) Network {
 		}
 		return n
 	}
-	n.Class = Fast
+	n.Class, n.Outvoted = Fast, all >= r.o.Sure
 	for c := Fast; c < classes; c++ {
 		if s.class[c] > s.class[n.Class] {
 			n.Class = c
@@ -165,16 +175,22 @@ func (r *reporter) judge(p netip.Prefix, s *sum) Network {
 // Why says in words what the judgement stands on.
 func (n *Network) Why() string {
 	of := n.Samples - int(n.ByClass[Unclear])
+	others := ""
+	if n.Slow && 2*int(n.ByClass[PathSlow]+n.ByClass[ReceiverSlow]) < of {
+		others = fmt.Sprintf("; the others are of few clients, of whom none counts for more than %d", weight)
+	}
 	count := func(c Class) string { return fmt.Sprintf("%d of %d", n.ByClass[c], of) }
 	switch {
+	case n.Outvoted:
+		return fmt.Sprintf("%d of %d transfers were slow, but of few of its clients, of whom none counts for more than %d", n.ByClass[PathSlow]+n.ByClass[ReceiverSlow], of, weight)
 	case n.Class == Unclear:
 		return fmt.Sprintf("%d of %d transfers say something: too few to tell", of, n.Samples)
 	case n.Slow && n.ByClass[PathSlow] > 0 && n.ByClass[ReceiverSlow] > 0:
-		return fmt.Sprintf("%s transfers were limited by the path, %s by clients that read slowly", count(PathSlow), count(ReceiverSlow))
+		return fmt.Sprintf("%s transfers were limited by the path, %s by clients that read slowly", count(PathSlow), count(ReceiverSlow)) + others
 	case n.Class == PathSlow:
-		return count(PathSlow) + " transfers were limited by the path"
+		return count(PathSlow) + " transfers were limited by the path" + others
 	case n.Class == ReceiverSlow:
-		return count(ReceiverSlow) + " transfers were limited by clients that read slowly"
+		return count(ReceiverSlow) + " transfers were limited by clients that read slowly" + others
 	case n.Class == BufferFull:
 		return count(BufferFull) + " transfers waited for clients with full buffers"
 	case n.Class == Lossy:

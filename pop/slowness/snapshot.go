@@ -17,10 +17,11 @@ import (
 // A snapshot is what a POP tells the fleet, and what it keeps on disk: magic,
 // version, half-life in seconds, epoch, number of records, and the records in
 // order of key. Numbers are varints (encoding/binary); of the counts only those
-// that are not zero are written.
+// that are not zero are written, and of the clients those that are there, after
+// their number: the id, and the two counts.
 const (
 	magic       = "CSLW"
-	version     = 1
+	version     = 2        // 1 knew no clients
 	maxSnapshot = 16 << 20 // networks in one
 )
 
@@ -71,6 +72,14 @@ func (r *record) append(b []byte, last key) []byte {
 	for _, f := range []float32{r.busy, r.receiver, r.rtt, r.minRTT, r.sent, r.again, r.megabyte} {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 	}
+	at := len(b)
+	b = append(b, 0)
+	for _, c := range r.clients {
+		if c.samples() > 0 {
+			b[at]++
+			b = append(binary.AppendUvarint(b, uint64(c.id)), c.slow, c.quick)
+		}
+	}
 	return b
 }
 
@@ -108,8 +117,9 @@ func decode(b []byte, half time.Duration) (recs []record, err error) {
 	if string(r.bytes(len(magic))) != magic {
 		return nil, errSnapshot
 	}
-	if v := r.bytes(1)[0]; v != version && r.err == nil {
-		return nil, fmt.Errorf("slowness: snapshot of version %d: we read %d", v, version)
+	v := r.bytes(1)[0]
+	if (v < 1 || v > version) && r.err == nil {
+		return nil, fmt.Errorf("slowness: snapshot of version %d: we read up to %d", v, version)
 	}
 	if h := r.uint(math.MaxUint32); h != uint64(half/time.Second) && r.err == nil {
 		return nil, fmt.Errorf("slowness: snapshot with a half-life of %v: ours is %v", time.Duration(h)*time.Second, half)
@@ -127,7 +137,9 @@ func decode(b []byte, half time.Duration) (recs []record, err error) {
 			return nil, errSnapshot
 		}
 		last = x.key
-		x.read(r)
+		if x.read(r); v > 1 {
+			x.readClients(r)
+		}
 		recs = append(recs, x)
 	}
 	if r.err == nil && len(r.b) > 0 {
@@ -155,6 +167,20 @@ func (r *record) read(in *reader) {
 			in.err = errSnapshot
 		}
 		*f = v
+	}
+}
+
+func (r *record) readClients(in *reader) {
+	n := in.uint(apart)
+	for i := range r.clients[:n] {
+		id := uint16(in.uint(math.MaxUint16))
+		b := in.bytes(2)
+		c := client{id: id, slow: b[0], quick: b[1]}
+		if c.samples() == 0 || r.at(id) != nil {
+			in.err = errSnapshot
+			return
+		}
+		r.clients[i] = c
 	}
 }
 
@@ -246,23 +272,24 @@ func (b *Book) Report(now time.Time) *Report {
 // seen of it.
 func (b *Book) Look(a netip.Addr, now time.Time) (Network, bool) {
 	k, epoch := keyOf(a), b.own.epoch(now)
-	var all sum
+	var recs []record
 	b.own.mu.Lock()
 	if i, ok := b.own.index[k]; ok {
-		r := b.own.recs[i]
-		r.decay(epoch)
-		all.record(&r)
+		recs = append(recs, b.own.recs[i])
 	}
 	b.own.mu.Unlock()
 	b.mu.Lock()
 	for _, o := range b.others {
 		if i, ok := slices.BinarySearchFunc(o.recs, k, func(r record, k key) int { return cmp.Compare(r.key, k) }); ok {
-			r := o.recs[i]
-			r.decay(epoch)
-			all.record(&r)
+			recs = append(recs, o.recs[i])
 		}
 	}
 	b.mu.Unlock()
+	for i := range recs {
+		recs[i].decay(epoch)
+	}
+	var all sum
+	all.network(recs)
 	r := reporter{o: b.own.options()}
 	n := r.judge(k.prefix(0), &all)
 	return n, n.Samples > 0

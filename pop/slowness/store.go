@@ -77,7 +77,7 @@ func (s *Store) Add(x *Sample, now time.Time) Class {
 	defer s.mu.Unlock()
 	s.stats.Samples[c]++
 	r := s.find(keyOf(x.Client), s.epoch(now))
-	r.add(x, c, now)
+	r.add(x, c, now, s.rng)
 	return c
 }
 

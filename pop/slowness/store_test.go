@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -61,7 +62,7 @@ func TestReportMergesUpwardAndSplits(t *testing.T) {
 		{"a sparse one that differs is not drawn along", func(s *Store) {
 			feed(s, "10.1.0.1", PathSlow, 40, start)
 			feed(s, "10.1.1.1", Fast, 5, start)
-		}, "10.1.0.0/23 path-slow slow"},
+		}, "10.1.0.0/24 path-slow slow"},
 		{"neighbours that differ stay apart", func(s *Store) {
 			feed(s, "10.1.0.1", PathSlow, 20, start)
 			feed(s, "10.1.1.1", Fast, 20, start)
@@ -71,8 +72,17 @@ func TestReportMergesUpwardAndSplits(t *testing.T) {
 		{"alike ones are one", func(s *Store) {
 			feed(s, "10.1.0.1", ReceiverSlow, 20, start)
 			feed(s, "10.1.255.1", ReceiverSlow, 20, start)
+			feed(s, "10.1.255.2", ReceiverSlow, 9, start)
 			feed(s, "10.2.0.1", ReceiverSlow, 20, start)
 		}, "10.1.0.0/16 receiver-slow slow; 10.2.0.0/24 receiver-slow slow"},
+		{"two clients do not speak for all between them", func(s *Store) {
+			feed(s, "10.1.0.1", ReceiverSlow, 20, start)
+			feed(s, "10.1.255.1", ReceiverSlow, 20, start)
+		}, "10.1.0.0/24 receiver-slow slow; 10.1.255.0/24 receiver-slow slow"},
+		{"nor two that are sparse", func(s *Store) {
+			feed(s, "2001:db8:1::1", PathSlow, 6, start)
+			feed(s, "2001:db8:2::1", PathSlow, 6, start)
+		}, ""},
 		{"half and half is not sure", func(s *Store) {
 			feed(s, "10.1.0.1", PathSlow, 11, start)
 			feed(s, "10.1.0.1", Fast, 9, start)
@@ -212,7 +222,7 @@ func TestSnapshotsAndFleet(t *testing.T) {
 		t.Errorf("the fleet says\n%s\none store would say\n%s", told(got), told(want))
 	}
 	for i := range want.Networks {
-		if w, g := want.Networks[i], got.Networks[i]; w.Samples != g.Samples || math.Abs(w.P50-g.P50) > 1 || math.Abs(w.Loss-g.Loss) > 1e-4 {
+		if w, g := want.Networks[i], got.Networks[i]; w.Samples != g.Samples || w.Clients != g.Clients || math.Abs(w.P50-g.P50) > 1 || math.Abs(w.Loss-g.Loss) > 1e-4 {
 			t.Fatalf("%+v, want %+v", g, w)
 		}
 	}
@@ -272,7 +282,7 @@ func TestExportsAreRead(t *testing.T) {
 	if err := moves.WriteNets(&g, "cheap1,cheap2", nil); err != nil {
 		t.Fatal(err)
 	}
-	if want := "192.0.2.0/24,path-slow,true,0.924,20,"; !strings.Contains(c.String(), want) || !strings.Contains(c.String(), ",3600\n") {
+	if want := "192.0.2.0/24,path-slow,true,0.924,20,"; !strings.Contains(c.String(), want) || !strings.Contains(c.String(), ",3600,1\n") {
 		t.Errorf("%s\nlacks %s", c.String(), want)
 	}
 	if want := "2001:db8::/48 => [ cheap1, cheap2 ]\n192.0.2.0/24 => [ cheap1, cheap2 ]\n"; g.String() != want {
@@ -386,9 +396,13 @@ func TestMillion(t *testing.T) {
 	snap := s.Snapshot(start, 0)
 	at := time.Now()
 	rep := s.Report(start)
-	t.Logf("%d networks: %.0f MB, %d B each; snapshot %.0f MB; report of %d in %v", s.Stats().Networks, float64(held)/1e6, held/1_000_000, float64(len(snap))/1e6, len(rep.Networks), time.Since(at).Round(time.Millisecond))
+	took := time.Since(at)
+	told := heap() - before - held
+	t.Logf("%d networks: %.0f MB, %d B each; snapshot %.0f MB; report of %d in %v, %.0f MB more while judged, %.0f MB after", s.Stats().Networks, float64(held)/1e6, held/1_000_000,
+		float64(len(snap))/1e6, len(rep.Networks), took.Round(time.Millisecond), float64(int(unsafe.Sizeof(record{}))*s.Stats().Networks+told)/1e6, float64(told)/1e6)
 	if held > 200e6 {
 		t.Errorf("%d MB, want 200 at most", held/1e6)
 	}
 	runtime.KeepAlive(s)
+	runtime.KeepAlive(rep)
 }

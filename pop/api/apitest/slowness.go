@@ -29,7 +29,7 @@ func (s *Slowness) SlownessNetworks(_ context.Context, q api.SlownessQuery) (out
 	s.Asked = append(s.Asked, q)
 	all := []api.SlownessNetwork{
 		{
-			Network: netip.MustParsePrefix("203.0.113.0/24"), Class: "path-slow", Slow: true, Confidence: 0.9, Why: "40 of 41 transfers were limited by the path", Samples: 41,
+			Network: netip.MustParsePrefix("203.0.113.0/24"), Class: "path-slow", Slow: true, Confidence: 0.9, Why: "40 of 41 transfers were limited by the path", Samples: 41, Clients: 3,
 			P10: 66e3, P50: 106e3, P90: 170e3, Receiver: 0.02, RTT: api.Duration(184 * time.Millisecond), MinRTT: api.Duration(31 * time.Millisecond), Loss: 0.003,
 			Seen: Now.Add(-2 * time.Minute), Verdict: "slow", By: "measured", Moved: true,
 		},
