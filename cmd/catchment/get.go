@@ -34,8 +34,10 @@ it is still the same file (If-Range). What has come stays in FILE.part after a
 failure, and the next call goes on with it. The whole is checked against
 --sha256, or against the digest that the server gives (Repr-Digest).
 
-It needs no daemon and works with every server that answers ranges with strong
-validators. It returns 0 only if the file is whole, and 1 if it is not.`,
+It follows redirects, and asks the first URL again where the server that they led
+to is gone. It needs no daemon and works with every server that answers ranges
+with strong validators; of one that gives none, what has come is of no use after
+a failure and is not kept. It returns 0 only if the file is whole, and 1 if it is not.`,
 		Example: `  catchment get https://cdn.example.net/image.iso
   catchment get https://cdn.example.net/image.iso -o disk.iso --sha256 9f86d081...
   catchment get https://cdn.example.net/image.iso --parallel 4 -j`,
@@ -73,7 +75,7 @@ validators. It returns 0 only if the file is whole, and 1 if it is not.`,
 	f.IntVar(&o.parallel, "parallel", 1, "over how many connections parts are fetched at once, 16 at most")
 	f.StringArrayVarP(&o.headers, "header", "H", nil, "`line` to send, such as \"Authorization: Bearer x\" (may be given often)")
 	f.DurationVar(&o.stall, "stall", 500*time.Millisecond, "how long a connection may be silent, at least, before another is tried beside it")
-	f.DurationVar(&o.patience, "patience", 2*time.Minute, "how long to try without a single byte")
+	f.DurationVar(&o.patience, "patience", 2*time.Minute, "how long to try to go on without a single byte")
 	f.IntVar(&o.buffer, "buffer", 4096, "receive buffer to ask for, in KiB")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "tell of nothing but the end")
 	return cmd

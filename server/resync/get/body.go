@@ -63,6 +63,7 @@ type answer struct {
 	s        *stream
 	complete bool
 	err      error
+	anew     bool // it went by the first URL
 }
 
 // pieceLen is how much is read at once, and pieces how many wait.
@@ -264,7 +265,7 @@ func (b *body) answered(a answer) {
 		}
 		b.cur = a.s
 		b.tell(Event{Kind: Resumed, Offset: b.next, POP: a.s.pop, Addr: a.s.addr, Gap: time.Since(b.heard)})
-	case errors.Is(a.err, ErrChanged):
+	case errors.Is(a.err, ErrChanged) && !a.anew:
 		if b.cur == nil { // else the one that is silent may still go on
 			b.end(a.err)
 			return
@@ -311,25 +312,46 @@ func (b *body) attempt() {
 	}
 	b.tried = b.tried.Add(wait)
 	to, from, rate, met := b.rival, b.next, b.pace.best, b.met
-	b.wg.Go(func() { to <- b.ask(ctx, stop, from, rate, wait, met) })
+	req := b.req
+	if (b.fails+b.dials)%2 == 1 {
+		req = begunBy(req)
+	}
+	b.wg.Go(func() {
+		select {
+		case <-time.After(wait):
+			a := b.ask(ctx, req, stop, from, rate, met)
+			a.anew = req != b.req
+			to <- a
+		case <-ctx.Done():
+			to <- answer{err: ctx.Err()}
+		}
+	})
+}
+
+// begunBy is the request that a redirect, or several, led from to this one: the
+// server that it led to may be the one that is gone.
+func begunBy(req *http.Request) *http.Request {
+	for req.Response != nil && req.Response.Request != nil {
+		req = req.Response.Request
+	}
+	return req
 }
 
 // ask asks for what comes from a byte on, and says how fast the client was.
-func (b *body) ask(ctx context.Context, stop context.CancelFunc, from int64, rate uint64, wait time.Duration, met *atomic.Bool) answer {
-	select {
-	case <-time.After(wait):
-	case <-ctx.Done():
-		return answer{err: ctx.Err()}
-	}
+func (b *body) ask(ctx context.Context, of *http.Request, stop context.CancelFunc, from int64, rate uint64, met *atomic.Bool) answer {
 	var addr string
-	req := traced(b.req, ctx, &addr, met)
+	req := traced(of, ctx, &addr, met)
 	req.Header.Set("Range", b.w.rangeFrom(from))
 	req.Header.Set("If-Range", b.w.validator)
 	if rate > 0 {
 		req.Header.Set(careful.FieldBandwidth, strconv.FormatUint(8*rate, 10))
 	}
-	resp, err := b.opt.Again.RoundTrip(req)
-	if err != nil {
+	send := b.opt.Again.RoundTrip
+	if of != b.req {
+		send = (&http.Client{Transport: b.opt.Again}).Do
+	}
+	resp, err := send(req)
+	if err = plain(err); err != nil {
 		stop()
 		return answer{err: err}
 	}

@@ -2,11 +2,9 @@ package get
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -25,7 +23,7 @@ type Job struct {
 	// Repr-Digest of the server is checked, where it gives one (RFC 9530).
 	SHA256 []byte
 	// Parallel is over how many connections parts are fetched at once, where
-	// the size and a validator are known; 0 and 1: one.
+	// the server gives ranges, the size and a validator; 0 and 1: one.
 	Parallel int
 	// OnProgress, if not nil, hears how many bytes are there, of how many (-1:
 	// not known), after each piece and from any goroutine, one at a time.
@@ -49,15 +47,16 @@ var ErrDigest = errors.New("the digest is wrong")
 
 // begun is what Path + ".part.json" says of what is in Path + ".part".
 type begun struct {
-	URL       string `json:"url"`
-	Validator string `json:"validator"`
-	Size      int64  `json:"size"` // -1: not known
+	URL       string   `json:"url"`
+	Validator string   `json:"validator"`
+	Size      int64    `json:"size"`             // -1: not known
+	Digest    []string `json:"digest,omitempty"` // the lines of Repr-Digest
 }
 
 // ErrBusy: another download writes to the same file.
 var ErrBusy = errors.New("another download is writing to it")
 
-// File downloads to a file. What an earlier call left unfinished goes on where
+// File downloads to a file; redirects are followed. What an earlier call left unfinished goes on where
 // the object is still the same, and begins anew where it is not. On an error
 // what has come stays for the next call, unless its digest is wrong. Two of the
 // same file at once would spoil it: the second one ends with ErrBusy.
@@ -72,7 +71,12 @@ func (t *Transport) File(ctx context.Context, j Job) (Result, error) {
 	o := t.opt
 	o.OnEvent = d.hear(o.OnEvent)
 	d.t = New(o)
+	d.client = http.Client{Transport: d.t}
 	if err := d.run(ctx); err != nil {
+		if d.begun && d.state.Validator == "" { // nothing of it could be used again
+			d.result.Bytes = 0
+			err = errors.Join(err, f.Truncate(0))
+		}
 		if st, serr := f.Stat(); serr == nil && st.Size() == 0 {
 			err = errors.Join(err, os.Remove(f.Name()), d.forget())
 		}
@@ -118,10 +122,12 @@ func openPart(path string) (*os.File, error) {
 // download is a Job under way.
 type download struct {
 	t      *Transport
+	client http.Client // of t: it follows redirects
 	job    Job
 	file   *os.File
 	state  begun
-	digest digest // that the server gave
+	begun  bool // state is of what this call found
+	whole  bool // it is asked for without a range first, though parts are wished
 
 	mu     sync.Mutex // events come from all parts
 	result Result
@@ -155,7 +161,7 @@ func (d *download) run(ctx context.Context) error {
 		case err == nil:
 			return d.check()
 		case errors.Is(err, ErrChanged) && try < anew:
-			have = 0
+			have, d.state = 0, begun{}
 		default:
 			return err
 		}
@@ -171,6 +177,7 @@ func (d *download) recall() int64 {
 	}
 	n, err := d.file.Seek(0, io.SeekEnd)
 	if err != nil || d.state.Size >= 0 && n > d.state.Size {
+		d.state = begun{}
 		return 0
 	}
 	return n
@@ -191,27 +198,9 @@ func (d *download) forget() error {
 	return nil
 }
 
-func (d *download) request(ctx context.Context, first, last int64) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.job.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range d.job.Header {
-		req.Header[k] = v
-	}
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("Want-Repr-Digest", "sha-256=10")
-	switch {
-	case last >= 0:
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
-	case first > 0:
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", first))
-	}
-	if first > 0 || last >= 0 {
-		req.Header.Set("If-Range", d.state.Validator)
-	}
-	return req, nil
-}
+// headLen is the part that is fetched first where parts are wished: its answer
+// tells of the whole.
+const headLen = 1 << 20
 
 // fetch brings what is missing after the first have bytes.
 func (d *download) fetch(ctx context.Context, have int64) error {
@@ -219,16 +208,25 @@ func (d *download) fetch(ctx context.Context, have int64) error {
 		d.result.Kept, d.result.Bytes = have, have
 		return nil
 	}
-	req, err := d.request(ctx, have, -1)
-	if err != nil {
-		return err
+	last := int64(-1)
+	if d.job.Parallel > 1 && !d.whole {
+		last = have + headLen - 1
 	}
-	resp, err := d.t.RoundTrip(req)
+	resp, err := d.ask(ctx, have, last)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	size := resp.ContentLength
 	switch {
+	case last >= 0:
+		if size, err = d.head(resp, have); err != nil {
+			return err
+		}
+		if d.whole {
+			resp.Body.Close()
+			return d.fetch(ctx, have)
+		}
 	case resp.StatusCode == http.StatusOK:
 		have = 0
 	case have > 0:
@@ -240,14 +238,13 @@ func (d *download) fetch(ctx context.Context, have int64) error {
 			return err
 		}
 	default:
-		return fmt.Errorf("the server says %s", resp.Status)
+		return said(resp)
 	}
-	if err := d.begin(resp, have); err != nil {
+	if err := d.begin(resp, have, size); err != nil {
 		return err
 	}
-	if d.job.Parallel > 1 && d.state.Size-have > int64(d.job.Parallel) && d.state.Validator != "" {
-		resp.Body.Close()
-		return d.parallel(ctx, have)
+	if last >= 0 {
+		return d.parallel(ctx, have, min(have+headLen, size), resp.Body)
 	}
 	n, err := d.copy(d.file, resp.Body, have)
 	d.result.Bytes = have + n
@@ -255,20 +252,19 @@ func (d *download) fetch(ctx context.Context, have int64) error {
 }
 
 // begin notes what is downloaded, and makes the file hold what is kept of it.
-func (d *download) begin(resp *http.Response, have int64) error {
-	d.result.Kept = have
-	d.digest = digestOf(resp.Header)
+func (d *download) begin(resp *http.Response, have, size int64) error {
+	d.result.Kept, d.begun = have, true
 	if have == 0 {
-		d.state = begun{URL: d.job.URL, Validator: validator(resp.Header), Size: resp.ContentLength}
+		d.state = begun{URL: d.job.URL, Validator: validator(resp.Header), Size: size}
+	}
+	if v := resp.Header.Values("Repr-Digest"); len(v) > 0 {
+		d.state.Digest = v
 	}
 	if err := d.file.Truncate(have); err != nil {
 		return err
 	}
 	if _, err := d.file.Seek(have, io.SeekStart); err != nil {
 		return err
-	}
-	if have > 0 {
-		return nil
 	}
 	if d.state.Validator == "" {
 		return d.forget() // nothing of it could be used again
@@ -296,54 +292,4 @@ func (w *told) Write(b []byte) (int, error) {
 	w.done += int64(n)
 	w.tell(w.done)
 	return n, err
-}
-
-// check compares the whole with the digest that it should have.
-func (d *download) check() error {
-	if _, err := d.file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	sum := sha256.New()
-	other := d.digest.hash()
-	var to io.Writer = sum
-	if other != nil {
-		to = io.MultiWriter(sum, other)
-	}
-	n, err := io.Copy(to, d.file)
-	if err != nil {
-		return err
-	}
-	d.result.SHA256 = fmt.Sprintf("%x", sum.Sum(nil))
-	if d.state.Size >= 0 && n != d.state.Size {
-		return d.wrong("%d bytes came of %d", n, d.state.Size)
-	}
-	if d.job.SHA256 != nil {
-		if want := fmt.Sprintf("%x", d.job.SHA256); d.result.SHA256 != want {
-			return d.wrong("%w: SHA-256 is %s, want %s", ErrDigest, d.result.SHA256, want)
-		}
-		d.result.Checked = "sha256"
-		return nil
-	}
-	return d.compare(sum, other)
-}
-
-// compare compares with the digest that the server gave.
-func (d *download) compare(sum, other hash.Hash) error {
-	if len(d.digest.value) == 0 {
-		return nil
-	}
-	got := sum.Sum(nil)
-	if other != nil {
-		got = other.Sum(nil)
-	}
-	if string(got) != string(d.digest.value) {
-		return d.wrong("%w: %s is %x, the server said %x", ErrDigest, d.digest.name, got, d.digest.value)
-	}
-	d.result.Checked = "Repr-Digest " + d.digest.name
-	return nil
-}
-
-// wrong throws away what came.
-func (d *download) wrong(format string, args ...any) error {
-	return errors.Join(fmt.Errorf(format, args...), d.file.Truncate(0), d.forget())
 }

@@ -10,6 +10,10 @@
 // strong validators will do; with Catchment the validators are the same in all
 // POPs, so that any of them can go on where another one stopped.
 //
+// Where an http.Client has followed redirects, attempts to go on ask the server
+// that they led to and the first URL in turn: the one may be gone, and the other
+// lead elsewhere by now.
+//
 // Bytes of two versions of an object are never mixed: when the validator has
 // changed a body ends with ErrChanged.
 package get

@@ -4,28 +4,63 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// parallel fetches the rest in as many parts as there are connections. Parts
-// that come out of order leave holes, so on an error only what is whole from
-// the beginning on is kept.
-func (d *download) parallel(ctx context.Context, have int64) error {
+// head looks at the answer to a first range, from have on, and returns the size
+// of the whole. Where the server gives no such range, whole is set.
+func (d *download) head(resp *http.Response, have int64) (size int64, err error) {
+	switch resp.StatusCode {
+	case http.StatusPartialContent:
+		c, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		d.whole = !ok || c.first != have || c.size < 0 || validator(resp.Header) == ""
+		if d.whole || have == 0 {
+			return c.size, nil
+		}
+		w := window{validator: d.state.Validator, end: -1, size: d.state.Size}
+		_, err = w.goesOn(resp, have)
+		return c.size, err
+	case http.StatusOK:
+		if d.whole = have == 0; !d.whole {
+			err = fmt.Errorf("%w: the server sends all of it anew", ErrChanged)
+		}
+		return 0, err
+	case http.StatusRequestedRangeNotSatisfiable: // of nothing there is no part
+		d.whole = true
+		return 0, nil
+	}
+	return 0, said(resp)
+}
+
+// parallel fetches the rest in as many parts as there are connections, the first
+// of them after what of the head is coming. Parts that come out of order leave
+// holes, so on an error only what is whole from the beginning on is kept.
+func (d *download) parallel(ctx context.Context, have, rest int64, head io.Reader) error {
 	n := int64(d.job.Parallel)
-	each := (d.state.Size - have + n - 1) / n
-	p := &progress{d: d, ends: map[int64]int64{}, done: have}
-	g, ctx := errgroup.WithContext(ctx)
-	for first := have; first < d.state.Size; first += each {
-		last := min(first+each, d.state.Size) - 1
+	each := (d.state.Size - rest + n - 1) / n
+	p := &progress{d: d, ends: map[int64]int64{have: have}, done: have}
+	for first := rest; first < d.state.Size; first += each {
 		p.ends[first] = first
-		g.Go(func() error { return d.part(ctx, p, first, last) })
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		err := d.bring(p, have, rest-1, head)
+		if err != nil || rest == d.state.Size {
+			return err
+		}
+		return d.part(ctx, p, rest, min(rest+each, d.state.Size)-1)
+	})
+	for first := rest + each; first < d.state.Size; first += each {
+		g.Go(func() error { return d.part(ctx, p, first, min(first+each, d.state.Size)-1) })
 	}
 	err := g.Wait()
 	d.result.Bytes = p.done
 	if err != nil {
-		return fmt.Errorf("%w%s", err, suffix(d.file.Truncate(p.whole(have))))
+		d.result.Bytes = p.whole(have)
+		return fmt.Errorf("%w%s", err, suffix(d.file.Truncate(d.result.Bytes)))
 	}
 	return nil
 }
@@ -39,11 +74,7 @@ func suffix(err error) string {
 
 // part fetches bytes first to last.
 func (d *download) part(ctx context.Context, p *progress, first, last int64) error {
-	req, err := d.request(ctx, first, last)
-	if err != nil {
-		return err
-	}
-	resp, err := d.t.RoundTrip(req)
+	resp, err := d.ask(ctx, first, last)
 	if err != nil {
 		return err
 	}
@@ -52,7 +83,12 @@ func (d *download) part(ctx context.Context, p *progress, first, last int64) err
 	if _, err := w.goesOn(resp, first); err != nil {
 		return err
 	}
-	n, err := io.Copy(&told{io.NewOffsetWriter(d.file, first), first, func(end int64) { p.tell(first, end) }}, resp.Body)
+	return d.bring(p, first, last, resp.Body)
+}
+
+// bring writes bytes first to last where they belong.
+func (d *download) bring(p *progress, first, last int64, from io.Reader) error {
+	n, err := io.Copy(&told{io.NewOffsetWriter(d.file, first), first, func(end int64) { p.tell(first, end) }}, from)
 	if err == nil && n != last-first+1 {
 		err = fmt.Errorf("bytes %d to %d: %w", first, last, io.ErrUnexpectedEOF)
 	}
