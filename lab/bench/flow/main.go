@@ -14,10 +14,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"time"
 
+	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/lab/sandbox"
 	"github.com/catchment/catchment/server/resync/checkpoint"
@@ -26,54 +26,40 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "bench flow:", err)
-		os.Exit(1)
-	}
+	var o options
+	sandbox.Main(cmdline.Program{Name: "bench flow", Flags: o.flags,
+		Do: func(ctx context.Context, _ []string) error { return o.run(ctx) }})
 }
 
-// marker says which part of the world a process is: none, the namespace, or
-// the holder of some sockets.
-const marker = "CATCHMENT_BENCH_FLOW"
+type options struct {
+	small, large, passes int
+	holder               int // the number of a holder of sockets; 0: this is the bench
+}
 
-func run() error {
-	small := flag.Int("small", 90_000, "sockets that wait")
-	large := flag.Int("large", 10_000, "sockets of downloads that get on")
-	passes := flag.Int("passes", 30, "passes that are measured")
-	number := flag.Int("number", 0, "of a holder of sockets")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	switch os.Getenv(marker) {
-	case "":
-		return again(ctx, "world", os.Args[1:])
-	case "hold":
-		return hold(ctx, *number, *small, *large)
+func (o *options) flags(f *flag.FlagSet) {
+	f.IntVar(&o.small, "small", 90_000, "sockets that wait")
+	f.IntVar(&o.large, "large", 10_000, "sockets of downloads that get on")
+	f.IntVar(&o.passes, "passes", 30, "passes that are measured")
+	f.IntVar(&o.holder, "holder", 0, "hold the sockets of this part of the world, for the bench that has started this process")
+}
+
+// run is the bench, or a process that it has started.
+func (o *options) run(ctx context.Context) error {
+	if o.holder > 0 {
+		return hold(ctx, o.holder, o.small, o.large)
 	}
-	if err := sandbox.Up(); err != nil {
-		return err
-	}
-	w, err := build(ctx, *small, *large)
+	w, err := build(ctx, o.small, o.large)
 	if w != nil {
 		defer w.close()
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d sockets of a VIP wait, %d are downloads that get on\n", *small, *large)
-	if err := measure(ctx, w, *passes); err != nil {
+	fmt.Printf("%d sockets of a VIP wait, %d are downloads that get on\n", o.small, o.large)
+	if err := measure(ctx, w, o.passes); err != nil {
 		return err
 	}
-	return checkpoints(*large)
-}
-
-// again runs this program in namespaces of its own.
-func again(ctx context.Context, what string, args []string) error {
-	c := exec.CommandContext(ctx, "/proc/self/exe", args...)
-	c.Env = append(os.Environ(), marker+"="+what)
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	c.SysProcAttr = sandbox.Attr()
-	return c.Run()
+	return checkpoints(o.large)
 }
 
 // world is all sockets, in processes of which each may have some thousands.
@@ -112,8 +98,8 @@ func build(ctx context.Context, small, large int) (*world, error) {
 }
 
 func (w *world) part(ctx context.Context, small, large int) (*part, error) {
-	c := exec.CommandContext(ctx, "/proc/self/exe", fmt.Sprintf("-small=%d", small), fmt.Sprintf("-large=%d", large), fmt.Sprintf("-number=%d", len(w.parts)+1))
-	c.Env, c.Stderr = append(os.Environ(), marker+"=hold"), os.Stderr
+	c := exec.CommandContext(ctx, "/proc/self/exe", fmt.Sprintf("-small=%d", small), fmt.Sprintf("-large=%d", large), fmt.Sprintf("-holder=%d", len(w.parts)+1))
+	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
 		return nil, err
