@@ -134,9 +134,8 @@ func (h *Host) needed() map[uint]string {
 	if c.Resync.On() && c.Resync.Probes > 0 {
 		need[unix.CAP_NET_RAW] = "waking clients of POPs that are gone (resync.probes)"
 	}
-	if c.Resync.On() && len(c.Resync.Jump.Services) > 0 {
-		need[unix.CAP_BPF] = "flows from other POPs that skip slow start (resync.jump)"
-		need[unix.CAP_PERFMON] = need[unix.CAP_BPF]
+	if what := h.neededForBPF(); what != "" {
+		need[unix.CAP_BPF], need[unix.CAP_PERFMON] = what, what
 	}
 	return need
 }
@@ -184,7 +183,7 @@ func capabilityFindings(h *Host) []Finding {
 			Change:  "the daemon must be started again; under systemd the unit gives it: AmbientCapabilities=",
 		}
 		if c == unix.CAP_BPF || c == unix.CAP_PERFMON {
-			f.Severity = Warn // they begin with slow start, and somebody else may have pinned it
+			f.Severity = Warn // there is another way, which is worse
 		}
 		out = append(out, f)
 	}

@@ -51,6 +51,7 @@ type Host struct {
 	Network    *Network
 	Clock      *Clock
 	Kernel     *Kernel
+	BPF        *BPF // nil: the configuration has no use for it
 	State      *State
 	Daemon     *Daemon // nil: none answers
 	Sockets    []Socket
@@ -165,7 +166,7 @@ type Socket struct {
 func Findings(h *Host) []Finding {
 	var all []Finding
 	for _, rule := range []func(*Host) []Finding{
-		configFindings, daemonFindings, alarmFindings, capabilityFindings, stateFindings, kernelFindings,
+		configFindings, daemonFindings, alarmFindings, capabilityFindings, stateFindings, kernelFindings, bpfFindings,
 		clockFindings, reverseFindings, arpFindings, vipFindings, mtuFindings,
 		neighborFindings, sessionFindings, drainFindings, rpkiFindings, fleetFindings, checkFindings,
 	} {

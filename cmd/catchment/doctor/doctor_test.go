@@ -105,6 +105,21 @@ func TestNothingWrong(t *testing.T) {
 	}
 }
 
+// measures makes a host measure how fast client networks are, of servers
+// beside our own.
+func measures(h *Host) {
+	h.Config.Slowness.Rate, h.Config.Slowness.VIPs = 1e9, h.Config.Services[0].VIPs.Addresses
+	h.BPF = &BPF{Major: 6, Minor: 4}
+}
+
+// follows gives a host downloads that go on at other POPs, by jumps too, and
+// all that it takes.
+func follows(h *Host) {
+	measures(h)
+	h.Config.Resync.Listen, h.Config.Resync.Jump.Services = "[::]:9792", []policy.ServiceID{"web"}
+	h.Daemon.Capabilities |= 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON
+}
+
 func vrp(prefix string, longest int, as uint32) rpki.VRP {
 	return rpki.VRP{Prefix: netip.MustParsePrefix(prefix), MaxLength: longest, AS: as}
 }
@@ -153,6 +168,12 @@ func TestFindings(t *testing.T) {
 			h.Config.Services[0].Checks, h.Config.Resync.Listen, h.Config.Resync.Probes = nil, "[::]:9792", 1
 			h.Config.Resync.Jump.Services = []policy.ServiceID{"web"}
 		}, []string{"error capability cap_net_raw", "warning capability cap_bpf", "warning capability cap_perfmon"}, "cap_bpf,cap_perfmon+ep"},
+		{"capabilities for slowness, measured in the kernel", func(h *Host) { measures(h) },
+			[]string{"warning capability cap_bpf", "warning capability cap_perfmon"}, "sock_diag"},
+		{"capabilities for a jump that root has pinned", func(h *Host) {
+			follows(h)
+			h.BPF.Pinned, h.Daemon.Capabilities = true, h.Daemon.Capabilities&^(1<<unix.CAP_BPF)
+		}, []string{"warning capability cap_bpf"}, "it is needed for reading flows each second; without it"},
 		{"ports of DNS", func(h *Host) {
 			h.Daemon.Capabilities, h.Neighbors = 1<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW, nil
 			h.Config.DNS.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}
@@ -189,6 +210,23 @@ func TestFindings(t *testing.T) {
 
 		{"kernel", func(h *Host) { h.Kernel = &Kernel{SockDiag: "x", PIDFD: "x", MD5: "x", IPv6: "x"} },
 			[]string{"error kernel md5", "error kernel ipv6", "warning kernel sock_diag", "warning kernel pidfd"}, "modprobe"},
+		{"flows that go on, all is there", follows, nil, ""},
+		{"kernel too old for the flow table and jumps", func(h *Host) { follows(h); h.BPF.Minor = 2 },
+			[]string{"warning bpf flow-table", "warning bpf jump"}, "use Linux 6.3 or later"},
+		{"kernel too old for jumps", func(h *Host) { follows(h); h.BPF.Minor = 3 }, []string{"warning bpf jump"}, "slow start"},
+		{"kernel too old for jumps, which nobody wants", func(h *Host) {
+			follows(h)
+			h.BPF.Minor, h.Config.Resync.Jump.Services = 3, nil
+		}, nil, ""},
+		{"kernel too old, but a pin is there", func(h *Host) { follows(h); h.BPF.Minor, h.BPF.Pinned = 3, true }, nil, ""},
+		{"older major version", func(h *Host) { follows(h); h.BPF.Major, h.BPF.Minor = 5, 15 },
+			[]string{"warning bpf flow-table", "warning bpf jump"}, "Linux 5.15 is older than 6.3"},
+		{"newer major version", func(h *Host) { follows(h); h.BPF.Major, h.BPF.Minor = 7, 0 }, nil, ""},
+		{"version not known", func(h *Host) { follows(h); h.BPF.Major, h.BPF.Minor = 0, 0 }, nil, ""},
+		{"kernel without BTF", func(h *Host) { follows(h); h.BPF.Types = "no such file" },
+			[]string{"warning bpf flow-table", "warning bpf jump"}, "CONFIG_DEBUG_INFO_BTF"},
+		{"no place for the pin", func(h *Host) { follows(h); h.BPF.Pin = "/srv is in no BPF file system" },
+			[]string{"warning bpf resync.jump.pin"}, "mount -t bpf bpf /sys/fs/bpf"},
 		{"clock", func(h *Host) { h.Clock.Synchronized = false }, []string{"warning clock"}, "timedatectl set-ntp true"},
 		{"clock far off", func(h *Host) { h.Clock.MaxError = 5 * time.Second }, []string{"warning clock"}, "5s"},
 

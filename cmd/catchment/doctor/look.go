@@ -61,6 +61,7 @@ func Look(ctx context.Context, o Options) (*Host, error) {
 	h.lookAtSessions(ctx, o.Watch)
 	h.lookAtRPKI(ctx, o)
 	h.lookAtKernel()
+	h.lookAtBPF()
 	return h, ctx.Err()
 }
 
