@@ -143,9 +143,10 @@ type result struct {
 	whole   int // byte by byte
 	failed  int
 	resyncs int
-	again   int64   // bytes that the worst flow fetched twice: read from all connections, without heads, beyond the object
-	late    float64 // bytes a flow that came to the client's host and were of no use, sent again and again ones too
-	told    []time.Duration
+	again   int64           // bytes that the worst flow fetched twice: read from all connections, without heads, beyond the object
+	late    float64         // bytes a flow that came to the client's host and were of no use, sent again and again ones too
+	told    []time.Duration // after the route
+	broke   []time.Duration // after the route
 	gaps    []time.Duration
 	took    []time.Duration
 	errors  map[string]int
@@ -173,12 +174,16 @@ func judge(name string, flows []one, route time.Time, payload int64) result {
 		if !f.Told.IsZero() {
 			r.told = append(r.told, f.Told.Sub(route))
 		}
+		if !f.Broke.IsZero() {
+			r.broke = append(r.broke, f.Broke.Sub(route))
+		}
 		r.again = max(r.again, f.Read-f.Bytes-f.Heads)
 		useful += f.Bytes + f.Heads
 	}
 	r.late = float64(payload-useful) / float64(r.n)
 	slices.Sort(r.took)
 	slices.Sort(r.told)
+	slices.Sort(r.broke)
 	slices.Sort(r.gaps)
 	return r
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,11 @@ import (
 //	lab-chromium --url http://192.0.2.1/x --out /run/dl             Chromium's downloader, by its debugging protocol
 //	lab-watch --dev eth1 --vip 192.0.2.1                            when which small segments of a VIP's connections are on a wire
 //	lab-ping --to 10.0.2.2                                          the round trip, all the time
+//	lab-told                                                        of lab-downloads: when its connections are reset
 //	lab-fin --port 40000                                            at a POP: the next segment to that port once more, with FIN
 func Tools() []netlab.Tool {
 	return []netlab.Tool{{Name: "lab-downloads", Main: downloadsMain}, {Name: "lab-chromium", Main: chromiumMain}, {Name: "lab-fin", Main: finMain},
-		{Name: "lab-watch", Main: watchMain}, {Name: "lab-ping", Main: pingMain}}
+		{Name: "lab-watch", Main: watchMain}, {Name: "lab-ping", Main: pingMain}, {Name: "lab-told", Main: toldMain}}
 }
 
 // said is a line of lab-downloads: how they are, a few times a second, and at
@@ -50,7 +52,8 @@ type one struct {
 	Read    int64         `json:"read"`    // from all its connections, heads and bodies
 	Asked   int           `json:"asked"`   // requests
 	Heads   int64         `json:"heads"`   // bytes of answers' heads
-	Told    time.Time     `json:"told"`    // a read said that the connection broke, the first time
+	Told    time.Time     `json:"told"`    // its first connection was reset, as lab-told heard
+	Broke   time.Time     `json:"broke"`   // a read said that the connection broke, the first time
 	Acts    time.Time     `json:"acts"`    // package get begins to go on, the first time
 	On      time.Time     `json:"on"`      // it went on elsewhere, the first time
 	Gap     time.Duration `json:"gap"`     // longest without a byte, where it went on
@@ -71,6 +74,8 @@ type crowd struct {
 	have     []int64
 	flows    []one
 	ended    int
+	ears     *ears
+	first    []int32 // by which lab-told knows the first connection of each
 }
 
 func downloadsMain(ctx context.Context, args []string) error {
@@ -85,7 +90,14 @@ func downloadsMain(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	c.have, c.flows = make([]int64, c.n), make([]one, c.n)
+	// A client does not stop to collect what 999 others have left behind.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(4 << 30)
+	c.have, c.flows, c.first = make([]int64, c.n), make([]one, c.n), make([]int32, c.n)
+	var err error
+	if c.ears, err = listen(); err != nil {
+		return err
+	}
 	out := json.NewEncoder(os.Stdout)
 	done := make(chan struct{})
 	go func() {
@@ -97,6 +109,9 @@ func downloadsMain(ctx context.Context, args []string) error {
 	for {
 		select {
 		case <-done:
+			if err := c.hear(); err != nil {
+				return err
+			}
 			return out.Encode(said{Begun: c.n, Ended: c.n, Flows: c.flows})
 		case <-tick.C:
 			if err := out.Encode(c.say()); err != nil {
@@ -104,6 +119,15 @@ func downloadsMain(ctx context.Context, args []string) error {
 			}
 		}
 	}
+}
+
+// hear has each flow say when it was told.
+func (c *crowd) hear() error {
+	at, err := c.ears.told()
+	for i := range c.flows {
+		c.flows[i].Told = at[c.first[i]]
+	}
+	return err
 }
 
 func (c *crowd) say() said {
@@ -157,6 +181,10 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 		}
 		if o.Port == 0 {
 			o.Port = conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+			if c.first[i], err = c.ears.add(conn.(*net.TCPConn)); err != nil {
+				conn.Close()
+				return nil, err
+			}
 		}
 		return &counted{Conn: conn, read: &read, heads: &heads, broke: &broke}, nil
 	}
@@ -188,8 +216,8 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 	if err != nil {
 		o.Err = err.Error()
 	}
-	if o.Told = o.Acts; broke.Load() != 0 { // else it ended without an error
-		o.Told = time.Unix(0, broke.Load())
+	if o.Broke = o.Acts; broke.Load() != 0 { // else it ended without an error
+		o.Broke = time.Unix(0, broke.Load())
 	}
 	o.Read, o.Heads, o.Asked, o.Took = read.Load(), heads.Load(), int(asked.Load()), time.Since(began)
 	return o

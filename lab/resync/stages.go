@@ -101,16 +101,17 @@ func (s *watching) end(ctx context.Context, flows []one, route time.Time) (*stag
 		return nil, err
 	}
 	st := &stages{all: []stage{{name: "first probe leaves FRA"}, {name: "first probe after the route leaves FRA"}, {name: "client's first answer after the route"},
-		{name: "answer is at FRA"}, {name: "reset leaves FRA"}, {name: "reset is at the client's kernel"}, {name: "a read of the client's process says so"}, {name: "catchment get begins to go on"}}}
+		{name: "answer is at FRA"}, {name: "reset leaves FRA"}, {name: "reset is at the client's kernel"}, {name: "a program that waits for it is told"},
+		{name: "a read of the process that is all clients says so"}, {name: "catchment get begins to go on"}}}
 	last := route
 	for i := range flows {
 		f := &flows[i]
 		c, p := client[f.Port], pop[f.Port]
-		if c == nil || p == nil || f.Told.IsZero() {
+		if c == nil || p == nil || f.Broke.IsZero() {
 			continue
 		}
-		if f.Told.After(last) {
-			last = f.Told
+		if f.Broke.After(last) {
+			last = f.Broke
 		}
 		add := func(k int, ns int64) {
 			if ns != 0 {
@@ -123,8 +124,13 @@ func (s *watching) end(ctx context.Context, flows []one, route time.Time) (*stag
 		add(3, first(p.Acks, 0))
 		add(4, first(p.Resets, 0))
 		add(5, first(c.Resets, 0))
-		add(6, f.Told.UnixNano())
-		add(7, f.Acts.UnixNano())
+		if !f.Told.IsZero() {
+			add(6, f.Told.UnixNano())
+		}
+		add(7, f.Broke.UnixNano())
+		if !f.Acts.IsZero() {
+			add(8, f.Acts.UnixNano())
+		}
 		for _, at := range c.Acks {
 			if at < route.UnixNano() {
 				st.acked++

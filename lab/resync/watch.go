@@ -40,18 +40,37 @@ func watchMain(ctx context.Context, args []string) error {
 	defer unix.Close(fd)
 	all := map[uint16]*seen{}
 	fmt.Println("{}") // it watches
-	buf, oob := make([]byte, 256), make([]byte, 256)
-	for ctx.Err() == nil {
-		n, oobn, _, _, err := unix.Recvmsg(fd, buf, oob, 0)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
+	// The kernel says when: what has come is read now and then, so that looking
+	// takes little from what is looked at.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := drain(fd, all, netip.MustParseAddr(*vip).As4()); err != nil {
 			return err
 		}
-		note(all, buf[:n], stamp(oob[:oobn]), netip.MustParseAddr(*vip).As4())
+		select {
+		case <-ctx.Done():
+			return json.NewEncoder(os.Stdout).Encode(all)
+		case <-tick.C:
+		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(all)
+}
+
+// drain notes all that has come to a packet socket.
+func drain(fd int, all map[uint16]*seen, vip [4]byte) error {
+	buf, oob := make([]byte, 256), make([]byte, 256)
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(fd, buf, oob, unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		default:
+			note(all, buf[:n], stamp(oob[:oobn]), vip)
+		}
+	}
 }
 
 // tap is a packet socket that gets small segments of IPv4 from or to a VIP.
@@ -88,7 +107,6 @@ func tap(dev string, vip [4]byte, resets bool) (int, error) {
 	err = errors.Join(
 		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50_000}),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: be16(unix.ETH_P_ALL), Ifindex: ifi.Index}))
 	if err != nil {

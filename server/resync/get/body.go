@@ -66,9 +66,12 @@ type answer struct {
 	anew     bool // it went by the first URL
 }
 
-// pieceLen is how much is read at once, and pieces how many wait.
+// pieceLen is how much is read at once, and pieces how many wait. Of a slow
+// connection a read brings little: what is left of its memory is read into as
+// long as it is leastLen.
 const (
 	pieceLen = 64 << 10
+	leastLen = 16 << 10
 	pieces   = 4
 )
 
@@ -86,14 +89,18 @@ func (b *body) read(resp *http.Response, stop context.CancelFunc, addr string) *
 	s.stop = sync.OnceFunc(func() { close(quit); stop(); from.Close() })
 	b.wg.Go(func() {
 		defer from.Close()
+		var buf []byte
 		for {
-			buf := make([]byte, pieceLen)
+			if len(buf) < leastLen {
+				buf = make([]byte, pieceLen)
+			}
 			n, err := from.Read(buf)
 			select {
-			case s.pieces <- piece{buf[:n], err}:
+			case s.pieces <- piece{buf[:n:n], err}:
 			case <-quit:
 				return
 			}
+			buf = buf[n:]
 			if err != nil {
 				return
 			}

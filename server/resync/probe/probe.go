@@ -47,7 +47,7 @@ type Options struct {
 	// Queue is how many flows wait at most; 100,000.
 	Queue int
 	// The route may come here only after a flow's first segment. So for Fast
-	// (2 s) a flow gets one each half of its round trip and 25 ms, but within Gap
+	// (2 s) a flow gets one each quarter of its round trip and 25 ms, but within Gap
 	// (40 ms) and five of that; then the gaps double up to a second, until Until
 	// (15 s) after it was given or until Done.
 	Gap, Fast, Until time.Duration

@@ -83,15 +83,17 @@ func (p *Prober) take(f Flow, now time.Time, doubt bool) bool {
 	return false
 }
 
-// beyond is how much more than half a round trip is from one segment of a flow
-// to the next: whenever the route comes, an answer is there within that time,
-// and the reset half a round trip later.
+// beyond is how much more than a quarter of a round trip is from one segment of
+// a flow to the next: whenever the route comes, an answer is there within that
+// time, and the reset half a round trip later. That is a quarter less than a
+// round trip: what a POP says of a round trip is often longer than it is, for
+// clients wait before they acknowledge (RFC 9293 §3.8.6.3) and lines were full.
 const beyond = 25 * time.Millisecond
 
 // set begins the waking of a flow.
 func (j *job) set(f Flow, now time.Time, o *Options, doubt bool) {
 	j.Flow, j.due, j.doubt = f, now, doubt
-	j.gap = min(max(f.RTT/2+beyond, o.Gap), 5*o.Gap)
+	j.gap = min(max(f.RTT/4+beyond, o.Gap), 5*o.Gap)
 	j.slow, j.until = now.Add(o.Fast), now.Add(o.Until)
 	if doubt {
 		j.until = j.slow

@@ -149,7 +149,7 @@ func TestDoubt(t *testing.T) {
 		p, sent := playing(t, Options{VIP: anywhere})
 		flows := some(3)
 		flows[0].Stamp, flows[1].Stamp = 1, 1
-		flows[1].RTT = 110 * time.Millisecond
+		flows[1].RTT = 220 * time.Millisecond
 		if n := p.Doubt(flows, time.Now()); n != 2 || p.Doubt(flows, time.Now()) != 0 {
 			t.Fatalf("%d flows are asked", n)
 		}
@@ -181,11 +181,11 @@ func TestDoubt(t *testing.T) {
 	})
 }
 
-// TestGap: between two segments of a flow is half of its round trip, within
+// TestGap: between two segments of a flow is a quarter of its round trip, within
 // bounds.
 func TestGap(t *testing.T) {
 	for rtt, want := range map[time.Duration]time.Duration{
-		0: 40 * time.Millisecond, 20 * time.Millisecond: 40 * time.Millisecond, 120 * time.Millisecond: 85 * time.Millisecond, time.Second: 200 * time.Millisecond,
+		0: 40 * time.Millisecond, 20 * time.Millisecond: 40 * time.Millisecond, 120 * time.Millisecond: 55 * time.Millisecond, time.Second: 200 * time.Millisecond,
 	} {
 		var j job
 		j.set(Flow{RTT: rtt}, time.Now(), &Options{Gap: 40 * time.Millisecond}, false)
