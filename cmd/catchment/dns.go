@@ -80,7 +80,7 @@ func writeDNS(w io.Writer, s api.DNSStatus) {
 			lends = append(lends, fmt.Sprintf("%.3g %% to %s", 100*x.Share, x.To))
 		}
 		stance := p.Stance.String()
-		t.row(string(p.POP), paint(w, styles[p.Health.String()], p.Health.String()), paint(w, styles[stance], stance), free, cmp.Or(strings.Join(lends, ", "), "-"), fmt.Sprint(p.Caches), p.Name)
+		t.row(string(p.POP), paint(w, styles[p.Health.String()], p.Health.String()), paint(w, styles[stance], stance), free, cmp.Or(strings.Join(lends, ", "), "-"), cachesUp(&p), p.Name)
 	}
 	t.write(w)
 }
@@ -91,4 +91,12 @@ func writeDNSExplanation(w io.Writer, e api.DNSExplanation) {
 		t.row(s.Name, s.Text)
 	}
 	t.write(w)
+}
+
+// cachesUp tells how many caches of a POP are answered.
+func cachesUp(p *api.DNSPOP) string {
+	if p.Down == 0 {
+		return fmt.Sprint(p.Caches)
+	}
+	return fmt.Sprintf("%d of %d", p.Caches-p.Down, p.Caches)
 }

@@ -134,6 +134,10 @@ func writeSlowNetwork(w io.Writer, now time.Time, n *api.SlownessNetwork) {
 	f.row("network", n.Network.String())
 	f.row("verdict", slowVerdict(n))
 	f.row("why", slowWhy(n))
+	if n.Samples == 0 {
+		f.write(w)
+		return
+	}
 	f.row("limited by", n.Class)
 	f.row("confidence", percentOf(n.Confidence)+" of the transfers at least")
 	f.row("rate", fmt.Sprintf("10 %% below %s, half below %s, 90 %% below %s", bits(n.P10), bits(n.P50), bits(n.P90)))

@@ -147,6 +147,59 @@ services: [{name: web, prefixes: [%s], always: true}]`, at, neighbor(at, other.a
 	p.ends(0)
 }
 
+// TestDNSCaches: an address whose check fails is not answered while another is
+// there, and says so where it is asked; where all fail the POP's clients go on.
+func TestDNSCaches(t *testing.T) {
+	w := newWorld(t)
+	w.write("z.zone", fmt.Sprintf(theZone, 1, "one"))
+	w.write("nets.csv", "203.0.113.0/24,eu\n")
+	section := func(check string) string {
+		s := strings.Replace(w.dnsSection("{name: www.example.net}"), "{address: 192.0.2.1}", "{address: 192.0.2.1, check: one}", 1)
+		return strings.Replace(s, "{address: 192.0.2.2}", "{address: 192.0.2.2, check: "+check+"}", 1)
+	}
+	check := func(name string) string {
+		return fmt.Sprintf("{name: %s, type: file, path: %s, invert: true, interval: 100ms, fast: 50ms, timeout: 10s, rise: 1, fall: 1}", name, w.file(name+".up"))
+	}
+	configure := func() {
+		w.configure(w.web("combine: {mode: any}", "checks: ["+check("one")+", "+check("two")+", "+check("web")+"]"))
+	}
+	w.sections["dns"] = section("three")
+	configure()
+	w.refuses(2, []string{"--check-config"}, "dns.steer.pops[0].caches[1].check", `service web has no check "three"`)
+	w.sections["dns"] = section("two")
+	configure()
+	w.up("web")
+	w.up("one")
+	w.up("two")
+	p := w.start(nil)
+	w.r4.await(0, "announce "+web4)
+
+	const www, eu = "www.example.net.", "203.0.113.0/24"
+	w.answersAs(www, dns.TypeA, eu, "192.0.2.1", "192.0.2.2")
+	w.down("one")
+	w.answersAs(www, dns.TypeA, eu, "192.0.2.2")
+	e, err := w.client().DNSExplain(soon(t), api.DNSQuestion{Name: www, Client: "203.0.113.9"})
+	if err != nil || !slices.Equal(e.Addresses, []string{"192.0.2.2"}) || !strings.Contains(fmt.Sprint(e.Steps), "(1 of 2 caches down)") {
+		t.Errorf("explained: %+v, %v", e, err)
+	}
+	if s, err := w.client().DNSStatus(soon(t)); err != nil || s.POPs[0].Caches != 2 || s.POPs[0].Down != 1 {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+	w.sections["dns"] = strings.Replace(w.sections["dns"], "names: [", "names: [{name: img.example.net}, ", 1)
+	configure()
+	p.signal(syscall.SIGHUP) // nothing that is known is lost
+	p.says("msg=reloaded")
+	if got, _ := w.resolves(www, dns.TypeA, eu); !slices.Equal(got, []string{"192.0.2.2"}) {
+		t.Errorf("after a reload %q", got)
+	}
+	w.down("two")
+	w.answersAs(www, dns.TypeA, eu, "nyc.pop.example.org.")
+	w.up("one")
+	w.answersAs(www, dns.TypeA, eu, "192.0.2.1")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+}
+
 // TestDNSRefusals: what is wrong with files is told before anything runs.
 func TestDNSRefusals(t *testing.T) {
 	w := newWorld(t)

@@ -40,7 +40,7 @@ func (r *rendezvous) DNSStatus(context.Context) (api.DNSStatus, error) {
 	}
 	for i, p := range r.cfg.Steer.POPs {
 		s := &ch.state.POPs[i]
-		x := api.DNSPOP{POP: p.ID, Name: p.Name, Health: s.Health, Stance: s.Stance, Caches: int64(len(s.Caches))}
+		x := api.DNSPOP{POP: p.ID, Name: p.Name, Health: s.Health, Stance: s.Stance, Caches: int64(len(s.Caches)), Down: downCaches(s.Caches)}
 		if s.Room {
 			x.Headroom = &s.Headroom
 		}
@@ -89,4 +89,14 @@ func (r *rendezvous) DNSExplain(_ context.Context, ask api.DNSQuestion) (api.DNS
 		out.Steps = append(out.Steps, api.DNSStep(s))
 	}
 	return out, nil
+}
+
+// downCaches counts those that no client is sent to.
+func downCaches(all []steer.Cache) (n int64) {
+	for i := range all {
+		if all[i].Down {
+			n++
+		}
+	}
+	return n
 }

@@ -28,11 +28,15 @@ func stateUnder(old *config.DNS, state steer.State, c *config.DNS) steer.State {
 	s := firstState(c)
 	for i := range c.Steer.POPs {
 		for k := range old.Steer.POPs {
-			if old.Steer.POPs[k].ID == c.Steer.POPs[i].ID {
-				caches := s.POPs[i].Caches
-				s.POPs[i] = state.POPs[k]
-				s.POPs[i].Caches = caches
+			if old.Steer.POPs[k].ID != c.Steer.POPs[i].ID {
+				continue
 			}
+			caches := slices.Clone(s.POPs[i].Caches)
+			s.POPs[i] = state.POPs[k]
+			for n := range caches {
+				caches[n].Down = slices.ContainsFunc(state.POPs[k].Caches, func(x steer.Cache) bool { return x.Addr == caches[n].Addr && x.Down })
+			}
+			s.POPs[i].Caches = caches
 		}
 	}
 	return s
@@ -57,10 +61,25 @@ func (r *rendezvous) stateOfPOPs(ctx context.Context, now time.Time) (steer.Stat
 		} else if k := slices.IndexFunc(view.Peers, func(p policy.Peer) bool { return p.POP == id }); k >= 0 && view.Peers[k].Fresh(r.d.inForce.Load().Limits, now) {
 			p.Health, p.Stance = peerState(&view.Peers[k], r.slices(c.Steer.Service))
 		}
+		p.Caches = checkedCaches(st, c, i)
 		p.Headroom, p.Room = headroom(report, id)
 		p.Offers = offers(report.Loans, id)
 	}
 	return s, true
+}
+
+// checkedCaches are the caches of a POP, down where the check that is named for
+// one says so. One that is not checked, or not yet, is up.
+func checkedCaches(st api.Status, c *config.DNS, pop int) []steer.Cache {
+	caches := slices.Clone(c.Steer.Caches[pop])
+	i := slices.IndexFunc(st.Services, func(s api.ServiceStatus) bool { return s.ID == c.Steer.Service })
+	if i < 0 {
+		return caches
+	}
+	for n, id := range c.Steer.Checks[pop] {
+		caches[n].Down = id != "" && slices.ContainsFunc(st.Services[i].Checks, func(x api.CheckStatus) bool { return x.ID == id && x.Verdict == policy.Down })
+	}
+	return caches
 }
 
 // offers are what DNS lends of a POP's clients: what stands in the control core,

@@ -114,6 +114,9 @@ func (s *slowNets) one(slow *steer.Slow, a netip.Addr) []api.SlownessNetwork {
 	if _, listed := slow.Why(a); !ok && !listed {
 		return nil
 	}
+	if !ok {
+		n = slowness.Network{}
+	}
 	return []api.SlownessNetwork{s.show(&n, slow, a)}
 }
 

@@ -171,7 +171,7 @@ func (l *Live) sayPOPs(t *Trace, p Place) {
 	var said []string
 	for i := range min(l.tier[p]+1, len(tiers)) {
 		for _, w := range tiers[i] {
-			said = append(said, fmt.Sprintf("%s %s", l.c.cfg.POPs[w.pop].ID, l.why[w.pop]))
+			said = append(said, fmt.Sprintf("%s %s%s", l.c.cfg.POPs[w.pop].ID, l.why[w.pop], left(l.state[w.pop].Caches)))
 		}
 	}
 	t.add("4 state", "%s", strings.Join(said, "; "))
@@ -187,6 +187,20 @@ func (l *Live) sayPOPs(t *Trace, p Place) {
 		parts = append(parts, part)
 	}
 	t.add("4 shares", "%s", strings.Join(parts, ", "))
+}
+
+// left says how many caches are left out of answers; empty: none.
+func left(caches []Cache) string {
+	n := 0
+	for i := range caches {
+		if caches[i].Down {
+			n++
+		}
+	}
+	if n == 0 || n == len(caches) { // then the POP's state says it
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d caches down)", n, len(caches))
 }
 
 func (l *Live) sayAnswer(t *Trace, q *Question, a *Answer) {

@@ -41,6 +41,7 @@ type DNSPOP struct {
 	Stance   policy.Action  `json:"stance"`
 	Headroom *float64       `json:"headroom,omitempty"` // share of its capacity that is free; nil: not known
 	Caches   int64          `json:"caches,omitempty"`
+	Down     int64          `json:"caches_down,omitempty"` // of them, by their checks
 	// Lends are shares of its clients that are sent to POPs with room reserved.
 	Lends []DNSLoan `json:"lends,omitempty"`
 }

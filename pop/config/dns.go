@@ -78,6 +78,9 @@ type DNSSteer struct {
 	TTL     time.Duration
 	Service policy.ServiceID // whose state is a POP's state; empty: this daemon has no services
 	Caches  [][]steer.Cache  // as steer.Config.POPs
+	// Checks are those of Service that tell whether a cache is up, as Caches;
+	// empty: none does.
+	Checks [][]policy.CheckID
 }
 
 // On reports whether there is anything to do.

@@ -45,6 +45,7 @@ type rawSteerPOP struct {
 	Caches   []struct {
 		Address netip.Addr `mapstructure:"address"`
 		Weight  *float64   `mapstructure:"weight"`
+		Check   string     `mapstructure:"check"`
 	} `mapstructure:"caches"`
 }
 
@@ -83,6 +84,7 @@ func (b *builder) steer() {
 	b.steerFiles(r)
 	b.steerService(r)
 	b.steerPOPs(r)
+	b.steerChecks()
 	at := "dns.steer."
 	for _, l := range r.Locations {
 		c.Locations = append(c.Locations, steer.Location(l))
@@ -150,21 +152,41 @@ func (b *builder) steerPOPs(r *rawSteer) {
 		own = own || p.POP == b.raw.POP
 		c.POPs = append(c.POPs, steer.POP{ID: policy.POPID(p.POP), Location: p.Location, Name: name})
 		var caches []steer.Cache
+		var checks []policy.CheckID
 		for k, x := range p.Caches {
 			at := at + ".caches[" + strconv.Itoa(k) + "]"
 			if !x.Address.IsValid() {
 				b.refuse(at+".address", "not set: the cache's address")
 			}
 			caches = append(caches, steer.Cache{Addr: x.Address, Weight: b.weight(at+".weight", x.Weight)})
+			checks = append(checks, policy.CheckID(x.Check))
 		}
-		c.Caches = append(c.Caches, caches)
+		c.Caches, c.Checks = append(c.Caches, caches), append(c.Checks, checks)
 	}
 	b.steerUnheard()
 	if !own && len(r.POPs) > 0 {
 		b.refuse("dns.steer.pops", "this POP, %s, is not among them", b.raw.POP)
 	}
 	if len(r.POPs) == 0 { // static zones need none, the compiler of choices does
-		c.POPs, c.Caches = []steer.POP{{ID: policy.POPID(b.raw.POP)}}, [][]steer.Cache{nil}
+		c.POPs, c.Caches, c.Checks = []steer.POP{{ID: policy.POPID(b.raw.POP)}}, [][]steer.Cache{nil}, [][]policy.CheckID{nil}
+	}
+}
+
+// steerChecks looks for the checks that tell whether a cache is up.
+func (b *builder) steerChecks() {
+	c := &b.out.DNS.Steer
+	k := slices.IndexFunc(b.out.Services, func(s Service) bool { return s.ID == c.Service })
+	for i := range c.Checks {
+		for j, id := range c.Checks[i] {
+			at := "dns.steer.pops[" + strconv.Itoa(i) + "].caches[" + strconv.Itoa(j) + "].check"
+			switch {
+			case id == "":
+			case k < 0:
+				b.refuse(at, "there is no service that could have a check %q (dns.steer.service)", id)
+			case !slices.ContainsFunc(b.out.Services[k].Checks, func(x Check) bool { return x.ID == id }):
+				b.refuse(at, "service %s has no check %q", c.Service, id)
+			}
+		}
 	}
 }
 
