@@ -333,3 +333,45 @@ func TestNewVersionAfterBreak(t *testing.T) {
 		t.Errorf("later: %d, %d bytes: %s", g.StatusCode, len(g.body), g.Header.Get("Cache-Status"))
 	}
 }
+
+// TestKeptConnectionCloses: the origin closes a connection just as a request comes by it, as many do that keep them for a
+// few seconds only. What may be sent twice is, with its body; what may not is an error.
+func TestKeptConnectionCloses(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Sites[0].Upstream.Attempts = 2 })
+	var closes atomic.Bool
+	var bodies atomic.Pointer[string]
+	r.origin.answer(func(w http.ResponseWriter, req *http.Request) {
+		b, _ := io.ReadAll(req.Body)
+		if closes.Swap(false) {
+			if c, _, err := w.(*counted).ResponseWriter.(http.Hijacker).Hijack(); err == nil {
+				c.Close()
+			}
+			return
+		}
+		got := string(b)
+		bodies.Store(&got)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	for _, test := range []struct {
+		method, body string
+		status       int
+	}{
+		{"PUT", "some bytes", 204},
+		{"PUT", "", 204},
+		{"DELETE", "why", 204},
+		{"PUT", strings.Repeat("x", keptBody+1), 502}, // too long to be kept
+		{"POST", "some bytes", 502},
+	} {
+		r.do("OPTIONS", "/x", nil) // a connection is there
+		closes.Store(true)
+		bodies.Store(new(string))
+		g := r.do(test.method, "/x", strings.NewReader(test.body))
+		if g.StatusCode != test.status {
+			t.Errorf("%s with %d bytes: %d, %s", test.method, len(test.body), g.StatusCode, g.Header.Get("Cache-Status"))
+		}
+		if got := *bodies.Load(); test.status == 204 && got != test.body {
+			t.Errorf("%s: the origin got %q", test.method, got)
+		}
+		closes.Store(false)
+	}
+}

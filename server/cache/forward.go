@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -116,6 +117,9 @@ func (x *exchange) forward(why rule.Reason) {
 			}
 			req.Body = http.MaxBytesReader(x.w, x.r.Body, limit)
 		}
+		if !x.keepBody(req) {
+			return
+		}
 	}
 	if wait := x.r.Header.Get("Max-Forwards"); wait == "0" && x.r.Method == http.MethodOptions {
 		x.w.Header().Set("Allow", x.site.AllowHeader())
@@ -135,6 +139,28 @@ func (x *exchange) forward(why rule.Reason) {
 		}
 	}
 	x.relay(out.Response, false)
+}
+
+// keptBody is the longest body of a request that is read before it is sent on.
+const keptBody = 64 << 10
+
+// keepBody reads a short body of a method that may be sent twice (RFC 9110 §9.2.2), so that it can be: an origin may close
+// a connection it has kept just as the request is under way.
+func (x *exchange) keepBody(req *origin.Request) bool {
+	if req.Method != http.MethodPut && req.Method != http.MethodDelete || req.Length < 0 || req.Length > keptBody {
+		return true
+	}
+	b := make([]byte, req.Length)
+	if _, err := io.ReadFull(req.Body, b); err != nil {
+		x.step("body", err.Error())
+		x.done.result = resultAborted
+		if x.context().Err() == nil {
+			x.refuse(http.StatusBadRequest, "body", "shorter than its length")
+		}
+		return false
+	}
+	req.Body = bytes.NewReader(b)
+	return true
 }
 
 // relay sends upstream's own answer on. Where cut is set the request had been stripped of its range, and is answered with

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/netip"
@@ -19,7 +20,8 @@ type Request struct {
 	// Header holds end-to-end fields; hop-by-hop ones are left out when sent. A
 	// Range or a condition in it goes to the upstream as it is.
 	Header http.Header
-	// Body is sent once; Length is its length, -1 if not known. A nil Body is none.
+	// Body is sent once, but a *bytes.Reader as often as need be, from where it is; Length is its length, -1 if not known. A
+	// nil Body is none.
 	Body   io.Reader
 	Length int64
 	// Key picks the owner among the peers and the server of a rank of parents.
@@ -66,7 +68,7 @@ func (r *Request) client() netip.Addr {
 // again tells whether it may be sent twice (RFC 9110 §9.2.2). A request with
 // Idempotency-Key says of itself that it may.
 func (r *Request) again() bool {
-	if r.Body != nil {
+	if _, ok := r.Body.(*bytes.Reader); r.Body != nil && !ok {
 		return false
 	}
 	switch r.Method {
@@ -93,6 +95,22 @@ type Response struct {
 	From   From
 	// Sent and Received are request_time and response_time of RFC 9111 §4.2.3.
 	Sent, Received time.Time
+}
+
+// send puts the body into what is sent.
+func (r *Request) send(out *http.Request) {
+	if r.Body == nil || r.Length == 0 {
+		return
+	}
+	out.Body, out.ContentLength = io.NopCloser(r.Body), r.Length
+	if kept, ok := r.Body.(*bytes.Reader); ok {
+		from := *kept
+		out.GetBody = func() (io.ReadCloser, error) {
+			b := from
+			return io.NopCloser(&b), nil
+		}
+		out.Body, _ = out.GetBody()
+	}
 }
 
 // Tier is the kind of a server.

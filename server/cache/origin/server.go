@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
@@ -134,9 +133,7 @@ func (s *server) request(ctx context.Context, r *Request) (*http.Request, error)
 	if out.Host == "" {
 		out.Host = s.base.Host
 	}
-	if r.Body != nil && r.Length != 0 {
-		out.Body, out.ContentLength = io.NopCloser(r.Body), r.Length
-	}
+	r.send(out)
 	if s.tier == Origin {
 		forwardFields(out.Header, s.forward, r.client(), r.scheme(), r.Host)
 	}
