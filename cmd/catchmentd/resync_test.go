@@ -88,7 +88,7 @@ func (p *pair) common(pop string, at netip.Addr, peer string, peerAt netip.Addr,
 	p.sections["web"] = `{listen: ""}`
 	p.sections["guards"] = "{stale: 500ms}"
 	p.sections["fleet"] = fmt.Sprintf(`{listen: "%s:9799", secret-file: %s, poll: 100ms, peers: [{pop: %s, url: "http://%s:9799/"}]}`, at, p.file("secret"), peer, peerAt)
-	p.sections["cache"] = fmt.Sprintf(`{name: %s, listen: ["%s:%d"], store: {ram: 16MiB, disk: %s, size: 256MiB}, sites: [{name: www, hosts: [www.example.com], upstream: {origins: [{url: "%s"}]}}]}`, pop, p.vip, port, p.file("store"+pop), p.origins[pop])
+	p.sections["cache"] = fmt.Sprintf(`{name: %s, h2c: true, listen: ["%s:%d"], store: {ram: 16MiB, disk: %s, size: 256MiB}, sites: [{name: www, hosts: [www.example.com], upstream: {origins: [{url: "%s"}]}}]}`, pop, p.vip, port, p.file("store"+pop), p.origins[pop])
 	p.sections["resync"] = fmt.Sprintf(`{listen: "%s:9792", interval: 100ms, reset-after: 300ms, tls: {certificate: %s, key: %s, ca: %s}, jump: {services: ["*"], pin: "", %s}}`,
 		at, p.file(pop+".pem"), p.file(pop+".key"), p.file("ca.pem"), jump)
 }

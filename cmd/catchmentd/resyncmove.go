@@ -237,6 +237,8 @@ func (f *flows) onJump(j resync.Jump) {
 	switch {
 	case j.Err != nil:
 		f.note("%s with slow start: the jump failed: %v", from, j.Err)
+	case j.Refused == resync.Shared:
+		f.note("%s beside another stream of its connection", from)
 	case j.Refused != careful.Allowed:
 		f.note("%s with slow start: %s", from, j.Refused)
 	default:

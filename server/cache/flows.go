@@ -28,33 +28,47 @@ type Flow struct {
 	Length        int64    // of the transfer; -1: not known
 	Began         time.Time
 	Conn          *front.Conn // Info gives the kernel's view
+	// Stream tells flows of one connection apart (HTTP/2); Sent is then of the body alone, and what Conn.Held says of it is
+	// still here. 0: it is the connection's only one.
+	Stream uint32
 }
 
-// Flows gives the transfers under way that have at least this many bytes to send. It costs one look at each connection.
+// Flows gives the transfers under way that have at least this many bytes to send, those of one connection one after the other. It costs one look at each connection.
 func (s *Server) Flows(least int64, yield func(Flow) bool) {
 	if s.front == nil {
 		return
 	}
 	for c := range s.front.Conns() {
-		t := c.Transfer()
-		if t == nil || t.Length < least {
-			continue
+		var of []Flow // all before the first is given: who gets it may ask the kernel then how much has arrived of each
+		for _, t := range c.Transfers() {
+			if t.Length >= least {
+				of = append(of, s.flowOf(c, t))
+			}
 		}
-		f := Flow{
-			Client: c.Remote(), Local: c.Local(), ETag: t.ETag, First: t.First, Sent: max(0, c.Out()-t.OutAt), Length: t.Length,
-			Began: t.Began, Conn: c,
-		}
-		scheme := "http://"
-		if c.TLS() {
-			scheme = "https://"
-		}
-		if st, k, err := s.resolve(scheme + t.Host + t.Target); err == nil && !st.NeedsHeaders() {
-			f.URL, f.Digest = string(k.URL), sha256.Sum256(k.Bytes)
-		}
-		if !yield(f) {
-			return
+		for i := range of {
+			if !yield(of[i]) {
+				return
+			}
 		}
 	}
+}
+
+func (s *Server) flowOf(c *front.Conn, t *front.Transfer) Flow {
+	f := Flow{
+		Client: c.Remote(), Local: c.Local(), ETag: t.ETag, First: t.First, Sent: max(0, c.Out()-t.OutAt), Length: t.Length,
+		Began: t.Began, Conn: c, Stream: t.Stream,
+	}
+	if t.Stream != 0 {
+		f.Sent = t.Body()
+	}
+	scheme := "http://"
+	if c.TLS() {
+		scheme = "https://"
+	}
+	if st, k, err := s.resolve(scheme + t.Host + t.Target); err == nil && !st.NeedsHeaders() {
+		f.URL, f.Digest = string(k.URL), sha256.Sum256(k.Bytes)
+	}
+	return f
 }
 
 // noteFlow tells the connection which bytes of which version it is about to send.
@@ -67,7 +81,7 @@ func (a *answer) noteFlow(first, length int64) {
 	if a.e.valid.ETag.Strong() {
 		tag = string(a.e.valid.ETag)
 	}
-	x.conn.Note(&front.Transfer{
+	x.conn.NoteAnswer(x.w, &front.Transfer{
 		Method: x.r.Method, Host: x.r.Host, Target: x.r.RequestURI, Began: x.began, First: first, Length: length, ETag: tag,
 	})
 }

@@ -27,6 +27,7 @@ type Jumper interface {
 const (
 	Off     careful.Reason = "off"      // for this address
 	NoMeans careful.Reason = "no-means" // of this kernel, or with our rights
+	Shared  careful.Reason = "shared"   // another stream of its connection went on before, and that has jumped as far as all may
 )
 
 // FromClient is the POP of jumps that nobody's checkpoint is known of, by what
@@ -53,6 +54,8 @@ func (r *Resync) Resume(conn Socket, a checkpoint.Ask, says careful.Stated) (che
 		known, ok = checkpoint.Known{}, false
 	}
 	switch {
+	case known.Spent:
+		j.Refused = Shared
 	case r.opt.Jumps != nil && !r.opt.Jumps(a.VIP):
 		j.Refused = Off
 	case r.opt.Jumper == nil || conn == nil:

@@ -222,11 +222,22 @@ func (r *Resync) doubt(p checkpoint.Report, now time.Time) {
 	}
 }
 
+// wakened are the connections of flows.
 func wakened(known []checkpoint.Known, heard time.Time) []probe.Flow {
-	flows := make([]probe.Flow, len(known))
+	flows := make([]probe.Flow, 0, len(known))
+	type connection struct{ client, vip netip.AddrPort }
+	shared := map[connection]int{}
 	for i := range known {
 		k := &known[i]
-		flows[i] = probe.Flow{Client: k.Client, VIP: k.VIP, At: heard, RTT: k.RTT, Stamp: k.Stamp}
+		if k.Streams > 1 {
+			at, again := shared[connection{k.Client, k.VIP}]
+			if again {
+				flows[at].Stamp = cmp.Or(flows[at].Stamp, k.Stamp)
+				continue
+			}
+			shared[connection{k.Client, k.VIP}] = len(flows)
+		}
+		flows = append(flows, probe.Flow{Client: k.Client, VIP: k.VIP, At: heard, RTT: k.RTT, Stamp: k.Stamp})
 	}
 	return flows
 }

@@ -388,3 +388,46 @@ func TestStated(t *testing.T) {
 		}
 	}
 }
+
+// TestShared: of the streams of a connection the first that goes on may jump,
+// by the rate of all; the others go on, and it is said why they do not. Their
+// connection is woken once.
+func TestShared(t *testing.T) {
+	b := checkpoint.NewBook(checkpoint.Options{VIP: func(netip.Addr) bool { return true }})
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	go func() { defer close(done); b.Read("LON", pr, time.Now) }()
+	var flows []checkpoint.Flow
+	for i := range 3 {
+		o := object
+		o.URL[0] = byte(i)
+		flows = append(flows, checkpoint.Flow{Client: netip.AddrPortFrom(client, 1), VIP: vip, Object: o, Offset: 10 << 20, Rate: 1 << 20, RTT: 20 * time.Millisecond, Stream: uint32(i + 1), Streams: 3})
+	}
+	e := checkpoint.NewEncoder()
+	pw.Write(e.Append(nil, flows))
+	pw.Write(e.Beat(nil))
+	if f := wakened(b.Flows("LON", time.Now()), time.Now()); len(f) != 1 || f[0].Client.Port() != 1 {
+		t.Errorf("woken %+v", f)
+	}
+	told := make(chan Jump, 10)
+	r := New(Options{POP: "FRA", Log: quiet, Book: b, Jumper: &jumper{}, OnJump: func(x Jump) { told <- x }})
+	_, raw, _ := connect(t)
+	for i, want := range []struct {
+		rate uint64
+		why  careful.Reason
+	}{{3 << 20, careful.NoGain}, {0, Shared}, {0, Shared}} {
+		a := ask
+		a.Object.URL[0] = byte(i)
+		if _, ok := r.Resume(raw, a, careful.Stated{Rate: 1e9}); !ok {
+			t.Fatalf("stream %d is not known", i)
+		}
+		if got := <-told; got.Refused != want.why || got.Ticket.Rate != want.rate {
+			t.Errorf("stream %d: %+v", i, got)
+		}
+	}
+	if c := r.Counts(); c.Resumed != 3 || c.Refused[Shared] != 2 {
+		t.Errorf("%+v", c)
+	}
+	pw.Close()
+	<-done
+}

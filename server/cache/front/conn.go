@@ -28,6 +28,7 @@ type Conn struct {
 	in, out  atomic.Int64
 	resets   atomic.Int64
 	flow     atomic.Pointer[Transfer]
+	streams  streams
 	busy     atomic.Int32 // requests at work
 	paced    atomic.Bool  // by Pace
 	once     sync.Once
@@ -51,7 +52,10 @@ type Transfer struct {
 	First  int64 // position of the first body byte in the representation, if known
 	Length int64 // body bytes to send; -1: not known
 	ETag   string
-	OutAt  int64 // Conn.Out when it began: the difference is what this transfer has sent, head included
+	OutAt  int64  // Conn.Out when it began: the difference is what this transfer has sent, head included
+	Stream uint32 // of HTTP/2: tells it from others of the connection, whose bytes are in Conn.Out too; 0: it is the only one
+
+	body *atomic.Int64 // see Body
 }
 
 // ID is unique within a Front.

@@ -59,6 +59,7 @@ func (o *h2Owner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := o.c
 	c.busy.Add(1)
 	defer c.calm()
+	defer c.ends(w)
 	c.front.serveHTTP(w, r)
 }
 
@@ -152,14 +153,20 @@ func (o *h2Owner) hit(w *work, h *h2.Head) (r *h2.Reply) {
 	}
 	f.stats.fast.Add(1)
 	c.busy.Add(1)
+	var body *atomic.Int64
 	if w.ans.Length > noteAbove && !w.req.Head {
-		c.Note(w.transfer(w.sent.Began))
+		t := w.transfer(w.sent.Began)
+		body = new(atomic.Int64)
+		t.body = body
+		c.begins(w, t)
 	}
 	if w.ans.Close {
 		o.closes.Store(true)
 	}
 	w.buf, h.Buf = h.Buf[:cap(h.Buf)], w.buf[:0] // the request lives on in what was read
-	return w.streamReply()
+	r = w.streamReply()
+	r.Progress = body
+	return r
 }
 
 // Sent is told when the answer has gone.
@@ -178,6 +185,9 @@ func (w *work) Sent(head, body int64, err error) {
 	}
 	if w.ans.Done != nil {
 		w.ans.Done.Finish(&w.req, &w.ans, s)
+	}
+	if w.reply.Progress != nil {
+		c.ends(w)
 	}
 	c.calm()
 	w.giveBack()

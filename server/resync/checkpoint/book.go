@@ -37,8 +37,8 @@ type Book struct {
 type page struct {
 	pop     string
 	flows   map[ID]*entry
-	over    []ID                // of flows, those that have ended there, the oldest first
-	spent   map[place]time.Time // given away, and when its POP spoke anew
+	over    []ID // of flows, those that have ended there, the oldest first
+	uses    uses
 	heard   time.Time
 	life    uint64 // of the connection that writes here
 	talking bool
@@ -75,6 +75,10 @@ type Known struct {
 	POP string
 	// At is when the POP said what Offset and Rate are.
 	At time.Time
+	// Spent is set by Take where another flow of the same connection was given
+	// away before, and its rate with it: Rate is 0. Else Take gives the rate of
+	// the whole connection.
+	Spent bool
 }
 
 // begin starts a connection of a POP: what it said before is forgotten with
@@ -83,7 +87,7 @@ func (b *Book) begin(pop string, now time.Time) (p *page, life uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p = b.pops[pop]; p == nil {
-		p = &page{pop: pop, flows: map[ID]*entry{}}
+		p = &page{pop: pop, flows: map[ID]*entry{}, uses: uses{map[place]time.Time{}, map[place]time.Time{}}}
 		b.pops[pop] = p
 	}
 	p.life++
@@ -184,7 +188,7 @@ func (b *Book) Flows(pop string, now time.Time) []Known {
 	out := make([]Known, 0, len(p.flows))
 	for _, e := range p.flows {
 		if e.over.IsZero() {
-			out = append(out, Known{e.Flow, pop, e.moved})
+			out = append(out, Known{Flow: e.Flow, POP: pop, At: e.moved})
 		}
 	}
 	return out

@@ -40,7 +40,16 @@ type Flow struct {
 	// life and can take nothing for data. 0: the connection has none, or it is
 	// not known.
 	Stamp uint32
+	// Stream tells flows of one connection apart for the Encoder; others are
+	// not told of it. 0 where the connection has one at a time.
+	Stream uint32
+	// Streams is of how many flows of its connection, up to MaxStreams, this is
+	// one; Rate is its part of the connection's. 0: it is the only one.
+	Streams int
 }
+
+// MaxStreams is how many flows of one connection are told.
+const MaxStreams = 8
 
 // Object names one version of a representation, the same in all POPs.
 type Object struct {

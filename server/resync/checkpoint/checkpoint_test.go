@@ -96,6 +96,9 @@ func TestRoundTrip(t *testing.T) {
 			f.Offset = r.Uint64N(1 << 40)
 			f.Rate, f.RTT = r.Uint64N(1<<uint(r.IntN(36))), time.Duration(r.IntN(1e9))
 			f.Stamp = uint32(f.Client.Port()) * 7 // 0: none
+			if f.Streams = r.IntN(MaxStreams + 1); f.Streams == 1 {
+				f.Streams = 0
+			}
 			have[f.Client.String()] = f
 		}
 		for k, f := range have {
@@ -108,6 +111,9 @@ func TestRoundTrip(t *testing.T) {
 			case 2, 3, 4, 5:
 				f.Offset += r.Uint64N(1 << 20)
 				f.Rate, f.ClientLimited = r.Uint64N(1<<30), r.IntN(2) == 0
+				if f.Streams = r.IntN(MaxStreams + 1); f.Streams == 1 {
+					f.Streams = 0
+				}
 				have[k] = f
 			}
 		}
@@ -382,6 +388,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(b[len(preface):])
 	b = e.Append(b, []Flow{{Client: netip.MustParseAddrPort("203.0.113.9:1"), VIP: vip4, Object: object(1), Offset: 200, Rate: 1e6}})
 	f.Add(e.Drain(b)[len(preface):])
+	f.Add(NewEncoder().Append(nil, streams())[len(preface):])
 	f.Fuzz(func(t *testing.T, in []byte) {
 		b := NewBook(Options{VIP: ours, Flows: 4})
 		_ = b.Read("LON", bytes.NewReader(append([]byte(preface), in...)), at(t0))
@@ -399,7 +406,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%d flows, %d by client when those that have ended are forgotten", len(flows), known())
 		}
 		for _, k := range flows {
-			if !ours(k.VIP.Addr()) || !k.Client.IsValid() || k.RTT < 0 || k.Object.ETag != "" && !strong(k.Object.ETag) {
+			if !ours(k.VIP.Addr()) || !k.Client.IsValid() || k.RTT < 0 || k.Streams < 0 || k.Streams > MaxStreams || k.Streams == 1 || k.Object.ETag != "" && !strong(k.Object.ETag) {
 				t.Fatalf("%+v", k)
 			}
 		}

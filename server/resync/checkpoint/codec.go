@@ -27,7 +27,10 @@ import (
 //	stamp    id, 4 bytes
 //
 // An address and port are 1 byte (4 or 6), 4 or 16 bytes, 2 bytes. Speed is
-// the rate and the round trip as logarithms, 2 bytes, and a byte of flags.
+// the rate and the round trip as logarithms, 2 bytes, and a byte of flags: bit
+// 0 says that the client's window is the limit, bits 1 to 3 with how many other
+// flows of its connection this one shares the rate, of which it says its part.
+// Who does not know these bits takes such flows for flows of their own.
 const (
 	preface = "catchment checkpoint 1\n"
 
@@ -45,6 +48,8 @@ const (
 	maxFrame = MaxLink + 64
 
 	flagClientLimited = 1
+	shiftStreams      = 1
+	maskStreams       = MaxStreams - 1
 )
 
 // appendFrame appends the frame that fill makes.
@@ -103,6 +108,7 @@ func appendSpeed(b []byte, f *Flow) []byte {
 	if f.ClientLimited {
 		flags |= flagClientLimited
 	}
+	flags |= byte(min(max(f.Streams, 1), MaxStreams)-1) << shiftStreams
 	return append(b, log8(f.Rate/rateUnit), log8(uint64(max(f.RTT, 0)/rttUnit)), flags)
 }
 
@@ -172,7 +178,10 @@ func linkable(s string) bool {
 func (r *reader) speed(f *Flow) {
 	b := r.take(3)
 	f.Rate, f.RTT = exp8(b[0])*rateUnit, time.Duration(min(exp8(b[1]), math.MaxInt32))*rttUnit
-	f.ClientLimited = b[2]&flagClientLimited != 0
+	f.ClientLimited, f.Streams = b[2]&flagClientLimited != 0, 0
+	if others := b[2] >> shiftStreams & maskStreams; others > 0 {
+		f.Streams = int(others) + 1
+	}
 }
 
 // etag reads the rest of a frame as a strong entity tag (RFC 9110 §8.8.3).

@@ -24,7 +24,10 @@ type Encoder struct {
 	round   uint64
 }
 
-type flowKey struct{ client, vip netip.AddrPort }
+type flowKey struct {
+	client, vip netip.AddrPort
+	stream      uint32
+}
 
 // said is what the peer was told of a flow.
 type said struct {
@@ -55,19 +58,19 @@ func (e *Encoder) Append(b []byte, flows []Flow) []byte {
 		if !f.Client.IsValid() || !f.VIP.IsValid() || f.Client.Addr().Zone() != "" || f.VIP.Addr().Zone() != "" {
 			continue
 		}
-		key := flowKey{netip.AddrPortFrom(f.Client.Addr().Unmap(), f.Client.Port()), netip.AddrPortFrom(f.VIP.Addr().Unmap(), f.VIP.Port())}
+		key := flowKey{netip.AddrPortFrom(f.Client.Addr().Unmap(), f.Client.Port()), netip.AddrPortFrom(f.VIP.Addr().Unmap(), f.VIP.Port()), f.Stream}
 		s := e.flows[key]
 		if s == nil || s.flow.Object != f.Object || f.Offset < s.flow.Offset {
 			b = e.begin(b, key, f)
 			continue
 		}
 		s.round = e.round
-		if f.Offset != s.flow.Offset || f.ClientLimited != s.flow.ClientLimited {
+		if f.Offset != s.flow.Offset || f.ClientLimited != s.flow.ClientLimited || f.Streams != s.flow.Streams {
 			b = appendFrame(b, kindMove, func(b []byte) []byte {
 				b = binary.AppendUvarint(b, uint64(s.id))
 				return appendSpeed(binary.AppendUvarint(b, f.Offset-s.flow.Offset), f)
 			})
-			s.flow.Offset, s.flow.ClientLimited = f.Offset, f.ClientLimited
+			s.flow.Offset, s.flow.ClientLimited, s.flow.Streams = f.Offset, f.ClientLimited, f.Streams
 		}
 		if f.Stamp != 0 && (s.flow.Stamp == 0 || f.Stamp-s.flow.Stamp >= stampStep) {
 			s.flow.Stamp = f.Stamp

@@ -207,5 +207,5 @@ func (d *decoder) move(r *reader, now time.Time) {
 		return
 	}
 	e.Offset += further
-	e.Rate, e.RTT, e.ClientLimited, e.moved = f.Rate, f.RTT, f.ClientLimited, now
+	e.Rate, e.RTT, e.ClientLimited, e.Streams, e.moved = f.Rate, f.RTT, f.ClientLimited, f.Streams, now
 }

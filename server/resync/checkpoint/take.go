@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 )
@@ -32,7 +33,8 @@ const mostAge = 5 * time.Second
 // one, or else nearest above, among those that can be where the client goes
 // on; what is far away is another client's. Where a POP does not know objects
 // it is the flow that has got nearest to as much, or else the slowest: what no
-// client of that address has exceeded.
+// client of that address has exceeded. Of the flows of one connection the first
+// gets the rate of all.
 func (b *Book) Take(a Ask, now time.Time) (Known, bool) {
 	if a.Offset == 0 {
 		return Known{}, false
@@ -49,7 +51,13 @@ func (b *Book) Take(a Ask, now time.Time) (Known, bool) {
 		return Known{}, false
 	}
 	best.used = true
-	return Known{best.Flow, best.page.pop, best.moved}, true
+	k := Known{Flow: best.Flow, POP: best.page.pop, At: best.moved}
+	if k.Spent = !best.page.rate(best, b.opt.Flows, now); k.Spent {
+		k.Rate = 0
+	} else {
+		k.Rate *= uint64(max(k.Streams, 1))
+	}
+	return k, true
 }
 
 // fits reports whether a request may be what a flow goes on with.
@@ -96,15 +104,19 @@ type place struct {
 
 func (f *Flow) place() place { return place{f.Client, f.VIP, f.Object.URL} }
 
-// spend remembers the flows of a page that were given away, for its POP is
-// about to say everything anew, and may long not know that a client is gone.
+// uses are what was given away of what a POP has said: flows, noted when that
+// POP begins to say everything anew, for it may long not know that a client is
+// gone; and the rates of connections.
+type uses struct {
+	flows map[place]time.Time
+	rates map[place]time.Time // without a URL
+}
+
+// spend remembers the flows of a page that were given away.
 func (p *page) spend(most int, now time.Time) {
 	for _, e := range p.flows {
-		if e.used && len(p.spent) < most {
-			if p.spent == nil {
-				p.spent = map[place]time.Time{}
-			}
-			p.spent[e.place()] = now
+		if e.used && len(p.uses.flows) < most {
+			p.uses.flows[e.place()] = now
 		}
 	}
 }
@@ -112,15 +124,23 @@ func (p *page) spend(most int, now time.Time) {
 // given reports whether a flow that is said was given away before, as old,
 // which had its number, or before the POP's connection began.
 func (p *page) given(f *Flow, old *entry) bool {
-	_, ok := p.spent[f.place()]
+	_, ok := p.uses.flows[f.place()]
 	return ok || old != nil && old.used && old.place() == f.place()
+}
+
+// rate gives away the rate of a flow's connection; false: it was given away.
+func (p *page) rate(e *entry, most int, now time.Time) bool {
+	at := place{client: e.Client, vip: e.VIP}
+	if _, ok := p.uses.rates[at]; ok || len(p.uses.rates) >= most {
+		return false
+	}
+	p.uses.rates[at] = now
+	return true
 }
 
 // forgive forgets what was given away before a time.
 func (p *page) forgive(before time.Time) {
-	for at, when := range p.spent {
-		if when.Before(before) {
-			delete(p.spent, at)
-		}
+	for _, m := range []map[place]time.Time{p.uses.flows, p.uses.rates} {
+		maps.DeleteFunc(m, func(_ place, at time.Time) bool { return at.Before(before) })
 	}
 }

@@ -127,7 +127,7 @@ func TestOnce(t *testing.T) {
 	p = connect(b, "LON", t0)
 	p.say(t, nil)
 	b.Expire(t0.Add(2 * time.Minute))
-	if n := len(b.pops["LON"].spent); n != 0 {
+	if n := len(b.pops["LON"].uses.flows) + len(b.pops["LON"].uses.rates); n != 0 {
 		t.Errorf("%d are remembered", n)
 	}
 	p.close()

@@ -100,13 +100,15 @@ func (g *Gatherer) look() (out []Flow) {
 		c = g.opt.Cache()
 	}
 	if c != nil {
+		s := sockets{}
 		c.Flows(g.opt.Least, func(f cache.Flow) bool {
-			if x, ok := ofCache(&f); ok && g.opt.VIP(x.VIP.Addr()) {
+			if x, ok := s.flow(&f); ok && g.opt.VIP(x.VIP.Addr()) {
 				out = append(out, x)
 				own[flow.Key{Client: x.Client, VIP: x.VIP}] = true
 			}
 			return true
 		})
+		out = share(out)
 	}
 	if g.opt.Table != nil {
 		others := g.opt.Table.Flows()
@@ -138,27 +140,72 @@ func plain(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
-// ofCache is a flow of our cache server; false for those that no other POP can
-// go on with: HTTP/3, and what has just ended.
-func ofCache(f *cache.Flow) (Flow, bool) {
-	i, ok := f.Conn.Info()
-	if !ok || f.Length == 0 {
+// sockets remembers what the kernel has said of the last connection: those that
+// have many flows give them one after the other.
+type sockets struct {
+	conn  *front.Conn
+	info  front.TCPInfo
+	stamp uint32
+	held  int64
+	ok    bool
+}
+
+func (s *sockets) ask(c *front.Conn) {
+	if s.conn == c {
+		return
+	}
+	*s = sockets{conn: c}
+	s.held = int64(c.Held()) // before the kernel is asked: then it is nowhere missed
+	if s.info, s.ok = c.Info(); s.ok && s.info.Stamps {
+		s.stamp, _ = c.Stamp()
+	}
+}
+
+// flow is a flow of our cache server; false for those that no other POP can go
+// on with: HTTP/3, and what has just ended.
+func (s *sockets) flow(f *cache.Flow) (Flow, bool) {
+	s.ask(f.Conn)
+	i := &s.info
+	if !s.ok || f.Length == 0 {
 		return Flow{}, false
 	}
 	out := Flow{Own: true, Left: f.Length, Flow: checkpoint.Flow{
-		Client: plain(f.Client), VIP: plain(f.Local), Offset: uint64(f.First) + uint64(has(f, &i)), Rate: i.DeliveryRate, RTT: i.RTT,
-		ClientLimited: i.Busy > 0 && 2*i.RwndLimited > i.Busy,
+		Client: plain(f.Client), VIP: plain(f.Local), Offset: uint64(f.First) + uint64(s.has(f)), Rate: i.DeliveryRate, RTT: i.RTT,
+		ClientLimited: i.Busy > 0 && 2*i.RwndLimited > i.Busy, Stamp: s.stamp, Stream: f.Stream,
 	}}
-	if i.Stamps {
-		out.Stamp, _ = f.Conn.Stamp()
-	}
 	if f.ETag != "" && f.Digest != ([32]byte{}) {
 		out.Object = checkpoint.Object{URL: [16]byte(f.Digest[:16]), ETag: f.ETag, Link: f.URL}
 	}
 	if f.Length >= 0 {
-		out.Left = max(0, f.Length-int64(has(f, &i)))
+		out.Left = max(0, f.Length-s.has(f))
 	}
 	return out, true
+}
+
+// share takes flows of one connection, which follow one another, and lets each
+// have its part of the rate, which is the connection's. Of more than can be told
+// those stay that have most left.
+func share(all []Flow) []Flow {
+	out := all[:0]
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].Stream != 0 && all[n].Client == all[0].Client && all[n].VIP == all[0].VIP {
+			n++
+		}
+		of := all[:n]
+		all = all[n:]
+		if n > checkpoint.MaxStreams {
+			slices.SortFunc(of, func(a, b Flow) int { return cmp.Or(cmp.Compare(b.Left, a.Left), cmp.Compare(a.Stream, b.Stream)) })
+			n = checkpoint.MaxStreams
+		}
+		if n > 1 {
+			for i := range of[:n] {
+				of[i].Streams, of[i].Rate = n, of[i].Rate/uint64(n)
+			}
+		}
+		out = append(out, of[:n]...)
+	}
+	return out
 }
 
 // overhead is how many bytes of each 1,024 that are sent TLS and HTTP/2 take at
@@ -166,9 +213,13 @@ func ofCache(f *cache.Flow) (Flow, bool) {
 const overhead = 16
 
 // has is how much of the body the client has got, at least: what was taken by
-// the kernel and is not on its way any more, less what TLS and HTTP/2 add.
-func has(f *cache.Flow, i *front.TCPInfo) int64 {
-	n := f.Sent - int64(i.NotSent) - int64(i.Unacked)*int64(i.MSS)
+// the kernel and is not on its way any more, less what TLS and HTTP/2 add. What
+// is on its way may be all of one stream.
+func (s *sockets) has(f *cache.Flow) int64 {
+	n := f.Sent - int64(s.info.NotSent) - int64(s.info.Unacked)*int64(s.info.MSS)
+	if f.Stream != 0 {
+		return min(max(0, n-s.held), f.Length)
+	}
 	if f.Conn.TLS() {
 		n -= n / 1024 * overhead
 	}

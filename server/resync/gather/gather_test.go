@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/server/cache"
+	"github.com/catchment/catchment/server/resync/checkpoint"
 	"github.com/catchment/catchment/server/resync/flow"
 )
 
@@ -67,5 +68,33 @@ func TestKernel(t *testing.T) {
 	none := New(Options{Cache: func() Cache { return nil }, VIP: func(netip.Addr) bool { return true }})
 	if n := len(none.Flows()); n != 0 {
 		t.Error(fmt.Sprint(n, " flows of nothing"))
+	}
+}
+
+// TestShare: flows of one connection share its rate; of too many those are told
+// that have most left; others are as they are.
+func TestShare(t *testing.T) {
+	at := func(n int, stream uint32, left int64) Flow {
+		return Flow{Left: left, Own: true, Flow: checkpoint.Flow{Client: client(n), VIP: vip, Rate: 800, Stream: stream}}
+	}
+	all := []Flow{at(1, 0, 5), at(2, 1, 5), at(3, 1, 5), at(3, 2, 6)}
+	for i := range uint32(20) {
+		all = append(all, at(4, i+1, int64(100+i)))
+	}
+	all = append(all, at(5, 0, 1), at(6, 0, 1))
+	by := map[netip.AddrPort][]Flow{}
+	for _, f := range share(all) {
+		by[f.Client] = append(by[f.Client], f)
+	}
+	for n, want := range map[int]struct{ flows, streams, rate int }{1: {1, 0, 800}, 2: {1, 0, 800}, 3: {2, 2, 400}, 4: {8, 8, 100}, 5: {1, 0, 800}, 6: {1, 0, 800}} {
+		got := by[client(n)]
+		if len(got) != want.flows {
+			t.Fatalf("connection %d: %+v", n, got)
+		}
+		for _, f := range got {
+			if f.Streams != want.streams || f.Rate != uint64(want.rate) || n == 4 && f.Left < 112 {
+				t.Errorf("connection %d: %+v, want %+v", n, f, want)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -92,6 +93,8 @@ type Reply struct {
 	Own    []byte   // the same, of this answer alone
 	Parts  []Part   // the body; empty for HEAD
 	Done   Finisher // nil: nobody is told
+	// Progress, if not nil, is kept at how many bytes of the body the wire has taken, in steps of what is written at once.
+	Progress *atomic.Int64
 
 	length int64 // of Parts
 	head   int64 // bytes of the HEADERS frames

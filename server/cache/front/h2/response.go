@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -80,6 +81,17 @@ func (w *writer) early(status int) {
 // bodyless says whether the status has no body.
 func (w *writer) bodyless() bool {
 	return w.status == http.StatusNoContent || w.status == http.StatusNotModified
+}
+
+// Progress is kept at how many bytes of the body the wire has taken since it was first asked for.
+func (w *writer) Progress() *atomic.Int64 {
+	c := w.s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.s.gone == nil {
+		w.s.gone = new(atomic.Int64)
+	}
+	return w.s.gone
 }
 
 // Write takes bytes of the body: few are gathered, many are sent out of p, and waited for.

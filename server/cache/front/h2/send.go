@@ -78,7 +78,7 @@ func (c *Conn) reply(id uint32, end bool, r *Reply) {
 	r.head = c.writeHead(id, r)
 	if r.length > 0 && (!inline || r.length > min(c.window, c.first, copyReply)) {
 		s := c.add(id, end)
-		s.reply, s.parts, s.last, s.since = r, r.Parts, true, c.clock
+		s.reply, s.parts, s.last, s.since, s.gone = r, r.Parts, true, c.clock, r.Progress
 		c.push(s)
 		return
 	}
@@ -234,6 +234,9 @@ func (c *Conn) begin() bool {
 		return false
 	}
 	c.now, c.next = c.next, nil
+	for _, s := range c.now.streams {
+		s.begun = s.sent
+	}
 	c.room.Broadcast()
 	return true
 }
@@ -279,6 +282,9 @@ func (c *Conn) written() {
 	b := c.now
 	c.now = nil
 	for _, s := range b.streams {
+		if s.gone != nil {
+			s.gone.Store(s.begun)
+		}
 		c.unref(s)
 	}
 	b.free()

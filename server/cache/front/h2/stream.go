@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,14 +15,16 @@ type stream struct {
 	id uint32
 
 	// What is sent.
-	window int64  // bytes that the client's settings and updates allow; may be negative
-	parts  []Part // still to be sent; the first may be partly gone
-	at     int64  // how much of it
-	last   bool   // END_STREAM behind the parts
-	queued bool   // is in Conn.ready
-	refs   int    // batches that have something of it
-	sent   int64  // bytes of body handed to batches
-	took   int64  // of them, in this window of the least rate
+	window int64         // bytes that the client's settings and updates allow; may be negative
+	parts  []Part        // still to be sent; the first may be partly gone
+	at     int64         // how much of it
+	last   bool          // END_STREAM behind the parts
+	queued bool          // is in Conn.ready
+	refs   int           // batches that have something of it
+	sent   int64         // bytes of body handed to batches
+	begun  int64         // of them, when the batch at work was begun: all that will have gone with it
+	gone   *atomic.Int64 // of them, those taken by the wire; nil: nobody asks
+	took   int64         // of them, in this window of the least rate
 	since  time.Time
 	reply  *Reply // what parts come from; nil with a handler
 	closed bool   // END_STREAM was sent
