@@ -247,7 +247,9 @@ func checkpoints(n int) error {
 		flows[i] = checkpoint.Flow{
 			Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 14), byte(i >> 6), byte(i)}), uint16(1024+i)),
 			VIP:    netip.AddrPortFrom(vip, 443), Offset: uint64(i) << 18, Rate: uint64(1e6 + i), RTT: 20 * time.Millisecond,
-			Object: checkpoint.Object{URL: [16]byte{byte(i), byte(i >> 8)}, ETag: fmt.Sprintf("\"%040x\"", i), Size: 1 << 30},
+			Object: checkpoint.Object{URL: [16]byte{byte(i), byte(i >> 8)}, ETag: fmt.Sprintf("\"%040x\"", i), Size: 1 << 30,
+				Link: fmt.Sprintf("https://cdn.example.net/films/%d/1080p/segment-%05d.m4s", i, i)},
+			Stamp: uint32(i + 1),
 		}
 	}
 	total, first := 0, 0
@@ -258,6 +260,7 @@ func checkpoints(n int) error {
 		for second := range seconds {
 			for i := range flows {
 				flows[i].Offset += flows[i].Rate
+				flows[i].Stamp += 1e6   // a clock of microseconds, the fastest that there is
 				if (i+second)%60 == 0 { // a minute each: some end and others begin
 					flows[i].Client = netip.AddrPortFrom(flows[i].Client.Addr().Next(), flows[i].Client.Port())
 				}

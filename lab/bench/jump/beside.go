@@ -33,6 +33,12 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 			}
 		}
 	}
+	o.before = func(*net.TCPConn) {}
+	undo, err := b.kernels(ctx, o, t, how)
+	if err != nil {
+		return 0, d, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
 	other, stop, err := b.background(ctx)
 	if err != nil {
 		return 0, d, err
@@ -41,7 +47,6 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 	if err := pause(ctx, warm); err != nil {
 		return 0, d, err
 	}
-	o.before = func(*net.TCPConn) {}
 	if r != nil {
 		if err := r.told(rate, rtt); err != nil {
 			return 0, d, err

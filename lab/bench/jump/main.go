@@ -209,21 +209,12 @@ const training = 4
 func (b *bench) once(ctx context.Context, o *origin, t trial, how way, rate uint64, rtt time.Duration) (s sample, err error) {
 	o.before = func(*net.TCPConn) {}
 	w := b.world
-	switch how {
-	case route:
-		if err := w.initcwnd(100); err != nil {
-			return s, err
-		}
-		defer func() { err = errors.Join(err, w.initcwnd(0)) }()
-	case metrics:
-		if err := w.pop.sysctl("tcp_no_metrics_save", "0"); err != nil {
-			return s, err
-		}
-		defer func() { err = errors.Join(err, w.pop.sysctl("tcp_no_metrics_save", "1")) }()
-		if _, err := w.fetch(ctx, o, t.bytes, t.buffer); err != nil {
-			return s, err
-		}
-	case first, earned:
+	undo, err := b.kernels(ctx, o, t, how)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	if how == first || how == earned {
 		r := newResumer(ctx, b.jumper)
 		defer r.close()
 		jumps := 0
@@ -248,6 +239,26 @@ func (b *bench) once(ctx context.Context, o *origin, t trial, how way, rate uint
 	}
 	s.download, err = w.fetch(ctx, o, t.bytes, t.buffer, t.marks...)
 	return s, err
+}
+
+// kernels sets up the ways that are the kernel's own, before a download; undo
+// takes that back.
+func (b *bench) kernels(ctx context.Context, o *origin, t trial, how way) (undo func() error, err error) {
+	w := b.world
+	switch how {
+	case route:
+		return func() error { return w.initcwnd(0) }, w.initcwnd(100)
+	case metrics:
+		undo = func() error { return w.pop.sysctl("tcp_no_metrics_save", "1") }
+		if err := w.pop.sysctl("tcp_no_metrics_save", "0"); err != nil {
+			return undo, err
+		}
+		if _, err := w.fetch(ctx, o, t.bytes, t.buffer); err != nil {
+			return undo, errors.Join(err, undo())
+		}
+		return undo, nil
+	}
+	return func() error { return nil }, nil
 }
 
 // train makes jumps on the path as it was until all of its rate is earned.

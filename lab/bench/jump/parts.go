@@ -92,7 +92,7 @@ func (b *bench) rest(ctx context.Context) error {
 func (b *bench) less(ctx context.Context) error {
 	before := path{100 * time.Millisecond, 100e6}
 	fmt.Printf("\nThe same, where the path has less than when the checkpoint was made.\n")
-	ways, marks := []way{cold, first, earned}, []int{mega, 5 * mega}
+	ways, marks := []way{cold, first, earned, route, metrics}, []int{mega, 5 * mega}
 	for _, control := range controls {
 		for _, part := range []int64{2, 4} {
 			now := path{before.rtt, before.rate / part}
@@ -105,7 +105,7 @@ func (b *bench) less(ctx context.Context) error {
 				what, word = "a quarter", "quartered"
 			}
 			b.compared(rows, control, what, marks, ways)
-			for _, how := range ways[1:] {
+			for _, how := range []way{first, earned} {
 				b.goals = append(b.goals, goal.AtMost(fmt.Sprintf("capacity-%s-of-cold-%s-%s", word, control, how.word()), ratio(rows[how].at[5*mega], rows[cold].at[5*mega]), 1.05))
 			}
 		}
@@ -117,7 +117,7 @@ func (b *bench) less(ctx context.Context) error {
 func (b *bench) near(ctx context.Context) error {
 	p := path{20 * time.Millisecond, 100e6}
 	fmt.Printf("\nAt 20 ms, 100 Mbit/s little is gained: slow start takes few round trips, and they are short.\n")
-	ways, marks := []way{cold, first, earned}, []int{mega, 5 * mega}
+	ways, marks := []way{cold, first, earned, route, metrics}, []int{mega, 5 * mega}
 	for _, control := range controls {
 		rows, err := b.measure(ctx, trial{p, p, control, large, 5 * mega, marks}, ways...)
 		if err != nil {
@@ -138,11 +138,12 @@ func (b *bench) beside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ways := []way{cold, first, earned, route, metrics}
 	for _, control := range controls {
 		t := trial{p, p, control, large, 5 * mega, []int{5 * mega}}
 		kept, took := map[way][]time.Duration{}, map[way][]time.Duration{}
 		for range min(b.runs, 3) { // each takes a while
-			for _, how := range []way{cold, first, earned} {
+			for _, how := range ways {
 				got, d, err := b.competed(ctx, t, how, rate, rtt, warm, window)
 				if errors.Is(err, errLate) {
 					fmt.Printf("  %-5s  %-18s  left out: %v\n", control, how, err)
@@ -159,13 +160,13 @@ func (b *bench) beside(ctx context.Context) error {
 		if len(kept[cold]) > 0 {
 			base = median(kept[cold], same)
 		}
-		for _, how := range []way{cold, first, earned} {
+		for _, how := range ways {
 			if len(kept[how]) == 0 || len(kept[cold]) == 0 {
 				continue
 			}
 			k := median(kept[how], same)
 			fmt.Printf("  %-5s  %-18s  %5.1f MB  %.2f of beside a cold start; the 5 MB took %5.0f ms\n", control, how, float64(k)/mega, ratio(k, base), ms(median(took[how], same)))
-			if how != cold {
+			if how == first || how == earned {
 				b.goals = append(b.goals, goal.AtLeast(fmt.Sprintf("competitor-keeps-beside-%s-%s", control, how.word()), ratio(k, base), 0.9))
 			}
 		}

@@ -20,6 +20,7 @@ import (
 // the code that lets the flow jump, with all that it has learned.
 type resumer struct {
 	book   *checkpoint.Book
+	port   uint16 // of the flow that was told last: none is used twice
 	resync *resync.Resync
 	stop   context.CancelFunc
 	done   chan error
@@ -43,9 +44,13 @@ func newResumer(ctx context.Context, j *jump.Jumper) *resumer {
 	return r
 }
 
+// had is what the client has got before.
+const had = 1 << 20
+
 // told puts the checkpoint of one flow into the book.
 func (r *resumer) told(rate uint64, rtt time.Duration) error {
-	f := checkpoint.Flow{Client: netip.AddrPortFrom(clientAddr.Addr(), 1), VIP: netip.AddrPortFrom(popAddr.Addr(), 443), Rate: rate, RTT: rtt}
+	r.port++
+	f := checkpoint.Flow{Client: netip.AddrPortFrom(clientAddr.Addr(), r.port), VIP: netip.AddrPortFrom(popAddr.Addr(), 443), Offset: had, Rate: rate, RTT: rtt}
 	said := checkpoint.NewEncoder().Append(nil, []checkpoint.Flow{f})
 	return r.book.Read("A", bytes.NewReader(said), time.Now)
 }
@@ -56,11 +61,16 @@ func (r *resumer) resume(c *net.TCPConn) {
 	if err != nil {
 		return
 	}
-	r.resync.Resume(raw, checkpoint.Ask{Client: clientAddr.Addr(), VIP: popAddr.Addr()}, careful.Stated{})
+	r.resync.Resume(raw, checkpoint.Ask{Client: clientAddr.Addr(), VIP: popAddr.Addr(), Offset: had}, careful.Stated{})
 }
+
+// lastFor is how long the end of a jump is waited for, or that there is none.
+const lastFor = 30 * time.Second
 
 // last waits for the end of the n-th jump.
 func (r *resumer) last(ctx context.Context, n int) (resync.Jump, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lastFor, fmt.Errorf("nothing is heard of jump %d", n))
+	defer cancel()
 	for {
 		r.mu.Lock()
 		have := len(r.jumps)
@@ -74,7 +84,7 @@ func (r *resumer) last(ctx context.Context, n int) (resync.Jump, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return j, ctx.Err()
+			return j, context.Cause(ctx)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
