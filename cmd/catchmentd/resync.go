@@ -111,6 +111,9 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	}
 	f.core = resync.New(o)
 	d.flows = f
+	if err := f.certificate(time.Now()); err != nil {
+		f.log.Warn("no POP hears of our flows, or tells us of its own, until that is mended", "err", err)
+	}
 	return nil
 }
 
@@ -280,6 +283,15 @@ func (f *flows) files() mutual.Files {
 	}
 	c := f.d.core.Files()
 	return mutual.Files{Certificate: c.Cert, Key: c.Key, CA: c.CA, Revoked: c.CRL}
+}
+
+// certificate says what is wrong with the files that are named for it; those of
+// the core are its own to judge.
+func (f *flows) certificate(now time.Time) error {
+	if f.cfg.TLS == nil {
+		return nil
+	}
+	return f.files().Of(string(f.d.cfg.POP), now)
 }
 
 func (f *flows) String() string { return "resync" }

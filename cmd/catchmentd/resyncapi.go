@@ -31,6 +31,9 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 		POP: f.d.cfg.POP, Now: now, Listen: f.cfg.Listen, Advertise: f.cfg.Advertise, Flows: int64(len(all)), LeftOut: left,
 		Announced: texts(step.Announced), Moving: texts(step.Moving), POPs: f.pops(), Reset: f.reset.Load(), Lacks: f.lacks,
 	}
+	if err := f.certificate(now); err != nil {
+		out.Lacks = append(slices.Clone(out.Lacks), "no POP hears of our flows, or tells us of its own: resync.tls: "+err.Error())
+	}
 	for i := range all {
 		if all[i].Own {
 			out.Own++

@@ -239,12 +239,23 @@ func (f *flows) onJump(j resync.Jump) {
 		f.note("%s with slow start: the jump failed: %v", from, j.Err)
 	case j.Refused == resync.Shared:
 		f.note("%s beside another stream of its connection", from)
+	case j.Refused == resync.NoMeans && f.window(j.Client) > 0:
+		f.note("%s with an initial window of %d segments, by the route to its network; what came of that is not known", from, f.window(j.Client))
 	case j.Refused != careful.Allowed:
 		f.note("%s with slow start: %s", from, j.Refused)
 	default:
 		f.note("%s with a jump to %d bytes at %d bytes/s, %.0f %% of its former rate, at %v: %v after %v",
 			from, j.Jump.Window, j.Jump.Rate, 100*j.Part, j.Path.RTT.Round(100*time.Microsecond), j.Ended, j.Took.Round(time.Millisecond))
 	}
+}
+
+// window is what flows to a client begin with where that is by a route; 0: as
+// usual.
+func (f *flows) window(client netip.Addr) int {
+	if f.routes == nil {
+		return 0
+	}
+	return f.routes.Window(careful.NetOf(client))
 }
 
 // note puts a line into the journal.

@@ -102,4 +102,7 @@ func TestResyncRoutes(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Dst.String() != "100.64.1.0/24" || all[0].InitCwnd != 100 {
 		t.Errorf("%+v, %v", all, err)
 	}
+	if a, b := f.window(netip.MustParseAddr("100.64.1.77")), f.window(netip.MustParseAddr("100.64.2.9")); a != 100 || b != 0 {
+		t.Errorf("the journal would tell of %d and %d segments", a, b)
+	}
 }

@@ -236,7 +236,7 @@ func (x *Exchange) speak(ctx context.Context, p Peer, l *line) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
-			wait = min(2*wait, 30*time.Second)
+			wait = min(2*wait, 5*time.Second)
 		}
 	}
 }

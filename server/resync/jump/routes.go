@@ -138,6 +138,14 @@ func (r *Routes) Len() int {
 	return len(r.raised)
 }
 
+// Window is the initial window that flows to a network have by such a route; 0:
+// there is none.
+func (r *Routes) Window(to netip.Prefix) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.raised[to.Masked()].route.InitCwnd
+}
+
 // drop takes one away. The caller holds r.mu.
 func (r *Routes) drop(to netip.Prefix) {
 	have := r.raised[to]

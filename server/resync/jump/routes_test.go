@@ -99,6 +99,9 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%v: %q, want %q", p, got[p.String()], w)
 		}
 	}
+	if a, b, c := r.Window(v4), r.Window(v6), r.Window(netip.MustParsePrefix("198.51.100.0/25")); a != 100 || b != 80 || c != 0 {
+		t.Errorf("windows of %d, %d and %d segments", a, b, c)
+	}
 	own := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP("10.9.0.3"), Dst: ipNet(netip.MustParsePrefix("192.0.2.0/24")), Protocol: 186}
 	if err := netlink.RouteAdd(own); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 )
 
 // Files are those of a POP's certificate, in PEM; Revoked is a list in DER and
@@ -28,6 +29,22 @@ func (f Files) Server() (*tls.Config, error) {
 // Client is the side that calls.
 func (f Files) Client() (*tls.Config, error) {
 	return f.config(x509.ExtKeyUsageServerAuth)
+}
+
+// Of checks that they can be read and are those of a POP, of this day.
+func (f Files) Of(pop string, now time.Time) error {
+	conf, err := f.Server()
+	if err != nil {
+		return err
+	}
+	leaf := conf.Certificates[0].Leaf
+	switch {
+	case leaf.Subject.CommonName != pop:
+		return fmt.Errorf("certificate: %s is that of %q, and this POP is %s", f.Certificate, leaf.Subject.CommonName, pop)
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("certificate: %s ended at %s", f.Certificate, leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // config is that of either side. usage is what the other side's certificate

@@ -159,3 +159,26 @@ func TestMeet(t *testing.T) {
 		t.Error("a revocation list that cannot be read is passed over")
 	}
 }
+
+// TestOf: files that are not there, of another POP or over are told of at home.
+func TestOf(t *testing.T) {
+	a, now := newAuthority(t, "lab"), time.Now()
+	right := a.issue("LON", 2, false, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth)
+	for _, c := range []struct {
+		what string
+		f    Files
+		at   time.Time
+		want string
+	}{
+		{"right", right, now, ""},
+		{"over", right, now.Add(100 * time.Hour), "ended at"},
+		{"another POP's", a.issue("FRA", 3, false), now, `is that of "FRA", and this POP is LON`},
+		{"not there", Files{Certificate: "/nowhere/LON.pem", Key: right.Key, CA: right.CA}, now, "/nowhere/LON.pem"},
+		{"no authority", Files{Certificate: right.Certificate, Key: right.Key, CA: "/nowhere/ca.pem"}, now, "/nowhere/ca.pem"},
+	} {
+		err := c.f.Of("LON", c.at)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
