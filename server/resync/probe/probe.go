@@ -49,7 +49,9 @@ type Options struct {
 	// The route may come here only after a flow's first segment. So for Fast
 	// (2 s) a flow gets one each quarter of its round trip and 25 ms, but within Gap
 	// (40 ms) and five of that; then the gaps double up to a second, until Until
-	// (15 s) after it was given or until Done.
+	// (15 s) after it was given or until Done. A flow that is given again after
+	// that is asked seldom, up to once in 8 s, until a route comes (Hurry); and one
+	// that was in doubt is not asked in doubt again for 4 s, then 8, up to 64.
 	Gap, Fast, Until time.Duration
 }
 
@@ -70,6 +72,7 @@ type Counts struct {
 	Stale   uint64 // flows refused: told of too long ago
 	Full    uint64 // flows refused: too many wait
 	Repeat  uint64 // flows refused: they are being woken already
+	Calm    uint64 // flows refused: they were in doubt not long ago
 	Failed  uint64 // segments that the kernel did not take
 	Done    uint64 // flows whose clients have come back while they were woken
 }
@@ -84,6 +87,7 @@ type Prober struct {
 	fresh  []*job       // nothing was sent of them yet
 	again  jobs         // the next that is due in front
 	known  map[key]*job // in one of the two, or being sent
+	pasts  pasts
 	counts Counts
 	hurry  time.Time // the last one
 	kick   chan struct{}
@@ -97,7 +101,7 @@ func New(o Options) (*Prober, error) {
 	}
 	o.Age, o.Rate, o.Queue = cmp.Or(o.Age, time.Minute), cmp.Or(o.Rate, 25_000), cmp.Or(o.Queue, 100_000)
 	o.Gap, o.Fast, o.Until = cmp.Or(o.Gap, 40*time.Millisecond), cmp.Or(o.Fast, 2*time.Second), cmp.Or(o.Until, 15*time.Second)
-	p := &Prober{opt: o, limit: rate.NewLimiter(rate.Limit(o.Rate), max(1, o.Rate/10)), known: map[key]*job{}, kick: make(chan struct{}, 1), v4: -1, v6: -1}
+	p := &Prober{opt: o, limit: rate.NewLimiter(rate.Limit(o.Rate), max(1, o.Rate/10)), known: map[key]*job{}, kick: make(chan struct{}, 1), pasts: newPasts(o.Queue, o.Age), v4: -1, v6: -1}
 	var err error
 	if p.v4, err = open(unix.AF_INET); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)

@@ -16,6 +16,7 @@ type job struct {
 	until     time.Time // it is let go of
 	syn       time.Time // when the last segment with SYN was sent
 	doubt     bool      // nobody says that its POP is gone
+	again     bool      // it has been woken before, in vain
 	done      bool
 }
 
@@ -71,11 +72,16 @@ func (p *Prober) take(f Flow, now time.Time, doubt bool) bool {
 	case old != nil:
 		old.set(f, now, &p.opt, doubt)
 		return true
+	case doubt && now.Before(p.pasts.of(k).calm):
+		p.counts.Calm++
 	case len(p.fresh)+len(p.again) >= p.opt.Queue:
 		p.counts.Full++
 	default:
-		j := &job{}
+		j := &job{again: !doubt && p.pasts.of(k).woken}
 		j.set(f, now, &p.opt, doubt)
+		if doubt {
+			p.pasts.asked(k, now)
+		}
 		p.known[k] = j
 		p.fresh = append(p.fresh, j)
 		return true
@@ -95,6 +101,9 @@ func (j *job) set(f Flow, now time.Time, o *Options, doubt bool) {
 	j.Flow, j.due, j.doubt = f, now, doubt
 	j.gap = min(max(f.RTT/4+beyond, o.Gap), 5*o.Gap)
 	j.slow, j.until = now.Add(o.Fast), now.Add(o.Until)
+	if j.again {
+		j.slow, j.gap = now, o.Fast/4
+	}
 	if doubt {
 		j.until = j.slow
 	}
@@ -133,6 +142,11 @@ func (p *Prober) next(now time.Time) (t turn, wait time.Duration, ok bool) {
 			continue
 		case !now.Before(j.until):
 			delete(p.known, j.key())
+			if !j.doubt {
+				x := p.pasts.of(j.key())
+				x.woken = true
+				p.pasts.set(j.key(), x, now)
+			}
 			if !j.sent.IsZero() {
 				continue
 			}
@@ -147,10 +161,20 @@ func (p *Prober) next(now time.Time) (t turn, wait time.Duration, ok bool) {
 	}
 }
 
+// The longest gaps: of a flow that is woken, and of one that has been before.
+const (
+	slowest = time.Second
+	seldom  = 8 * time.Second
+)
+
 // later says when a flow gets its next segment, after one now.
 func (p *Prober) later(j *job, now time.Time) {
 	if !now.Before(j.slow) {
-		j.gap = min(2*j.gap, max(time.Second, p.opt.Gap))
+		most := slowest
+		if j.again {
+			most = seldom
+		}
+		j.gap = min(2*j.gap, max(most, p.opt.Gap))
 	}
 	j.sent, j.due = now, now.Add(j.gap)
 	heap.Push(&p.again, j)
@@ -161,6 +185,7 @@ func (p *Prober) later(j *job, now time.Time) {
 func (p *Prober) Done(client, vip netip.AddrPort) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.pasts.forget(key{client, vip})
 	j := p.known[key{client, vip}]
 	if j == nil {
 		return false
@@ -180,6 +205,11 @@ func (p *Prober) Hurry(now time.Time) {
 		return
 	}
 	p.hurry = now
+	for _, j := range p.fresh {
+		if j.again {
+			j.gap, j.slow = p.opt.Gap, now.Add(p.opt.Fast/4)
+		}
+	}
 	for _, j := range p.again {
 		j.gap = p.opt.Gap
 		if slow := now.Add(p.opt.Fast / 4); j.slow.Before(slow) {
