@@ -5,6 +5,7 @@ go 1.26.0
 godebug multipathtcp=0
 
 require (
+	github.com/DataDog/sketches-go v1.4.8
 	charm.land/bubbletea/v2 v2.0.10
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/agext/levenshtein v1.2.3

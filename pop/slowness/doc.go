@@ -14,13 +14,13 @@
 // where there are others. One that is alone counts for itself, which moves its
 // /24, and for no network wider than that.
 //
-// What a network keeps is 104 bytes: the delivery rate as counts in 32 buckets
-// of fixed bounds that grow by the factor 1.6 (4 kB/s to 13 GB/s; a quantile is
-// right to +-27 %), each of them one byte, and counts by class likewise. When a
-// byte is full all of the network's are halved, which is also how data decays.
-// A sketch of bounded relative error (DDSketch, t-digest) needs some hundred to
-// thousand bytes and pointers a network, and says no more of a class; like one,
-// this adds up bucket by bucket and merges over the fleet.
+// What a network keeps is 104 bytes: the delivery rate as the buckets of a
+// DDSketch (github.com/DataDog/sketches-go) from 4 kB/s to 9 GB/s that grow by
+// the factor 1.6, so that a quantile is right to +-23 %, each of them one byte,
+// and counts by class likewise. When a byte is full all of the network's are
+// halved, which is also how data decays. Networks and POPs are added up, and
+// quantiles read, by the library, over a store of our own of fixed size: its
+// stores need some hundred to thousand bytes and pointers each.
 //
 // The package steers nobody: policy/steer takes the networks that Guard lets
 // pass, with Lists.

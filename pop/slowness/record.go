@@ -7,25 +7,6 @@ import (
 	"time"
 )
 
-// Buckets of the delivery rate: the first goes up to firstBound, each further
-// one to growth times the bound before.
-const (
-	buckets    = 32
-	firstBound = 4000.0 // bytes a second
-	growth     = 1.6
-)
-
-// bucket is the bucket of a rate.
-func bucket(rate float64) int {
-	if !(rate > firstBound) {
-		return 0
-	}
-	return int(min(buckets-1, math.Ceil(math.Log(rate/firstBound)/math.Log(growth))))
-}
-
-// middle is the rate in the middle of a bucket, by factor.
-func middle(b int) float64 { return firstBound * math.Pow(growth, float64(b)-0.5) }
-
 // key is a network: an IPv4 /24 as 1<<63 and its 24 bits, an IPv6 /48 as its 48
 // bits. Keys of neighbours are neighbours.
 type key uint64
@@ -135,7 +116,7 @@ func (r *record) add(s *Sample, c Class, now time.Time, by *rand.Rand) {
 // sum is many records added up, with room for all of them.
 type sum struct {
 	votes                 votes
-	rate                  [buckets]float64
+	rate                  rates
 	class                 [classes]float64
 	seen                  uint32
 	busy, receiver        float64
@@ -145,7 +126,7 @@ type sum struct {
 
 func (s *sum) record(r *record) {
 	for i, x := range r.rate {
-		s.rate[i] += float64(x)
+		s.rate.AddWithCount(i, float64(x))
 	}
 	for i, x := range r.class {
 		s.class[i] += float64(x)
@@ -162,11 +143,9 @@ func (s *sum) least(ms float64) {
 	}
 }
 
-func (s *sum) add(o *sum) {
+func (s *sum) add(o *sum, k *sketches) {
 	s.votes.add(&o.votes)
-	for i, x := range o.rate {
-		s.rate[i] += x
-	}
+	k.merge(&s.rate, &o.rate)
 	for i, x := range o.class {
 		s.class[i] += x
 	}
@@ -174,19 +153,4 @@ func (s *sum) add(o *sum) {
 	s.busy, s.receiver, s.rtt = s.busy+o.busy, s.receiver+o.receiver, s.rtt+o.rtt
 	s.sent, s.again, s.megabyte = s.sent+o.sent, s.again+o.again, s.megabyte+o.megabyte
 	s.least(o.minRTT)
-}
-
-// quantile is the rate that a share q of the samples does not exceed.
-func (s *sum) quantile(q float64) float64 {
-	total := 0.0
-	for _, x := range s.rate {
-		total += x
-	}
-	at := 0.0
-	for b, x := range s.rate {
-		if at += x; at > 0 && at >= q*total {
-			return middle(b)
-		}
-	}
-	return 0
 }

@@ -46,7 +46,7 @@ const (
 
 // report judges sorted records.
 func report(o *Options, recs []record, now time.Time) *Report {
-	r := &reporter{o: o, out: Report{At: now}}
+	r := &reporter{o: o, out: Report{At: now}, rates: newSketches()}
 	for len(recs) > 0 {
 		cut := widest6
 		if recs[0].key&isV4 != 0 {
@@ -77,8 +77,9 @@ func group(recs []record, cut int) int {
 }
 
 type reporter struct {
-	o   *Options
-	out Report
+	o     *Options
+	out   Report
+	rates *sketches
 }
 
 // node is a network with its records added up, and what it is to be told as.
@@ -105,7 +106,7 @@ func (r *reporter) node(recs []record, cut int) node {
 	at := group(recs, cut-1)
 	a, b := r.node(recs[:at], cut-1), r.node(recs[at:], cut-1)
 	n := node{all: a.all}
-	n.all.add(&b.all)
+	n.all.add(&b.all, r.rates)
 	if len(a.parts) == 1 && len(b.parts) == 1 {
 		x, y := a.parts[0], b.parts[0]
 		whole := r.judge(recs[0].key.prefix(cut), &n.all)
@@ -128,7 +129,8 @@ func agrees(whole, part *Network) bool {
 
 // judge says what a network is. Without enough samples it is Unclear.
 func (r *reporter) judge(p netip.Prefix, s *sum) Network {
-	n := Network{Prefix: p, P10: s.quantile(0.1), P50: s.quantile(0.5), P90: s.quantile(0.9), Seen: time.Unix(int64(s.seen)*60, 0).UTC()}
+	at := func(share float64) float64 { return r.rates.quantile(&s.rate, share) }
+	n := Network{Prefix: p, P10: at(0.1), P50: at(0.5), P90: at(0.9), Seen: time.Unix(int64(s.seen)*60, 0).UTC()}
 	total := 0.0
 	for _, x := range s.class {
 		total += x

@@ -290,7 +290,7 @@ func (b *Book) Look(a netip.Addr, now time.Time) (Network, bool) {
 	}
 	var all sum
 	all.network(recs)
-	r := reporter{o: b.own.options()}
+	r := reporter{o: b.own.options(), rates: newSketches()}
 	n := r.judge(k.prefix(0), &all)
 	return n, n.Samples > 0
 }

@@ -159,8 +159,8 @@ func TestQuantiles(t *testing.T) {
 		}
 	}
 	for _, x := range []float64{0, 1, 4000, 4001, 6400, 1e6, 1e12, math.Inf(1), math.NaN()} {
-		if b := bucket(x); b < 0 || b >= buckets || x > firstBound && x < 1e9 && (x/middle(b) > 1.27 || middle(b)/x > 1.27) {
-			t.Errorf("%v is in bucket %d, around %.0f", x, b, middle(b))
+		if b := bucket(x); b < 0 || b >= buckets || x > firstBound && x < 1e9 && math.Abs(scale.Value(b)-x) > 0.2308*x {
+			t.Errorf("%v is in bucket %d, around %.0f", x, b, scale.Value(b))
 		}
 	}
 }
