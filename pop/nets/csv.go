@@ -13,7 +13,7 @@ import (
 
 // CSV reads lines of a network and a location (RFC 4180, quotes within a line
 // only). A first line that names columns may put them elsewhere: those called
-// network and location count then. The name is for errors.
+// network and location (or reason) count then. The name is for errors.
 func CSV(name string, r io.Reader) (*steer.Nets, error) {
 	f := newFile(name)
 	c := columns{0, 1}
@@ -67,6 +67,9 @@ func header(fields []string) (columns, bool) {
 		return slices.IndexFunc(fields, func(s string) bool { return strings.EqualFold(s, name) })
 	}
 	c := columns{at("network"), at("location")}
+	if c.location < 0 {
+		c.location = at("reason") // in lists of slow networks
+	}
 	return c, c.network >= 0 && c.location >= 0
 }
 

@@ -38,6 +38,10 @@ func TestCSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	at(t, n, "192.0.2.1", "eu")
+	if n, err = CSV("x", strings.NewReader("reason,network\nby hand,192.0.2.0/24\n")); err != nil {
+		t.Fatal(err)
+	}
+	at(t, n, "192.0.2.1", "by hand")
 }
 
 func TestGdnsd(t *testing.T) {
