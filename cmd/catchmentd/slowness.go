@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/policy/steer"
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/nets"
 	"github.com/catchment/catchment/pop/slowness"
@@ -210,14 +211,27 @@ func (s *slowNets) write(c *config.Slowness, r *slowness.Report) {
 	if c.Export != "" {
 		s.note("export", about("slowness.export", writeWhole(c.Export, r.WriteCSV)))
 	}
-	m, operator := s.last.Load().moves, s.lists.Load().Operator
+	slow, err := s.exported()
+	if err != nil {
+		s.note("networks", err)
+		return
+	}
 	if c.Nets.File != "" {
-		s.note("nets", about("slowness.nets.file", writeWhole(c.Nets.File, func(w io.Writer) error { return m.WriteNets(w, c.Nets.Datacenters, operator) })))
+		s.note("nets", about("slowness.nets.file", writeWhole(c.Nets.File, func(w io.Writer) error { return slowness.WriteNets(w, c.Nets.Datacenters, slow) })))
 	}
 	if p := &c.PowerDNS; p.File != "" {
 		zone := nets.PowerDNS{Name: p.Name, Server: p.Server, Default: p.Near, Serial: uint32(time.Now().Unix()), TTL: powerDNSTTL}
-		s.note("powerdns", about("slowness.powerdns.file", writeWhole(p.File, func(w io.Writer) error { return m.WritePowerDNS(w, &zone, p.Cheap, operator) })))
+		s.note("powerdns", about("slowness.powerdns.file", writeWhole(p.File, func(w io.Writer) error { return slowness.WritePowerDNS(w, &zone, p.Cheap, slow) })))
 	}
+}
+
+// exported is who is slow for other DNS servers: those that ours would send to
+// cheap POPs, nobody while the ceiling on harm has stopped it.
+func (s *slowNets) exported() (*steer.Slow, error) {
+	if stopped, _ := s.d.cost.stopped(); stopped {
+		return nil, nil
+	}
+	return s.current()
 }
 
 func about(key string, err error) error {

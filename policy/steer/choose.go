@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"iter"
 	"math"
 	"math/bits"
 	"net/netip"
@@ -165,6 +166,36 @@ func NewSlow(n *Nets) *Slow {
 func (s *Slow) Has(a netip.Addr) (is bool, scope int) {
 	v, scope := s.m.get(a)
 	return v != 0, scope
+}
+
+// All are the networks of the set, disjoint, joined where they touch, IPv4
+// first, in order. nil has none.
+func (s *Slow) All() iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		if s == nil {
+			return
+		}
+		for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+			for a.IsValid() {
+				is, scope := s.Has(a)
+				p := netip.PrefixFrom(a, scope) // the widest around its first address, so it begins there
+				if is && !yield(p) {
+					return
+				}
+				a = lastOf(p).Next()
+			}
+		}
+	}
+}
+
+// lastOf is the last address of a network.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(b); i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }
 
 // Why is the reason for which an address is in the set; false: it is not. nil

@@ -210,3 +210,47 @@ func TestExplainNoFamily(t *testing.T) {
 		t.Errorf("%s", tr)
 	}
 }
+
+// TestAll: the networks of a set are disjoint, in order, those that were put
+// in, and as wide as can be (IPv6 but for those around networks longer than /64).
+func TestAll(t *testing.T) {
+	if n := len(slices.Collect((*Slow)(nil).All())); n != 0 {
+		t.Errorf("nil has %d", n)
+	}
+	r := rand.New(rand.NewPCG(5, 5))
+	for range 100 {
+		b := NewBuilder()
+		var in []netip.Prefix
+		for range r.IntN(30) {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(r.IntN(4)), byte(r.IntN(4) << 6), byte(r.IntN(4) << 6)}), 14+r.IntN(19)).Masked()
+			if r.IntN(3) == 0 {
+				p = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 7: byte(r.IntN(4)), 15: byte(r.IntN(8))}), 30+r.IntN(99)).Masked()
+			}
+			in = append(in, p)
+			if err := b.Add(p, "slow", 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := NewSlow(n)
+		all := slices.Collect(s.All())
+		for i, p := range all {
+			if p != p.Masked() || !slices.ContainsFunc(in, func(x netip.Prefix) bool { return x.Contains(p.Addr()) }) {
+				t.Fatalf("%v is none of %v", p, in)
+			}
+			if up := netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked(); i > 0 && (all[i-1].Overlaps(p) || all[i-1].Addr().Is4() == p.Addr().Is4() && all[i-1].Addr().Compare(p.Addr()) >= 0 || p.Addr().Is4() && up.Contains(all[i-1].Addr()) && all[i-1].Bits() == p.Bits()) {
+				t.Fatalf("%v after %v", p, all[i-1])
+			}
+		}
+		for _, x := range in {
+			for _, a := range []netip.Addr{x.Addr(), lastOf(x)} {
+				if !slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) }) {
+					t.Fatalf("%v of %v is missing in %v", a, x, all)
+				}
+			}
+		}
+	}
+}

@@ -33,29 +33,22 @@ func (r *Report) WriteCSV(w io.Writer) error {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/1e6) }
 
-// WriteNets writes the networks that are moved for gdnsd's plugin geoip, each
-// with this list of datacenters ("cheap1,cheap2"), but for those that the
-// operator's list, if there is one, says are not slow.
-func (m *Moves) WriteNets(w io.Writer, datacenters string, operator *steer.Nets) error {
-	return nets.WriteGdnsd(w, m.rows(datacenters, operator))
+// WriteNets writes who is slow for gdnsd's plugin geoip, each network with this
+// list of datacenters ("cheap1,cheap2"). nil: nobody is.
+func WriteNets(w io.Writer, datacenters string, slow *steer.Slow) error {
+	return nets.WriteGdnsd(w, rows(datacenters, slow))
 }
 
 // WritePowerDNS writes the same networks as a zone of PowerDNS: its name is an
 // alias of cheap for their clients.
-func (m *Moves) WritePowerDNS(w io.Writer, zone *nets.PowerDNS, cheap string, operator *steer.Nets) error {
-	return zone.Write(w, m.rows(cheap, operator))
+func WritePowerDNS(w io.Writer, zone *nets.PowerDNS, cheap string, slow *steer.Slow) error {
+	return zone.Write(w, rows(cheap, slow))
 }
 
-func (m *Moves) rows(location string, operator *steer.Nets) func(yield func(nets.Row) bool) {
+func rows(location string, slow *steer.Slow) func(yield func(nets.Row) bool) {
 	return func(yield func(nets.Row) bool) {
-		for i := range m.Networks {
-			n := &m.Networks[i]
-			if operator != nil {
-				if said, _ := operator.Find(n.Prefix.Addr()); said == NotSlow {
-					continue
-				}
-			}
-			if !yield(nets.Row{Network: n.Prefix.String(), Location: location}) {
+		for p := range slow.All() {
+			if !yield(nets.Row{Network: p.String(), Location: location}) {
 				return
 			}
 		}

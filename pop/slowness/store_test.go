@@ -279,13 +279,25 @@ func TestExportsAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	moves := (&Guard{Stale: 24 * time.Hour, Most: 1}).Judge(rep)
-	if err := moves.WriteNets(&g, "cheap1,cheap2", nil); err != nil {
+	measured, err := moves.Nets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator, err := nets.CSV("x", strings.NewReader("192.0.2.64/26,fast\n203.0.113.0/25,by hand\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, err := (&Lists{Operator: operator}).Join(measured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteNets(&g, "cheap1,cheap2", slow); err != nil {
 		t.Fatal(err)
 	}
 	if want := "192.0.2.0/24,path-slow,true,0.924,20,"; !strings.Contains(c.String(), want) || !strings.Contains(c.String(), ",3600,1\n") {
 		t.Errorf("%s\nlacks %s", c.String(), want)
 	}
-	if want := "2001:db8::/48 => [ cheap1, cheap2 ]\n192.0.2.0/24 => [ cheap1, cheap2 ]\n"; g.String() != want {
+	if want := strings.ReplaceAll("192.0.2.0/26 =>\n192.0.2.128/25 =>\n203.0.113.0/25 =>\n2001:db8::/48 =>\n", "=>", "=> [ cheap1, cheap2 ]"); g.String() != want {
 		t.Errorf("%s, want %s", g.String(), want)
 	}
 	m, err := nets.CSV("x", &c)
