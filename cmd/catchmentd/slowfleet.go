@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/catchment/catchment/pop/api"
+	"github.com/catchment/catchment/pop/fleet"
 )
 
 // Other POPs are asked what they know in the fleet exchange, by a question of
@@ -94,6 +96,18 @@ func (s *slowNets) heard() (out []api.SlownessPOP) {
 			x.Error = err.Error()
 		}
 		out = append(out, x)
+	}
+	return append(out, unasked(s.d.fleet.Peers(time.Now()), out)...)
+}
+
+// unasked are the POPs that are known, by the relay tree or BGP, and not asked:
+// what they know of client networks is not known here.
+func unasked(all []fleet.PeerReport, asked []api.SlownessPOP) (out []api.SlownessPOP) {
+	for i := range all {
+		pop := all[i].POP
+		if !slices.ContainsFunc(asked, func(x api.SlownessPOP) bool { return x.POP == pop }) {
+			out = append(out, api.SlownessPOP{POP: pop, Error: "it is not asked, since it is not in fleet.peers: neither the relay tree nor BGP brings what it knows of client networks"})
+		}
 	}
 	return out
 }

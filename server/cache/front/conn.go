@@ -30,6 +30,7 @@ type Conn struct {
 	flow     atomic.Pointer[Transfer]
 	streams  streams
 	busy     atomic.Int32 // requests at work
+	live     atomic.Int32 // streams of HTTP/2 that are open
 	paced    atomic.Bool  // by Pace
 	once     sync.Once
 	atEnd    atomic.Pointer[func()]
@@ -97,6 +98,9 @@ func (c *Conn) Out() int64 { return c.out.Load() }
 
 // Busy says whether a request is at work.
 func (c *Conn) Busy() bool { return c.busy.Load() > 0 }
+
+// Streams is how many streams of HTTP/2 are open, the one of a request at work among them; 0 for HTTP/1.1 and 3.
+func (c *Conn) Streams() int { return int(c.live.Load()) }
 
 // Transfer is the request at work, nil when there is none worth naming: short answers of the fast path are not noted. With
 // several streams it is the one that began last.

@@ -37,7 +37,7 @@ func (c *Conn) serveH2(held []byte) {
 	opts := h2.Options{
 		Streams: cmp.Or(max(l.Streams, 0), mostStreams), Resets: l.Resets, HeadBytes: l.HeadBytes, HeadFields: l.HeadFields, HeadTime: l.HeadTime,
 		IdleTime: l.IdleTime, BodyTime: l.BodyTime, Grace: l.Grace, SendRate: l.SendRate, BodyRate: l.BodyRate,
-		Remote: c.sock.RemoteAddr().String(), Local: c.sock.LocalAddr(),
+		Live: &c.live, Remote: c.sock.RemoteAddr().String(), Local: c.sock.LocalAddr(),
 	}
 	if t, ok := c.stream.(*tls.Conn); ok {
 		state := t.ConnectionState()

@@ -20,6 +20,7 @@ type Conn interface {
 	Requests() int64 // that it has brought
 	Info() (front.TCPInfo, bool)
 	Proto() string
+	Streams() int            // of HTTP/2 that are open, with that of the request
 	Pace(rate float64) error // bytes a second; 0: as fast as it goes
 }
 

@@ -15,6 +15,7 @@ import (
 type line struct {
 	id               uint64
 	out, acked, asks int64
+	streams          int
 	window           uint32
 	pace             float64
 	proto            string
@@ -25,6 +26,7 @@ func (l *line) ID() uint64              { return l.id }
 func (l *line) Out() int64              { return l.out }
 func (l *line) Requests() int64         { return l.asks }
 func (l *line) Proto() string           { return l.proto }
+func (l *line) Streams() int            { return l.streams }
 func (l *line) Pace(rate float64) error { l.pace = rate; return nil }
 func (l *line) Info() (front.TCPInfo, bool) {
 	return front.TCPInfo{BytesAcked: uint64(l.acked), SndWnd: l.window, MSS: 1448, Unacked: uint32((l.out - l.acked) / 1448), DeliveryRate: 10e6}, !l.gone
@@ -88,7 +90,14 @@ func TestNeverMoreThanThereIs(t *testing.T) {
 				segment += 5
 				buffer = 0 // a seek
 			}
+			older := l.proto == "h2" && r.IntN(5) == 0 // another stream is under way already
+			if l.streams = 1; older {
+				l.streams = 2
+			}
 			_, tr := w.ask(l, segment, nil)
+			if older && l.pace > 0 {
+				t.Fatalf("client %d: another stream waits for its pace", n)
+			}
 			if b := w.state(t).Buffer.Seconds(); b > buffer+Every.Seconds() {
 				t.Fatalf("client %d: %.4f s believed, %.4f s are there", n, b, buffer)
 			}
@@ -98,6 +107,9 @@ func TestNeverMoreThanThereIs(t *testing.T) {
 			for arrived < size {
 				if other && r.IntN(3) == 0 { // another answer takes part of the connection
 					l.asks++
+					l.out += int64(r.IntN(50e3))
+				}
+				if older && r.IntN(2) == 0 {
 					l.out += int64(r.IntN(50e3))
 				}
 				step := min(int64(r.IntN(60e3)), size-sent)
@@ -126,6 +138,10 @@ func TestNeverMoreThanThereIs(t *testing.T) {
 				if b > 1 {
 					believed++
 				}
+			}
+			if l.streams = 0; l.acked == l.out {
+				w.pass(Every)
+				buffer = max(0, buffer-Every.Seconds())
 			}
 		}
 	}
@@ -248,5 +264,48 @@ func TestWhoIsWho(t *testing.T) {
 	}
 	if s := w.state(t); s.Buffer < 7*time.Second {
 		t.Errorf("a session with a name, over five connections: %+v", s)
+	}
+}
+
+// TestOtherStreams: a player beside another stream of its connection is not held
+// back, and what goes on the wire is not all taken for its own; when all streams
+// are done it has what it asked for.
+func TestOtherStreams(t *testing.T) {
+	w, l := newWorld(), &line{id: 1, proto: "h2", window: 4e6, streams: 2}
+	full := func(a *Ask) { a.Request.CMCD.HasBuffer, a.Request.CMCD.Buffer = true, 30*time.Second }
+	_, first := w.ask(l, 0, full)
+	first.End(0)
+	if v, _ := w.ask(l, 1, full); v.Do != redirect.Pace || l.pace != 0 || w.state(t).Pace != 0 {
+		t.Fatalf("%+v, held to %v", v, l.pace)
+	}
+	w.pass(4 * Every)
+	if l.pace != 0 {
+		t.Fatalf("held to %v by a look", l.pace)
+	}
+	l.streams = 1
+	_, tr := w.ask(l, 2, full)
+	if l.pace == 0 {
+		t.Fatal("alone, and not held")
+	}
+	tr.End(0)
+
+	w, l = newWorld(), &line{id: 1, proto: "h2", window: 4e6, streams: 2}
+	_, tr = w.ask(l, 1, nil)
+	l.out, l.acked = 3e6, 3e6 // the other's
+	w.pass(Every)
+	if s := w.state(t); s.Buffer != 0 {
+		t.Fatalf("%+v", s)
+	}
+	l.out += 200e3
+	tr.End(200e3)
+	l.window = 100 // shut by whom?
+	w.pass(Every)
+	if s := w.state(t); s.Buffer != 0 {
+		t.Fatalf("%+v", s)
+	}
+	l.acked, l.streams = l.out, 0
+	w.pass(Every)
+	if s := w.state(t); s.Buffer < 1200*time.Millisecond || s.Buffer > 1300*time.Millisecond {
+		t.Errorf("two seconds of play, of which three looks are played, are all there: %+v", s)
 	}
 }

@@ -43,7 +43,7 @@ type Transfer struct {
 	ended time.Time // zero: not yet
 	got   int64     // bytes of the body that the session has been told of
 	at    time.Time // when it was
-	mixed bool      // other requests came on the connection meanwhile
+	mixed bool      // the connection has, or had meanwhile, other requests
 	rate  float64
 	held  time.Time // since when it is paced
 	done  bool
@@ -84,7 +84,7 @@ func (s *Session) decide(k *Keeper, a Ask) (v redirect.Verdict, t *Transfer) {
 	now, w := a.Request.At, a.World()
 	s.own(&a, k)
 	if s.latest != nil {
-		s.latest.settle(now)
+		s.latest.settle(now, s.latest.c.Streams()-same(s.latest.c, a.Conn))
 	}
 	if a.Media.Need() > 0 {
 		s.s.Media = a.Media
@@ -109,7 +109,14 @@ func (s *Session) decide(k *Keeper, a Ask) (v redirect.Verdict, t *Transfer) {
 	if a.Conn.Proto() == "h2" {
 		t.slack = slack
 	}
-	t.pace(v.Rate, now)
+	// What goes on the wire for other streams is not the player's, and they are
+	// not to wait for its pace.
+	if t.mixed = a.Conn.Streams() > 1; !t.mixed {
+		t.pace(v.Rate, now)
+	} else if v.Do == redirect.Pace {
+		v.Why += "; not held: the connection has other streams"
+		s.last = v
+	}
 	s.latest = t
 	return v, t
 }
@@ -147,7 +154,7 @@ func (t *Transfer) look(now time.Time) (over bool) {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	info, ok := t.settle(now)
+	info, ok := t.settle(now, t.c.Streams())
 	over = !ok || !t.ended.IsZero() && (info.Unacked == 0 && info.NotSent == 0 || now.Sub(t.ended) > linger)
 	if t.mixed || s.latest != t {
 		t.rate = 0 // the next request has ended the pace; it is not for this answer to begin it again
@@ -178,7 +185,9 @@ func (s *Session) starve(t *Transfer, now time.Time) {
 }
 
 // settle tells the session what the client has acknowledged since the last look.
-func (t *Transfer) settle(now time.Time) (info front.TCPInfo, ok bool) {
+// Others is how many streams of the connection are open, but for that of a new
+// request.
+func (t *Transfer) settle(now time.Time, others int) (info front.TCPInfo, ok bool) {
 	if t.done {
 		return info, false
 	}
@@ -191,21 +200,31 @@ func (t *Transfer) settle(now time.Time) (info front.TCPInfo, ok bool) {
 	if r := float64(info.DeliveryRate); r > s.best {
 		s.best = r
 	}
-	acked := t.carried(out) - max(0, out-int64(info.BytesAcked))
+	acked := t.carried(out, others) - max(0, out-int64(info.BytesAcked))
 	n := max(0, acked-t.got)
 	t.got += n
 	s.flows = n > 0
 	switch {
 	case s.latest == t:
 		s.s.GotSince(n, t.at, now)
-		s.watch(&info, now)
+		if !t.mixed { // else the window is not the player's alone
+			s.watch(&info, now)
+		}
 	case s.era == t.era: // else the client has gone elsewhere in the stream since
 		s.s.Had(n, now.Sub(t.at))
 	}
-	if !t.mixed || !t.ended.IsZero() {
+	if !t.mixed { // else what is found late may have come early
 		t.at = now
 	}
 	return info, ok
+}
+
+// same is 1 where a request has come on the same connection.
+func same(a, b Conn) int {
+	if a.ID() == b.ID() {
+		return 1
+	}
+	return 0
 }
 
 // Bounds of what of the bytes on a connection is not the body's.
@@ -216,11 +235,13 @@ const (
 )
 
 // carried is how many bytes of the body the kernel has taken, at least.
-func (t *Transfer) carried(out int64) int64 {
+func (t *Transfer) carried(out int64, others int) int64 {
 	wire := int64(frames*float64(out-t.outAt)) - heads
 	switch {
 	case t.mixed && t.ended.IsZero():
 		return 0 // they may be another answer's
+	case t.mixed && others == 0:
+		return max(0, min(t.body, wire)) // its stream has ended: nothing of it waits in our buffers
 	case t.mixed:
 		return t.body - t.slack
 	case !t.ended.IsZero():

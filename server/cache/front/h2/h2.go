@@ -59,7 +59,7 @@ const (
 	BadHead               // a request was malformed
 )
 
-// Options are the limits and the circumstances of a connection. All must be set.
+// Options are the limits and the circumstances of a connection. All must be set, but for Live.
 type Options struct {
 	Streams    int           // at work at a time
 	Resets     int           // streams that may be reset before they are answered; <= 0: no limit
@@ -71,6 +71,8 @@ type Options struct {
 	Grace      time.Duration // the window in which rates are judged; <= 0: no rates
 	SendRate   int           // bytes a second that a client must take of each stream's answer; <= 0: no limit
 	BodyRate   int           // bytes a second that a request body must bring; <= 0: no limit
+
+	Live *atomic.Int32 // if not nil, the number of streams that are open
 
 	Remote string               // for Request.RemoteAddr
 	Local  net.Addr             // for http.LocalAddrContextKey

@@ -61,7 +61,15 @@ const (
 func (c *Conn) add(id uint32, end bool) *stream {
 	s := &stream{c: c, id: id, window: c.first, ended: end, recv: bodyRoom, left: -1, began: c.clock}
 	c.streams[id] = s
+	c.live()
 	return s
+}
+
+// live tells how many streams there are.
+func (c *Conn) live() {
+	if l := c.opts.Live; l != nil {
+		l.Store(int32(len(c.streams)))
+	}
 }
 
 // push puts s in the row of those that can send.
@@ -99,6 +107,7 @@ func (c *Conn) drop(s *stream, err error) {
 func (c *Conn) remove(s *stream) {
 	if _, ok := c.streams[s.id]; ok {
 		delete(c.streams, s.id)
+		c.live()
 		c.active = time.Now()
 		if c.leaving == leaving && len(c.streams) == 0 {
 			c.wire.SetWake(past)
