@@ -103,6 +103,7 @@ func (b *builder) slowness(o Options) {
 		Share: r.Share, Stale: r.Stale, Most: r.Most, Export: r.Export, Nets: SlowNets(r.Nets), PowerDNS: SlowPowerDNS(r.PowerDNS), Steer: r.Steer,
 		Operator: r.Operator, Places: SlowPlaces(r.Places), Providers: SlowPlaces(r.Providers),
 	}
+	b.moveSlow()
 	if r.Rate == 0 && b.slownessUnmeasured() {
 		return
 	}
@@ -231,6 +232,16 @@ func (b *builder) slownessVIPs() {
 	}
 	if r.Rate > 0 && len(c.VIPs) == 0 && !b.out.Cache.On() {
 		b.warnf("slowness", "no service has vips.addresses, and there is no cache server: there are no flows to look at")
+	}
+}
+
+// moveSlow warns of sites that move clients of slow networks where nothing tells
+// which those are.
+func (b *builder) moveSlow() {
+	for i := range b.out.Cache.Sites {
+		if s := &b.out.Cache.Sites[i]; s.Steer.MoveSlow && !b.out.Slowness.On() {
+			b.warnf("cache.sites", "%s: steer.move-slow has no meaning without slowness: no client's network is known to be slow", s.Name)
+		}
 	}
 }
 
