@@ -79,6 +79,11 @@ func (d *parts) balanceStats() metrics.Balance {
 				b.Reserved += v.High
 			}
 		}
+		for _, x := range r.Loans {
+			if x.From == p.POP {
+				b.Lent += x.Share
+			}
+		}
 		out.POPs = append(out.POPs, b)
 	}
 	return out

@@ -16,6 +16,7 @@ type BalancePOP struct {
 	Load, Capacity float64 // capacity 0: not known
 	Room           float64 // that may still be reserved there
 	Reserved       float64 // of it, by whomever
+	Lent           float64 // share of its new clients that DNS sends to other POPs
 }
 
 // WatchBalance names whom to ask about the load loop when Prometheus asks.
@@ -31,6 +32,7 @@ var (
 	balanceUsedDesc     = prometheus.NewDesc(BalanceUsed, "Share of its capacity that a POP carries, as the load loop here knows it. No series where it is not known.", []string{lPOP}, nil)
 	balanceRoomDesc     = prometheus.NewDesc(BalanceRoom, "Load that may still be sent to a POP, in the unit of balance.unit.", []string{lPOP}, nil)
 	balanceReservedDesc = prometheus.NewDesc(BalanceReserved, "Load that is reserved at a POP and not all arrived, in the unit of balance.unit.", []string{lPOP}, nil)
+	balanceLentDesc     = prometheus.NewDesc(BalanceLent, "Share of a POP's new clients that DNS sends to other POPs, with room reserved there (balance.dns).", []string{lPOP}, nil)
 )
 
 // balanceAsked collects what the load loop did.
@@ -38,7 +40,7 @@ type balanceAsked struct{ m *Metrics }
 
 // Describe implements prometheus.Collector.
 func (balanceAsked) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{balanceRoundsDesc, balanceStepsDesc, balanceUsedDesc, balanceRoomDesc, balanceReservedDesc} {
+	for _, d := range []*prometheus.Desc{balanceRoundsDesc, balanceStepsDesc, balanceUsedDesc, balanceRoomDesc, balanceReservedDesc, balanceLentDesc} {
 		ch <- d
 	}
 }
@@ -70,5 +72,6 @@ func (a balanceAsked) Collect(ch chan<- prometheus.Metric) {
 		}
 		send(balanceRoomDesc, prometheus.GaugeValue, p.Room, p.POP)
 		send(balanceReservedDesc, prometheus.GaugeValue, p.Reserved, p.POP)
+		send(balanceLentDesc, prometheus.GaugeValue, p.Lent, p.POP)
 	}
 }

@@ -4,7 +4,7 @@ import "testing"
 
 func someBalance() Balance {
 	return Balance{Rounds: map[string]uint64{"fine": 7}, Steps: map[string]uint64{"made": 2, "refused": 1},
-		POPs: []BalancePOP{{POP: "MAD", Load: 30, Capacity: 60, Room: 20, Reserved: 5}, {POP: "AMS"}}}
+		POPs: []BalancePOP{{POP: "MAD", Load: 30, Capacity: 60, Room: 20, Reserved: 5, Lent: 0.2}, {POP: "AMS"}}}
 }
 
 func TestBalance(t *testing.T) {
@@ -20,7 +20,7 @@ func TestBalance(t *testing.T) {
 	}
 	for series, want := range map[string]float64{
 		BalanceRounds + " fine": 7, BalanceSteps + " made": 2, BalanceSteps + " refused": 1, BalanceUsed + " MAD": 0.5,
-		BalanceRoom + " MAD": 20, BalanceReserved + " MAD": 5, BalanceRoom + " AMS": 0,
+		BalanceRoom + " MAD": 20, BalanceReserved + " MAD": 5, BalanceRoom + " AMS": 0, BalanceLent + " MAD": 0.2, BalanceLent + " AMS": 0,
 	} {
 		if x, ok := got[series]; !ok || x != want {
 			t.Errorf("%s: got %v (%v), want %v", series, x, ok, want)

@@ -82,6 +82,7 @@ const (
 	BalanceUsed     = "catchment_balance_used_ratio"
 	BalanceRoom     = "catchment_balance_room"
 	BalanceReserved = "catchment_balance_reserved"
+	BalanceLent     = "catchment_balance_lent_ratio"
 
 	JournalEntries = "catchment_journal_entries_total"
 	JournalErrors  = "catchment_journal_errors_total"
