@@ -24,11 +24,12 @@ deps:
 
 # A test against real daemons that fails once and then passes by itself was
 # disturbed by the machine; it is named in the summary and does not fail the
-# run. More than a few such, or one that fails again, does.
+# run. More than a few such, or one that fails again, does. Packages mostly wait
+# for timers and routers, so four run at a time; `make lint` has vetted them.
 test: deps build
 	@rm -f $(BIN)/rerun.txt
 	$(GO) tool gotestsum --format standard-quiet --hide-summary skipped --packages ./... \
-		--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-report $(BIN)/rerun.txt -- -timeout 20m
+		--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-report $(BIN)/rerun.txt -- -vet=off -p 4 -timeout 20m
 	@if [ -s $(BIN)/rerun.txt ]; then echo "failed once, then passed (or not):"; cat $(BIN)/rerun.txt; fi
 
 race: deps build

@@ -18,8 +18,8 @@ import (
 )
 
 // labs is how many labs are up at a time, unless -parallel says otherwise: they
-// do not see each other, and wait most of the time.
-const labs = "3"
+// do not see each other, and wait nine tenths of the time.
+const labs = "6"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", labs); err != nil {
@@ -85,7 +85,7 @@ func tell(t *testing.T, file string, opt story.Options) {
 }
 
 // play tells a story, and once more if it fails: a machine that stands still
-// for some hundred milliseconds while three worlds run on it loses packets and
+// for some hundred milliseconds while six worlds run on it loses packets and
 // BFD sessions that no router would. What fails twice is no accident.
 func play(t *testing.T, script *story.Script, v story.Variant, opt story.Options) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"net"
@@ -28,7 +29,18 @@ import (
 	"github.com/catchment/catchment/pop/journal"
 )
 
-func TestMain(m *testing.M) { sandbox.Main(cleaned{m}) }
+func TestMain(m *testing.M) {
+	if !raced { // the race detector keeps the CPUs busy by itself
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			panic(err)
+		}
+	}
+	sandbox.Main(cleaned{m})
+}
+
+// atOnce is how many tests run at a time, unless -parallel says otherwise: each
+// has a world of its own and waits most of the time.
+const atOnce = "5"
 
 // cleaned removes the built program after the tests.
 type cleaned struct{ m *testing.M }
