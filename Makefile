@@ -25,10 +25,12 @@ deps:
 # A test against real daemons that fails once and then passes by itself was
 # disturbed by the machine; it is named in the summary and does not fail the
 # run. More than a few such, or one that fails again, does. Packages mostly wait
-# for timers and routers, so four run at a time; `make lint` has vetted them.
+# for timers and routers, so four run at a time; what the nodes of their labs run
+# is built once; `make lint` has vetted them.
 test: deps build
 	@rm -f $(BIN)/rerun.txt
-	$(GO) tool gotestsum --format standard-quiet --hide-summary skipped --packages ./... \
+	$(GO) build -o $(BIN)/nodes/ ./cmd/catchmentd ./cmd/catchment github.com/osrg/gobgp/v3/cmd/gobgpd github.com/osrg/gobgp/v3/cmd/gobgp
+	CATCHMENT_BIN=$(BIN)/nodes $(GO) tool gotestsum --format standard-quiet --hide-summary skipped --packages ./... \
 		--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-report $(BIN)/rerun.txt -- -vet=off -p 4 -timeout 20m
 	@if [ -s $(BIN)/rerun.txt ]; then echo "failed once, then passed (or not):"; cat $(BIN)/rerun.txt; fi
 
