@@ -128,7 +128,7 @@ func (d *parts) cacheConfig(cfg *config.Config) (cache.Config, error) {
 		if err != nil {
 			return out, err
 		}
-		out.Identity.Secret = secrets[0]
+		out.Identity.Secret, out.Front.ResetSecret = secrets[0], secrets[0]
 	}
 	out.AccessLog.Path, out.AccessLog.MaxSize, out.AccessLog.Keep = c.AccessLog.Path, c.AccessLog.MaxSize, c.AccessLog.Keep
 	return out, nil

@@ -33,6 +33,7 @@ type pair struct {
 	body       []byte
 	origins    map[string]string // by POP
 	fraAsked   atomic.Int64
+	interval   string // resync.interval
 	lon, fra   *process
 	here, away *api.Client // LON's and FRA's
 }
@@ -40,12 +41,13 @@ type pair struct {
 // bodySize is more than what sockets hold on the way.
 const bodySize = 48 << 20
 
-func newPair(t *testing.T) *pair { return newPairWith(t, "stated: 0") }
+func newPair(t *testing.T) *pair { return newPairWith(t, "stated: 0", "100ms") }
 
-// newPairWith is one whose FRA has a further key in resync.jump.
-func newPairWith(t *testing.T, jump string) *pair {
+// newPairWith is one whose FRA has a further key in resync.jump, and both an
+// interval.
+func newPairWith(t *testing.T, jump, interval string) *pair {
 	w := newWorld(t)
-	p := &pair{world: w, origins: map[string]string{}, vip: netip.AddrFrom4([4]byte{192, 0, 2, byte(w.n)}), body: make([]byte, bodySize)}
+	p := &pair{world: w, interval: interval, origins: map[string]string{}, vip: netip.AddrFrom4([4]byte{192, 0, 2, byte(w.n)}), body: make([]byte, bodySize)}
 	rand.Read(p.body)
 	for _, pop := range []string{"LON", "FRA"} {
 		origin := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -89,8 +91,8 @@ func (p *pair) common(pop string, at netip.Addr, peer string, peerAt netip.Addr,
 	p.sections["guards"] = "{stale: 2s}" // a busy machine is no dead POP
 	p.sections["fleet"] = fmt.Sprintf(`{listen: "%s:9799", secret-file: %s, poll: 100ms, peers: [{pop: %s, url: "http://%s:9799/"}]}`, at, p.file("secret"), peer, peerAt)
 	p.sections["cache"] = fmt.Sprintf(`{name: %s, h2c: true, listen: ["%s:%d"], store: {ram: 16MiB, disk: %s, size: 256MiB}, sites: [{name: www, hosts: [www.example.com], upstream: {origins: [{url: "%s"}]}}]}`, pop, p.vip, port, p.file("store"+pop), p.origins[pop])
-	p.sections["resync"] = fmt.Sprintf(`{listen: "%s:9792", interval: 100ms, reset-after: 300ms, tls: {certificate: %s, key: %s, ca: %s}, jump: {services: ["*"], pin: "", %s}}`,
-		at, p.file(pop+".pem"), p.file(pop+".key"), p.file("ca.pem"), jump)
+	p.sections["resync"] = fmt.Sprintf(`{listen: "%s:9792", interval: %s, reset-after: 300ms, tls: {certificate: %s, key: %s, ca: %s}, jump: {services: ["*"], pin: "", %s}}`,
+		at, p.interval, p.file(pop+".pem"), p.file(pop+".key"), p.file("ca.pem"), jump)
 }
 
 func (p *pair) service() string {

@@ -106,3 +106,27 @@ func TestResyncStreams(t *testing.T) {
 	})
 	p.noted("state2", "beside another stream of its connection")
 }
+
+// TestResyncYoung: a flow that has begun since the last word on flows, which
+// may be ten seconds ago, is told of when its address begins to move, with the
+// word that says so.
+func TestResyncYoung(t *testing.T) {
+	p := newPairWith(t, "stated: 0", "10s")
+	p.resyncs(p.here, "LON has a line to FRA", func(s api.ResyncStatus) bool { return len(s.POPs) == 1 && s.POPs[0].Up })
+	resp := p.get(8080, 0)
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.here.Drain(soon(t), api.Change{Service: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	p.resyncs(p.away, "FRA hears that it moves", func(s api.ResyncStatus) bool {
+		if len(s.POPs) != 1 || len(s.POPs[0].Moving) == 0 {
+			return false
+		}
+		if s.POPs[0].Known != 1 {
+			t.Fatalf("and knows %d flows", s.POPs[0].Known)
+		}
+		return true
+	})
+}

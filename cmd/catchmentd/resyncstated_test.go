@@ -16,7 +16,7 @@ import (
 // where resync.jump.stated lets it, and nothing is made of it elsewhere. On a
 // path as short as the loopback's there is nothing to gain by it; that is noted.
 func TestResyncStated(t *testing.T) {
-	p := newPairWith(t, "stated: 2500KB")
+	p := newPairWith(t, "stated: 2500KB", "100ms")
 	ask := func(port int, field, value string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(soon(t), "GET", "http://www.example.com/film", nil)

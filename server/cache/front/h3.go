@@ -2,6 +2,8 @@ package front
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -63,10 +65,30 @@ func (h *h3Server) quicConfig() *quic.Config {
 	}
 }
 
+// resetIDLength is how long connection IDs are where packets of unknown connections are answered: too long to be guessed, for who
+// has one can ask for the token that ends the connection (RFC 9000 §21.11).
+const resetIDLength = 8
+
+// resetKey makes of a secret what all who share it know the tokens of all connections by.
+func resetKey(secret []byte) (*quic.StatelessResetKey, error) {
+	b, err := hkdf.Key(sha256.New, secret, nil, "catchment quic stateless reset 1", len(quic.StatelessResetKey{}))
+	if err != nil {
+		return nil, err
+	}
+	return (*quic.StatelessResetKey)(b), nil
+}
+
 // serve accepts QUIC connections on one socket until the server is closed.
 func (h *h3Server) serve(pc net.PacketConn) error {
 	tr := &quic.Transport{Conn: pc}
 	defer pc.Close()
+	if secret := h.front.opts.ResetSecret; len(secret) > 0 {
+		key, err := resetKey(secret)
+		if err != nil {
+			return fmt.Errorf("front: HTTP/3 at %s: %w", pc.LocalAddr(), err)
+		}
+		tr.StatelessResetKey, tr.ConnectionIDLength = key, resetIDLength
+	}
 	defer tr.Close()
 	ln, err := tr.Listen(h.conf, h.quicConfig())
 	if err != nil {

@@ -29,6 +29,9 @@ type Options struct {
 	HTTP2 bool // HTTP/2 over TLS by ALPN
 	H2C   bool // HTTP/2 in cleartext by prior knowledge (RFC 9113 §3.3)
 	H3    bool // HTTP/3, announced with Alt-Svc
+	// ResetSecret is one that all POPs share: a QUIC packet of a connection that another of them has is answered by a stateless
+	// reset (RFC 9000 §10.3), so that its client does not wait for a POP that its route does not lead to any more. nil: it is dropped.
+	ResetSecret []byte
 
 	SlowNames []string // further request header names (any case) that the fast path must hand over
 	NoFast    bool     // every request goes to the http.Handler; for measurements and doubts

@@ -24,8 +24,8 @@ const (
 )
 
 // mostAge bounds for how long a flow may have got on unseen while its POP
-// speaks, which tells each second what has moved.
-const mostAge = 5 * time.Second
+// speaks, which tells each second, or at most ten, what has moved.
+const mostAge = 10 * time.Second
 
 // Take gives the flow that a client goes on with here, and gives it only once:
 // of one checkpoint there is one jump. Many clients may have one address (NAT),

@@ -77,7 +77,7 @@ func TestStood(t *testing.T) {
 		heard time.Duration // the POP's last word, after the flow's
 		ask   uint64        // after 20 s
 		ok    bool
-	}{{20 * time.Second, 1<<20 + 13<<20, false}, {20 * time.Second, 1<<20 + 9<<20, true}, {0, 1<<20 + 39<<20, true}} {
+	}{{20 * time.Second, 1<<20 + 23<<20, false}, {20 * time.Second, 1<<20 + 19<<20, true}, {0, 1<<20 + 39<<20, true}} {
 		b := NewBook(Options{VIP: ours})
 		p := connect(b, "LON", t0)
 		p.say(t, []Flow{natted(1, 1<<20, 1<<20)})
