@@ -212,7 +212,7 @@ func (x *Exchange) connect(ctx context.Context) {
 
 // speak keeps a connection to a POP and tells it of our flows.
 func (x *Exchange) speak(ctx context.Context, p Peer, l *line) {
-	wait, troubled := x.opt.Every, false
+	wait, troubled := min(x.opt.Every, time.Second), false
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := x.call(ctx, p, l)
@@ -226,7 +226,7 @@ func (x *Exchange) speak(ctx context.Context, p Peer, l *line) {
 			n.Err = err
 		})
 		if time.Since(began) > time.Minute { // it was well
-			wait, troubled = x.opt.Every, false
+			wait, troubled = min(x.opt.Every, time.Second), false
 		}
 		if !troubled {
 			x.opt.Log.Warn("checkpoints do not reach a POP; it is tried again until they do", "pop", p.POP, "address", p.Addr, "err", err)
