@@ -10,8 +10,9 @@
 //   - bytes acknowledged (tcp_info) over the most that a second of the stream can
 //     take, less the time since: bytes that are not told apart from another
 //     answer's, or that are in our own buffers, do not count;
-//   - a receive window that is shut: what the client's kernel holds is not played
-//     yet, and that is half of the largest window it has offered, at least.
+//   - a receive window that is shut, and has held us up since the last look
+//     (rwnd_limited of tcp_info): what the client's kernel holds is not played yet,
+//     and that is half of the largest window it has offered, at least.
 //
 // A client is its address, its program (User-Agent) and its connection, or the
 // session that it names (CMCD sid): two behind one NAT are never taken for one.

@@ -61,21 +61,22 @@ type Session struct {
 	site   string
 	stream string // for people
 
-	mu     sync.Mutex
-	s      redirect.Session
-	named  bool   // by the client (CMCD sid)
-	conn   uint64 // whose it is, if it is not named
-	seen   time.Time
-	latest *Transfer
-	best   float64   // bytes a second that the path was seen to carry
-	window uint32    // the largest offered
-	shut   int       // looks in a row at a window that is shut
-	dry    bool      // the buffer's lower bound has come down to nothing
-	flows  bool      // bytes were acknowledged between the last two looks
-	full   time.Time // when the buffer was last
-	era    int       // counts seeks
-	last   redirect.Verdict
-	moved  bool // it was redirected before
+	mu      sync.Mutex
+	s       redirect.Session
+	named   bool   // by the client (CMCD sid)
+	conn    uint64 // whose it is, if it is not named
+	seen    time.Time
+	latest  *Transfer
+	best    float64       // bytes a second that the path was seen to carry
+	window  uint32        // the largest offered
+	held    time.Duration // by that window, in all, at the last look
+	watched time.Time     // when that was; zero: there was none on this connection
+	dry     bool          // the buffer's lower bound has come down to nothing
+	flows   bool          // bytes were acknowledged between the last two looks
+	full    time.Time     // when the buffer was last
+	era     int           // counts seeks
+	last    redirect.Verdict
+	moved   bool // it was redirected before
 }
 
 // New makes a Keeper that keeps nothing yet; clock is time.Now where it is nil.

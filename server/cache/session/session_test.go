@@ -17,6 +17,7 @@ type line struct {
 	out, acked, asks int64
 	streams          int
 	window           uint32
+	held             time.Duration // by it
 	pace             float64
 	proto            string
 	gone             bool
@@ -29,7 +30,7 @@ func (l *line) Proto() string           { return l.proto }
 func (l *line) Streams() int            { return l.streams }
 func (l *line) Pace(rate float64) error { l.pace = rate; return nil }
 func (l *line) Info() (front.TCPInfo, bool) {
-	return front.TCPInfo{BytesAcked: uint64(l.acked), SndWnd: l.window, MSS: 1448, Unacked: uint32((l.out - l.acked) / 1448), DeliveryRate: 10e6}, !l.gone
+	return front.TCPInfo{BytesAcked: uint64(l.acked), SndWnd: l.window, RwndLimited: l.held, MSS: 1448, Unacked: uint32((l.out - l.acked) / 1448), DeliveryRate: 10e6}, !l.gone
 }
 
 type world struct {
@@ -158,10 +159,14 @@ func TestAWindowThatIsShut(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	l.window, l.out, l.acked = 1000, 100e3, 50e3
-	w.pass(Every)
-	if s := w.state(t); s.Buffer > time.Second {
-		t.Fatalf("shut for a moment: %+v", s)
+	for _, held := range []time.Duration{0, Every / 4, Every/2 - time.Millisecond} { // it was open in between
+		l.held += held
+		w.pass(Every)
+		if s := w.state(t); s.Buffer > time.Second {
+			t.Fatalf("shut for a moment: %+v", s)
+		}
 	}
+	l.held += Every / 2
 	w.pass(Every)
 	if s := w.state(t); s.Buffer != 20*time.Second || l.pace < 150e3 || l.pace > 300e3 {
 		t.Fatalf("half of 4 MB of a stream of 100 kB a second: %+v, %v", s, l.pace)
@@ -299,6 +304,7 @@ func TestOtherStreams(t *testing.T) {
 	l.out += 200e3
 	tr.End(200e3)
 	l.window = 100 // shut by whom?
+	l.held += Every
 	w.pass(Every)
 	if s := w.state(t); s.Buffer != 0 {
 		t.Fatalf("%+v", s)

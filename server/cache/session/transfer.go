@@ -129,8 +129,11 @@ func (s *Session) own(a *Ask, k *Keeper) {
 	case a.Request.CMCD.Session != "":
 		s.named = true
 	case s.conn != 0 && s.conn != id && !s.s.Goes(&a.Request):
-		s.s, s.latest, s.best, s.window, s.shut, s.moved = redirect.Session{}, nil, 0, 0, 0, false
+		s.s, s.latest, s.best, s.moved = redirect.Session{}, nil, 0, false
 		k.totals.others.Add(1)
+	}
+	if s.conn != id {
+		s.window, s.watched = 0, time.Time{}
 	}
 	s.conn = id
 }
@@ -207,7 +210,9 @@ func (t *Transfer) settle(now time.Time, others int) (info front.TCPInfo, ok boo
 	switch {
 	case s.latest == t:
 		s.s.GotSince(n, t.at, now)
-		if !t.mixed { // else the window is not the player's alone
+		if t.mixed { // the window is not the player's alone
+			s.watched = time.Time{}
+		} else {
 			s.watch(&info, now)
 		}
 	case s.era == t.era: // else the client has gone elsewhere in the stream since
@@ -250,17 +255,26 @@ func (t *Transfer) carried(out int64, others int) int64 {
 	return wire
 }
 
-// watch takes in the client's receive window.
+// brief is an interval in which the kernel's clocks, which go by its ticks, say
+// too little.
+const brief = 50 * time.Millisecond
+
+// watch takes in the client's receive window. It counts as shut where it is shut
+// now, and held us up (rwnd_limited) for half of the time since the last look or
+// more: between two looks it may have been open.
 func (s *Session) watch(info *front.TCPInfo, now time.Time) {
 	s.window = max(s.window, info.SndWnd)
-	if s.window == 0 || info.SndWnd >= 2*max(info.MSS, 1) {
-		s.shut = 0
-		s.s.Window(false, 0, now)
-		return
+	shut := s.window > 0 && info.SndWnd < 2*max(info.MSS, 1)
+	since, held := now.Sub(s.watched), info.RwndLimited-s.held
+	if shut && since < brief {
+		return // as before
 	}
-	if s.shut++; s.shut >= 2 { // it was shut over a whole interval
+	if shut = shut && !s.watched.IsZero() && 2*held >= since; shut {
 		s.s.Window(true, int64(s.window/2), now)
+	} else {
+		s.s.Window(false, 0, now)
 	}
+	s.watched, s.held = now, info.RwndLimited
 }
 
 // pace holds the connection to a rate; 0: to none.
