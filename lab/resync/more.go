@@ -83,7 +83,8 @@ func (w *lab) timed(ctx context.Context, programs []program) (string, error) {
 		}
 		parts = append(parts, d.String()+" "+word)
 	}
-	return fmt.Sprintf("the route moves %v after the death; ", ms(route.Sub(died))) + strings.Join(parts, ", "), nil
+	said, err := w.finish(ctx, all, "f")
+	return fmt.Sprintf("the route moves %v after the death; ", ms(route.Sub(died))) + strings.Join(parts, ", ") + "; " + said, err
 }
 
 // nat hides the client as home routers do, which lets nothing through that its
@@ -95,7 +96,11 @@ func (w *lab) nat(ctx context.Context) (string, error) {
 }'`); err != nil {
 		return "", err
 	}
-	return w.timed(ctx, []program{catchmentGet, curlLoop})
+	seen, err := w.timed(ctx, []program{catchmentGet, curlLoop})
+	if err == nil && strings.Contains(seen, "hangs") {
+		err = fmt.Errorf("a client that is woken through its NAT hears nothing: %s", seen)
+	}
+	return seen, err
 }
 
 // firewall lets data, ends and the first answer to a SYN through, and nothing
