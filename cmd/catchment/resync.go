@@ -96,7 +96,7 @@ func writeResync(w io.Writer, s api.ResyncStatus) {
 		f.row("learned", resyncLearned(&l, s.Now))
 	}
 	f.row("fetched ahead", fmt.Sprintf("%d of %d parts, %s; %d failed", s.Warmed.Done, s.Warmed.Wanted, storedBytes(s.Warmed.Bytes), s.Warmed.Failed))
-	f.row("probes", fmt.Sprintf("%d sent, %d clients waiting; refused %d foreign, %d stale, %d full", s.Probes.Sent, s.Probes.Waiting, s.Probes.Foreign, s.Probes.Stale, s.Probes.Full))
+	f.row("probes", fmt.Sprintf("%d sent, %d clients waiting; refused %d foreign, %d stale, %d full, %d asked lately", s.Probes.Sent, s.Probes.Waiting, s.Probes.Foreign, s.Probes.Stale, s.Probes.Full, s.Probes.Calm))
 	f.row("refused", fmt.Sprintf("%d connections of no POP of the fleet; %d flows have expired", s.Refused, s.Expired))
 	f.row("reset", fmt.Sprint(s.Reset))
 	f.row("sockets", resyncTable(&s.Table))

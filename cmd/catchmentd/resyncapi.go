@@ -60,7 +60,7 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 	}
 	if f.prober != nil {
 		p := f.prober.Counts()
-		out.Probes = api.ResyncProbes{Sent: p.Sent, Waiting: int64(f.prober.Waiting()), Foreign: p.Foreign, Stale: p.Stale, Full: p.Full, Failed: p.Failed, Done: p.Done}
+		out.Probes = api.ResyncProbes{Sent: p.Sent, Waiting: int64(f.prober.Waiting()), Foreign: p.Foreign, Stale: p.Stale, Full: p.Full, Calm: p.Calm, Failed: p.Failed, Done: p.Done}
 	}
 	out.Refused, out.Expired = f.refused(), f.book.Expired()
 	out.Table = tableStatus(f.table.Stats())

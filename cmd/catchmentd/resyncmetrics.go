@@ -42,7 +42,7 @@ func (f *flows) Collect(ch chan<- prometheus.Metric) {
 		count(jumps, r.Flows, r.Reason)
 	}
 	probes := resyncDesc("probes_total", "Segments sent to clients of POPs that are gone, and flows refused, by why.", "result")
-	for result, n := range map[string]uint64{"sent": s.Probes.Sent, "foreign": s.Probes.Foreign, "stale": s.Probes.Stale, "full": s.Probes.Full, "failed": s.Probes.Failed} {
+	for result, n := range map[string]uint64{"sent": s.Probes.Sent, "foreign": s.Probes.Foreign, "stale": s.Probes.Stale, "full": s.Probes.Full, "calm": s.Probes.Calm, "failed": s.Probes.Failed} {
 		count(probes, n, result)
 	}
 	warmed := resyncDesc("fetched_ahead_total", "Parts of objects fetched for clients that were about to come, by result.", "result")

@@ -111,6 +111,7 @@ type ResyncProbes struct {
 	Foreign uint64 `json:"foreign,omitempty"` // flows refused: the address is not ours, or is not announced
 	Stale   uint64 `json:"stale,omitempty"`
 	Full    uint64 `json:"full,omitempty"`
+	Calm    uint64 `json:"calm,omitempty"` // flows not asked in doubt again so soon
 	Failed  uint64 `json:"failed,omitempty"`
 	Done    uint64 `json:"done,omitempty"` // flows whose clients came here meanwhile
 }
