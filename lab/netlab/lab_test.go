@@ -11,9 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -182,6 +184,24 @@ func TestSignals(t *testing.T) {
 	}
 	if _, err := lab.Signal(ctx, "a", "nobody", unix.SIGKILL); err == nil || err.Error() != `a: no process "nobody"` {
 		t.Errorf("signal to nobody: %v", err)
+	}
+}
+
+// TestNodesOutliveThreads: threads that end, such as those of wires, take no node
+// with them, whichever has started it.
+func TestNodesOutliveThreads(t *testing.T) {
+	lab := up(t, fmt.Sprintf(twoNodes, ""))
+	for range 200 {
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(runtime.LockOSThread) // for good: the thread ends with the goroutine
+		}
+		wg.Wait()
+	}
+	for _, node := range []string{"a", "b"} {
+		if out, err := lab.Exec(t.Context(), node, "true"); err != nil {
+			t.Errorf("%s: %v: %s", node, err, out)
+		}
 	}
 }
 

@@ -62,9 +62,11 @@ func (n *Node) boot(ctx context.Context) error {
 	cmd.Env = []string{initMarker + "=1", "PATH=" + nodePath}
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stdout, cmd.Stderr = log, log
+	// No Pdeathsig: that is the death of the thread that starts it, and any thread
+	// may end with a goroutine that was locked to it. Init ends when it loses its
+	// connection to us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
 	}
 	if err := n.net.do(cmd.Start); err != nil {
