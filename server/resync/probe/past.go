@@ -13,8 +13,8 @@ type past struct {
 // calmFirst is for how long a flow is not asked in doubt again after the first
 // time; each time it doubles, calmTimes times.
 const (
-	calmFirst = 4 * time.Second
-	calmTimes = 4
+	calmFirst = time.Second
+	calmTimes = 6
 )
 
 // pasts are those of flows. What is not heard of any more is forgotten after

@@ -21,7 +21,7 @@ func TestStutter(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		want := []int{0, 4, 12, 28, 60, 124, 188}
+		want := []int{0, 2, 5, 9, 17, 33, 65, 129, 193}
 		if len(asked) != len(want) {
 			t.Fatalf("asked after %v s, want %v", asked, want)
 		}

@@ -51,7 +51,7 @@ type Options struct {
 	// (40 ms) and five of that; then the gaps double up to a second, until Until
 	// (15 s) after it was given or until Done. A flow that is given again after
 	// that is asked seldom, up to once in 8 s, until a route comes (Hurry); and one
-	// that was in doubt is not asked in doubt again for 4 s, then 8, up to 64.
+	// that was in doubt is not asked in doubt again for 1 s, then 2, up to 64.
 	Gap, Fast, Until time.Duration
 }
 
