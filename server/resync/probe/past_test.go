@@ -12,22 +12,23 @@ import (
 func TestStutter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, sent := playing(t, Options{VIP: anywhere})
-		var asked []int // seconds
+		const step = 990 * time.Millisecond // nothing else is due at a multiple of it
+		var asked []int                     // steps
 		for s := range 200 {
 			f := some(1)
 			f[0].Stamp = 1
 			if p.Doubt(f, time.Now()) == 1 {
 				asked = append(asked, s)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(step)
 		}
-		want := []int{0, 2, 5, 9, 17, 33, 65, 129, 193}
+		want := []int{0, 3, 6, 11, 20, 37, 70, 135}
 		if len(asked) != len(want) {
-			t.Fatalf("asked after %v s, want %v", asked, want)
+			t.Fatalf("asked after %v steps, want %v", asked, want)
 		}
 		for i := range want {
 			if asked[i] != want[i] {
-				t.Fatalf("asked after %v s, want %v", asked, want)
+				t.Fatalf("asked after %v steps, want %v", asked, want)
 			}
 		}
 		if n := sent(); n > 50*len(want) {
