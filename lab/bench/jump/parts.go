@@ -40,9 +40,9 @@ func (b *bench) first(ctx context.Context) error {
 				fmt.Printf("  %-5s  %-14s  %-18s  %5.0f ms  %.2f of the floor  %d sent again  %v\n", control, client, how, ms(r.at[mega]), ratio(r.at[mega], floor), r.retrans, r.ended)
 			}
 			if buffer == large {
-				name := "first-MB-40ms-200Mbit-of-"
-				b.goals = append(b.goals, goal.AtMost(name+"floor-"+control+"-"+earned.word(), ratio(rows[earned].at[mega], floor), 1.15),
-					goal.AtMost(name+"half-rate-floor-"+control+"-"+first.word(), ratio(rows[first].at[mega], half), 1.1))
+				for _, how := range []way{first, earned} {
+					b.goals = append(b.goals, goal.AtMost("first-MB-40ms-200Mbit-of-floor-"+control+"-"+how.word(), ratio(rows[how].at[mega], floor), 1.15))
+				}
 			}
 		}
 	}
