@@ -89,6 +89,7 @@ func (a *answer) firstBytes() error {
 		r = a.fly().Reader(span.Start, -1)
 	}
 	defer r.Close()
+	r.Anew = true
 	_, _, err := r.Next(a.x.context())
 	if errors.Is(err, io.EOF) || errors.Is(err, fill.ErrRelay) {
 		return nil

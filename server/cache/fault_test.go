@@ -106,6 +106,46 @@ func TestChangedUnderClient(t *testing.T) {
 	}
 }
 
+// TestChangedAhead: a part far before a running download meets another version at the origin. Its client gets the new one,
+// as all do from then on; the download goes on to the end of the old one.
+func TestChangedAhead(t *testing.T) {
+	kinds(t, func(t *testing.T, change func(*Config)) {
+		r := newRig(t, func(c *Config) { change(c); c.Fill.Jump = 1 })
+		old, new := content(6*mib, 20), content(6*mib, 21)
+		gate := make(chan struct{})
+		open := sync.OnceFunc(func() { close(gate) })
+		defer open()
+		fields := "Cache-Control: max-age=3600"
+		r.origin.answer(func(w http.ResponseWriter, q *http.Request) {
+			setFields(w.Header(), []string{fields, `Etag: "old"`, fmt.Sprintf("Content-Length: %d", len(old))})
+			w.Write(old[:mib])
+			http.NewResponseController(w).Flush()
+			<-gate
+			w.Write(old[mib:])
+		})
+		running, err := r.client.Get(r.url + "/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer running.Body.Close()
+		begun := make([]byte, mib/2)
+		if _, err := io.ReadFull(running.Body, begun); err != nil {
+			t.Fatal(err)
+		}
+		r.origin.answer(file(new, fields, `Etag: "new"`))
+		if g := r.get("/a", "Range: bytes=5000000-5000099"); g.StatusCode != 206 || g.Header.Get("Etag") != `"new"` || !bytes.Equal(g.body, new[5000000:5000100]) {
+			t.Errorf("the part: %d, %s, %d bytes", g.StatusCode, g.Header.Get("Etag"), len(g.body))
+		}
+		if g := r.get("/a"); g.Header.Get("Etag") != `"new"` || !bytes.Equal(g.body, new) {
+			t.Errorf("who comes later: %s, %d bytes", g.Header.Get("Etag"), len(g.body))
+		}
+		open()
+		if rest, err := io.ReadAll(running.Body); err != nil || !bytes.Equal(append(begun, rest...), old) {
+			t.Errorf("the running download: %d bytes, %v", len(begun)+len(rest), err)
+		}
+	})
+}
+
 // TestDigestOfParts: an object joined from parts has the digest of the whole; one with a wrong digest is thrown away.
 func TestDigestOfParts(t *testing.T) {
 	r := newRig(t, nil)

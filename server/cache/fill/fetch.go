@@ -46,24 +46,37 @@ func (f *Flight) run(ctx context.Context, x *fetch, head *Head) {
 // ended takes x out and tells those who waited for it.
 func (f *Flight) ended(x *fetch, err error) {
 	f.mu.Lock()
-	fatal := err != nil && f.err == nil && (isFatal(err) || f.total < 0 || f.relay != nil || !f.extendable())
+	f.changed = f.changed || errors.Is(err, ErrChanged)
+	fatal := f.err == nil && f.fatal(x, err)
 	if fatal {
 		f.err = err
 	}
+	changed := f.changed
 	f.mu.Unlock()
-	if fatal {
+	switch {
+	case fatal:
 		f.obj.Fail(err)
+	case changed:
+		f.obj.Delete()
 	}
 	f.count(err)
 	if err == nil {
 		f.finish()
 	}
+	f.obj.Hold()
+	defer f.obj.Release()
+	lost := false
 	f.settle(func() {
 		f.fetches = slices.DeleteFunc(f.fetches, func(y *fetch) bool { return y == x })
+		f.unwanted()
+		lost = f.changed && f.err == nil && f.relay == nil && len(f.fetches) == 0 && f.finishing == nil && !f.obj.Whole()
 		switch {
 		case fatal:
 			f.wakeAll(err)
-		case err != nil:
+		case lost:
+			f.err = ErrChanged
+			f.wakeAll(ErrChanged)
+		case err != nil && !f.changed && f.relay == nil:
 			end := x.end
 			if end < 0 {
 				end = f.total
@@ -76,6 +89,24 @@ func (f *Flight) ended(x *fetch, err error) {
 		}
 		f.wakeAll(nil) // to look again
 	})
+	if lost {
+		f.obj.Fail(ErrChanged)
+	}
+}
+
+// fatal tells whether all that is under way is in vain once x has ended by err.
+// After a change of the version nothing else can bring what x did not, but what
+// others have begun they may end. f.mu is held.
+func (f *Flight) fatal(x *fetch, err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case f.relay != nil:
+		return f.relay.x == x
+	case isFatal(err):
+		return !errors.Is(err, ErrChanged)
+	}
+	return !f.changed && (f.total < 0 || !f.extendable())
 }
 
 func (f *Flight) count(err error) {

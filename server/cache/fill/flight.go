@@ -26,6 +26,7 @@ type Flight struct {
 	relay     *relay        // nil: the store takes the bytes
 	total     int64         // length of the body, -1 not known yet
 	whole     bool          // the upstream does not do ranges
+	changed   bool          // it has another version: what is under way may end, nothing can be asked for
 	err       error         // nothing more can come
 	finishing chan struct{} // closed when the finish under way is over; nil: none is
 	finished  bool
@@ -120,10 +121,15 @@ func (f *Flight) release(r *Reader) {
 		if f.relay != nil {
 			f.relay.note()
 		}
-		if f.refs == 0 && f.g.opt.Abandon > 0 && f.linger == nil && len(f.fetches) > 0 {
-			f.linger = time.AfterFunc(f.g.opt.Linger, f.abandon)
-		}
+		f.unwanted()
 	})
+}
+
+// unwanted has a flight that nobody reads looked at in a while. f.mu is held.
+func (f *Flight) unwanted() {
+	if f.refs == 0 && (f.g.opt.Abandon > 0 || f.changed) && f.linger == nil && len(f.fetches) > 0 {
+		f.linger = time.AfterFunc(f.g.opt.Linger, f.abandon)
+	}
 }
 
 // settle changes the flight and lets it go if nobody needs it any more.
@@ -145,7 +151,8 @@ func (f *Flight) settle(change func()) {
 	}
 }
 
-// abandon gives up what nobody wants, if too little of it is there.
+// abandon gives up what nobody wants, if too little of it is there or nobody will
+// find it.
 func (f *Flight) abandon() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,11 +168,11 @@ func (f *Flight) abandon() {
 		}
 		share = 1 - float64(missing)/float64(f.total)
 	}
-	if share >= f.g.opt.Abandon {
+	if share >= f.g.opt.Abandon && !f.changed {
 		return
 	}
 	for _, x := range f.fetches {
-		if x.end < 0 {
+		if x.end < 0 || f.changed {
 			x.cancel(ErrAbandoned)
 		}
 	}
@@ -277,6 +284,9 @@ func (f *Flight) look(r *Reader, off, end int64, ahead bool) (int64, *waiter, er
 		}
 		return 0, nil, err
 	}
+	if f.changed && r.Anew {
+		return 0, nil, ErrChanged
+	}
 	if !f.covered(off) {
 		if err := f.begin(off, end); err != nil {
 			return 0, nil, err
@@ -315,7 +325,7 @@ func (f *Flight) stop(end int64) int64 {
 
 // extendable tells whether parts can be asked for.
 func (f *Flight) extendable() bool {
-	return f.src.Upstream != nil && f.src.Validator.Strong() && !f.whole
+	return f.src.Upstream != nil && f.src.Validator.Strong() && !f.whole && !f.changed
 }
 
 // covered tells whether a request under way will bring the byte at off, soon.
@@ -333,6 +343,9 @@ func (f *Flight) covered(off int64) bool {
 func (f *Flight) begin(off, end int64) error {
 	if f.src.Upstream == nil || !f.src.Validator.Strong() {
 		return ErrNoValidator
+	}
+	if f.changed {
+		return ErrChanged
 	}
 	limit := off + int64(f.g.opt.Join)*f.chunk
 	if stop := f.stop(end); stop >= 0 {

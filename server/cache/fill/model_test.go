@@ -28,6 +28,7 @@ type object struct {
 	arrived map[int64]int64 // by chunk
 	whole   bool
 	err     error
+	deleted bool
 	refs    int
 	most    int64 // WriteAt fails behind it, if > 0
 }
@@ -169,6 +170,10 @@ func (o *object) Fail(err error) {
 		}
 	})
 }
+
+func (o *object) Delete() { o.locked(func() { o.deleted = true }) }
+
+func (o *object) found() (b bool) { o.locked(func() { b = o.err == nil && !o.deleted }); return b }
 
 // server is an origin in memory: versions of one body, with faults.
 type server struct {

@@ -33,9 +33,11 @@ type Object interface {
 	// bytes that are there already are skipped.
 	WriteAt(p []byte, off int64) (int, error)
 	ReadAt(p []byte, off int64) (int, error)
-	// Complete marks the object as whole; Fail as not to be trusted.
+	// Complete marks the object as whole; Fail as not to be trusted. Delete leaves
+	// it to those who have it: nobody else finds it.
 	Complete(size int64) error
 	Fail(err error)
+	Delete()
 	// Hold takes one more reference, Release gives one back.
 	Hold()
 	Release()
@@ -82,8 +84,8 @@ var (
 	ErrBusy = errors.New("too many fills under way")
 	// ErrClosed: the group has ended.
 	ErrClosed = errors.New("fills have ended")
-	// ErrChanged: the upstream has another version now. The object was failed; the
-	// request has to be led anew.
+	// ErrChanged: the upstream has another version now, and of this one the bytes
+	// wanted cannot be had any more. The request has to be led anew.
 	ErrChanged = errors.New("another version at the upstream")
 	// ErrNoValidator: the version has no strong validator, so what is missing of it
 	// cannot be asked for. The request has to be led anew.

@@ -12,10 +12,14 @@ type Reader struct {
 	f *Flight
 	// Context ends waits of Read and WriteTo; nil: they wait for ever.
 	Context context.Context
-	begin   int64
-	off     int64
-	end     int64 // exclusive; -1: the body's end
-	once    sync.Once
+	// Anew tells that nothing of the version has been used yet: the reader gets
+	// ErrChanged as soon as the upstream is known to have another one, though what
+	// is under way might still bring its bytes.
+	Anew  bool
+	begin int64
+	off   int64
+	end   int64 // exclusive; -1: the body's end
+	once  sync.Once
 	// at and lost are the flight's: where the reader is, and that it was too slow
 	// for a relay.
 	at   int64

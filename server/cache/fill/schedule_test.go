@@ -62,7 +62,7 @@ func (w *world) source() Source {
 // follow gives a flight to read from, of what is stored or of a new fill.
 func (w *world) follow(ctx context.Context, span *Span) (*Flight, func(), error) {
 	w.mu.Lock()
-	if o := w.object; o != nil && o.Err() == nil {
+	if o := w.object; o != nil && o.found() {
 		src := w.source()
 		src.Validator = ValidatorOf(o.meta.Header)
 		f := w.g.Flight(o, src)
