@@ -35,14 +35,14 @@ func (d *download) request(ctx context.Context, first, last int64) (*http.Reques
 
 // ask asks for bytes first to last (-1: all that follow first). What has been
 // begun is asked for again and again where what is wrong may pass.
-func (d *download) ask(ctx context.Context, first, last int64) (*http.Response, error) {
+func (d *download) ask(ctx context.Context, by *http.Client, first, last int64) (*http.Response, error) {
 	began := time.Now()
 	for try := 0; ; try++ {
 		req, err := d.request(ctx, first, last)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := d.client.Do(req)
+		resp, err := by.Do(req)
 		if err = plain(err); err == nil && passing(resp.StatusCode) && d.state.Validator != "" {
 			resp.Body.Close()
 			err = said(resp)

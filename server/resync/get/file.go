@@ -51,6 +51,11 @@ type begun struct {
 	Validator string   `json:"validator"`
 	Size      int64    `json:"size"`             // -1: not known
 	Digest    []string `json:"digest,omitempty"` // the lines of Repr-Digest
+	// Parts: they are being fetched over several connections, and of the file
+	// only the first Sure bytes have no hole. It is so where the process was
+	// ended without a word.
+	Parts bool  `json:"parts,omitempty"`
+	Sure  int64 `json:"sure,omitempty"`
 }
 
 // ErrBusy: another download writes to the same file.
@@ -72,6 +77,8 @@ func (t *Transport) File(ctx context.Context, j Job) (Result, error) {
 	o.OnEvent = d.hear(o.OnEvent)
 	d.t = New(o)
 	d.client = http.Client{Transport: d.t}
+	o.Base, o.Again = d.t.opt.Again, d.t.opt.Again
+	d.apart = http.Client{Transport: New(o)}
 	if err := d.run(ctx); err != nil {
 		if d.begun && d.state.Validator == "" { // nothing of it could be used again
 			d.result.Bytes = 0
@@ -123,6 +130,7 @@ func openPart(path string) (*os.File, error) {
 type download struct {
 	t      *Transport
 	client http.Client // of t: it follows redirects
+	apart  http.Client // the same, each request on a connection of its own: HTTP/2 would make one of all parts
 	job    Job
 	file   *os.File
 	state  begun
@@ -180,15 +188,24 @@ func (d *download) recall() int64 {
 		d.state = begun{}
 		return 0
 	}
+	if d.state.Parts {
+		n = min(n, d.state.Sure)
+	}
+	d.state.Parts, d.state.Sure = false, 0
 	return n
 }
 
+// remember writes down what is in the file, at once or not at all.
 func (d *download) remember() error {
 	b, err := json.Marshal(d.state)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(d.job.Path+".part.json", b, 0o666)
+	path := d.job.Path + ".part.json"
+	if err := os.WriteFile(path+".new", b, 0o666); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func (d *download) forget() error {
@@ -212,7 +229,7 @@ func (d *download) fetch(ctx context.Context, have int64) error {
 	if d.job.Parallel > 1 && !d.whole {
 		last = have + headLen - 1
 	}
-	resp, err := d.ask(ctx, have, last)
+	resp, err := d.ask(ctx, &d.client, have, last)
 	if err != nil {
 		return err
 	}

@@ -542,6 +542,121 @@ func TestParallel(t *testing.T) {
 	same(t, path, content)
 }
 
+// TestParallelKilled: a process that is ended without a word while parts come
+// leaves a file with a hole. The next call takes nothing behind it for there,
+// though the file is as long as the object and no digest says otherwise.
+func TestParallelKilled(t *testing.T) {
+	content := some(12_000_001, 10)
+	o := serve(t, content, nil)
+	var open atomic.Bool
+	const held = 3_786_433 // where the second of four parts begins, after the head
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("Range"), fmt.Sprintf("bytes=%d-", held)) && !open.Load() {
+			<-r.Context().Done()
+			return
+		}
+		o.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	dir := t.TempDir()
+	ctx, kill := context.WithCancel(t.Context())
+	defer kill()
+	left := int64(2*held - headLen - held) // as long as each of the parts
+	job := Job{URL: s.URL, Path: filepath.Join(dir, "x"), Parallel: 4, OnProgress: func(done, size int64) {
+		if done < size-left {
+			return
+		}
+		for _, name := range []string{".part", ".part.json"} { // as they are when nobody can tidy up
+			b, err := os.ReadFile(filepath.Join(dir, "x"+name))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, "killed"+name), b, 0o600)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		kill()
+	}}
+	if _, err := New(Options{}).File(ctx, job); err == nil {
+		t.Fatal("it was whole without a part")
+	}
+	if st, err := os.Stat(filepath.Join(dir, "killed.part")); err != nil || st.Size() != int64(len(content)) {
+		t.Fatalf("no hole: %v, %v", st, err)
+	}
+	open.Store(true)
+	for _, parallel := range []int{4, 1} {
+		job := Job{URL: s.URL, Path: filepath.Join(dir, fmt.Sprint("again", parallel)), Parallel: parallel}
+		for _, name := range []string{".part", ".part.json"} {
+			b, err := os.ReadFile(filepath.Join(dir, "killed"+name))
+			if err == nil {
+				err = os.WriteFile(job.Path+name, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if res, err := New(Options{}).File(t.Context(), job); err != nil || res.Bytes != int64(len(content)) {
+			t.Errorf("over %d connections: %+v, %v", parallel, res, err)
+		}
+		same(t, job.Path, content)
+	}
+}
+
+// TestParallelSure: what is without a hole is not fetched again after such an
+// end.
+func TestParallelSure(t *testing.T) {
+	d := &download{job: Job{Path: filepath.Join(t.TempDir(), "x")}, state: begun{Validator: `"v1"`, Size: 40 << 20}}
+	f, err := openPart(d.job.Path + ".part")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d.file = f
+	if err := f.Truncate(40 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.sure(true, 0); err != nil {
+		t.Fatal(err)
+	}
+	p := &progress{d: d, ends: map[int64]int64{0: 0, 20 << 20: 20 << 20}}
+	p.tell(20<<20, 40<<20)
+	p.tell(0, 9<<20)
+	if have := (&download{job: d.job, file: f}).recall(); have != 9<<20 {
+		t.Errorf("%d bytes are taken for there", have)
+	}
+	p.tell(0, 20<<20)
+	if have := (&download{job: d.job, file: f}).recall(); have != 40<<20 {
+		t.Errorf("%d bytes are taken for there", have)
+	}
+}
+
+// TestParallelHTTP2: parts come over as many connections as were wished, also
+// from a server with which one would do for all requests.
+func TestParallelHTTP2(t *testing.T) {
+	content := some(4_000_001, 10)
+	var conns atomic.Int64
+	var second atomic.Int64 // requests by HTTP/2
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		second.Add(int64(r.ProtoMajor - 1))
+		w.Header().Set("ETag", `"v1"`)
+		http.ServeContent(w, r, "x.bin", time.Time{}, bytes.NewReader(content))
+	}))
+	s.EnableHTTP2 = true
+	s.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	s.StartTLS()
+	defer s.Close()
+	path := filepath.Join(t.TempDir(), "x")
+	res, err := New(Options{Base: s.Client().Transport}).File(t.Context(), Job{URL: s.URL, Path: path, Parallel: 3})
+	if err != nil || conns.Load() != 3 || second.Load() == 0 {
+		t.Errorf("%+v, %v, over %d connections, %d requests by HTTP/2", res, err, conns.Load(), second.Load())
+	}
+	same(t, path, content)
+}
+
 func same(t *testing.T, path string, want []byte) {
 	t.Helper()
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
@@ -561,6 +676,38 @@ func FuzzContentRange(f *testing.F) {
 			t.Errorf("%q is taken for %+v", s, c)
 		case c.first < 0 && (c.first != -1 || c.last != -1 || c.size < 0):
 			t.Errorf("%q is taken for %+v", s, c)
+		}
+	})
+}
+
+// FuzzAnswer: whatever the head of an answer says, a body goes on with it only at
+// the byte that was asked for, of the same version, and not beyond its end.
+func FuzzAnswer(f *testing.F) {
+	f.Add(206, "bytes 10-19/20", `"a"`, "", "", "", "LON; hit", int64(10), int64(20), int64(20), true)
+	f.Add(200, "", `W/"a"`, "Mon, 02 Jan 2006 15:04:05 GMT", "Mon, 02 Jan 2006 16:04:05 GMT", "", "a, \"b\";x", int64(0), int64(-1), int64(-1), false)
+	f.Add(416, "bytes */20", "", "", "", "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:, sha-512=:x:", "(a b)", int64(20), int64(-1), int64(-1), false)
+	f.Fuzz(func(t *testing.T, status int, span, tag, modified, date, digest, caches string, offset, end, size int64, ranged bool) {
+		h := http.Header{"Content-Range": {span}, "Etag": {tag}, "Last-Modified": {modified}, "Date": {date}, "Repr-Digest": {digest}, "Cache-Status": {caches}}
+		resp := &http.Response{StatusCode: status, Header: h, ContentLength: size}
+		POP(h)
+		if d := digestOf(h.Values("Repr-Digest")); len(d.value) != map[string]int{"": 0, "sha-256": 32, "sha-512": 64}[d.name] {
+			t.Errorf("%q is taken for %+v", digest, d)
+		}
+		if w, ok := resumable(&http.Request{Method: http.MethodGet}, resp); ok && (w.validator == "" || w.start < 0 || w.end >= 0 && w.end < w.start || strings.HasPrefix(w.validator, "W/")) {
+			t.Errorf("%+v is taken for %+v", h, w)
+		}
+		if offset < 0 || end >= 0 && end <= offset || size >= 0 && end > size {
+			return // nobody asks that
+		}
+		w := window{validator: `"a"`, end: end, size: size, ranged: ranged}
+		complete, err := w.goesOn(resp, offset)
+		c, ok := parseContentRange(span)
+		switch {
+		case err != nil:
+		case complete && (status != 416 || end >= 0 || c.size != offset):
+			t.Errorf("%d with %q is taken for the end at %d", status, span, offset)
+		case !complete && (status != 206 || !ok || c.first != offset || end >= 0 && c.last >= end || validator(h) != "" && validator(h) != w.validator):
+			t.Errorf("%d with %q is taken for what is missing from %d on", status, span, offset)
 		}
 	})
 }

@@ -41,7 +41,10 @@ func (d *download) head(resp *http.Response, have int64) (size int64, err error)
 func (d *download) parallel(ctx context.Context, have, rest int64, head io.Reader) error {
 	n := int64(d.job.Parallel)
 	each := (d.state.Size - rest + n - 1) / n
-	p := &progress{d: d, ends: map[int64]int64{have: have}, done: have}
+	p := &progress{d: d, ends: map[int64]int64{have: have}, from: have, done: have}
+	if err := d.sure(true, have); err != nil {
+		return err
+	}
 	for first := rest; first < d.state.Size; first += each {
 		p.ends[first] = first
 	}
@@ -51,18 +54,32 @@ func (d *download) parallel(ctx context.Context, have, rest int64, head io.Reade
 		if err != nil || rest == d.state.Size {
 			return err
 		}
-		return d.part(ctx, p, rest, min(rest+each, d.state.Size)-1)
+		return d.part(ctx, p, &d.client, rest, min(rest+each, d.state.Size)-1)
 	})
 	for first := rest + each; first < d.state.Size; first += each {
-		g.Go(func() error { return d.part(ctx, p, first, min(first+each, d.state.Size)-1) })
+		g.Go(func() error { return d.part(ctx, p, &d.apart, first, min(first+each, d.state.Size)-1) })
 	}
 	err := g.Wait()
 	d.result.Bytes = p.done
 	if err != nil {
 		d.result.Bytes = p.whole(have)
-		return fmt.Errorf("%w%s", err, suffix(d.file.Truncate(d.result.Bytes)))
+		return fmt.Errorf("%w%s", err, suffix(d.cut(d.result.Bytes)))
 	}
 	return nil
+}
+
+// cut leaves the first bytes of the file, which have no hole.
+func (d *download) cut(n int64) error {
+	if err := d.file.Truncate(n); err != nil {
+		return err
+	}
+	return d.sure(false, 0)
+}
+
+// sure writes down whether the file may have holes, and from where on.
+func (d *download) sure(parts bool, n int64) error {
+	d.state.Parts, d.state.Sure = parts, n
+	return d.remember()
 }
 
 func suffix(err error) string {
@@ -73,8 +90,8 @@ func suffix(err error) string {
 }
 
 // part fetches bytes first to last.
-func (d *download) part(ctx context.Context, p *progress, first, last int64) error {
-	resp, err := d.ask(ctx, first, last)
+func (d *download) part(ctx context.Context, p *progress, by *http.Client, first, last int64) error {
+	resp, err := d.ask(ctx, by, first, last)
 	if err != nil {
 		return err
 	}
@@ -101,14 +118,21 @@ type progress struct {
 
 	mu   sync.Mutex
 	ends map[int64]int64 // of each part, by its beginning
+	from int64           // where the first begins
 	done int64
 }
+
+// sureStep is how much more is without a hole until that is written down.
+const sureStep = 8 << 20
 
 func (p *progress) tell(first, end int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done += end - p.ends[first]
 	p.ends[first] = end
+	if n := p.whole(p.from); n >= p.d.state.Sure+sureStep {
+		_ = p.d.sure(true, n) // else more is fetched again after such an end
+	}
 	if p.d.job.OnProgress != nil {
 		p.d.job.OnProgress(p.done, p.d.state.Size)
 	}
