@@ -135,7 +135,7 @@ func (w *lab) withoutBPF(ctx context.Context) (string, error) {
 	if err := errors.Join(err, e, w.leads(ctx, "lon")); err != nil {
 		return "", err
 	}
-	if line != "goes on from LON with slow start: no-means" || !strings.Contains(route, "initcwnd ") {
+	if !strings.HasPrefix(line, "goes on from LON with an initial window of ") || !strings.Contains(route, "initcwnd ") {
 		return "", fmt.Errorf("%s, route %s", line, route)
 	}
 	return "without BPF: route " + route, nil

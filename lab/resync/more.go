@@ -103,10 +103,11 @@ func (w *lab) nat(ctx context.Context) (string, error) {
 	return seen, err
 }
 
-// firewall lets data, ends and the first answer to a SYN through, and nothing
-// that would be a probe.
+// firewall hides the client as nat does, and lets data, ends and the first answer
+// to a SYN through, and nothing that would be a probe.
 func (w *lab) firewall(ctx context.Context) (string, error) {
-	if _, err := w.sh(ctx, "home", `nft 'table inet home {
+	if _, err := w.sh(ctx, "home", `nft 'table ip translate { chain s { type nat hook postrouting priority 100; oifname eth1 masquerade; }; }
+table inet home {
 	chain f { type filter hook forward priority 0;
 		iifname eth2 tcp flags & (syn|ack) == ack ct mark set 1;
 		iifname eth1 tcp flags & (syn|ack) == syn|ack ct mark 1 counter drop;

@@ -34,7 +34,7 @@ func chapters() []chapter {
 			{"late", "data, FIN and RST of the POP before come to the same ports of a client that is elsewhere, LON to FRA and back", (*lab).late},
 			{"tls", "TLS with HTTP/1.1 and HTTP/2: a drain, and then a death", (*lab).tls},
 			{"nat", "the client is behind a NAT when LON dies", (*lab).nat},
-			{"firewall", "behind a firewall that lets no probe through", (*lab).firewall},
+			{"firewall", "behind a NAT with a firewall that lets no probe through", (*lab).firewall},
 			{"screen", "what `catchment get` shows in a terminal: a drain, and then a death", (*lab).screen},
 			{"jump", "flows that come to FRA skip slow start, by a congestion control that root has loaded", (*lab).jumping},
 			{"clients", "curl, wget, aria2, apt and Chromium as they are: a drain, and then a death", (*lab).everybody},
