@@ -124,6 +124,13 @@ func (p *page) end(id ID, now time.Time) {
 	}
 }
 
+// ended reports whether a flow has ended there, but is not forgotten yet. Its
+// number is not given to another: over would grow with each.
+func (p *page) ended(id ID) bool {
+	e := p.flows[id]
+	return e != nil && !e.over.IsZero()
+}
+
 // sweep forgets flows that ended before a time, and one more where there must
 // be room.
 func (b *Book) sweep(p *page, before time.Time, room bool) {

@@ -349,11 +349,14 @@ func TestLog8(t *testing.T) {
 // later version do not.
 func TestMalformed(t *testing.T) {
 	vip := appendFrame(nil, kindVIP, func(b []byte) []byte { return appendAddrPort(append(b, 0), vip4) })
+	flow1 := appendFrame(nil, kindFlow, func(b []byte) []byte { return append(appendAddrPort(append(b, 1, 0, 0), vip4), 9, 1, 1, 0) })
+	gone1 := appendFrame(nil, kindGone, func(b []byte) []byte { return append(b, 1) })
 	for name, c := range map[string]struct {
 		bytes []byte
 		bad   bool
 	}{
 		"nothing more":          {nil, false},
+		"a flow that ends":      {slices.Concat(vip, flow1, gone1, gone1), false},
 		"another preface":       {nil, true},
 		"a later kind":          {appendFrame(nil, 99, func(b []byte) []byte { return append(b, 1, 2, 3) }), false},
 		"an empty frame":        {[]byte{0}, true},
@@ -364,7 +367,8 @@ func TestMalformed(t *testing.T) {
 		"an object's weak tag": {appendFrame(nil, kindObject, func(b []byte) []byte {
 			return append(append(b, make([]byte, 18)...), `W/"x"`...)
 		}), true},
-		"too much in a frame": {append(vip[:0:0], append([]byte{vip[0] + 1}, append(vip[1:], 0)...)...), true},
+		"a flow begun anew that has ended": {slices.Concat(vip, flow1, gone1, flow1), true},
+		"too much in a frame":              {append(vip[:0:0], append([]byte{vip[0] + 1}, append(vip[1:], 0)...)...), true},
 	} {
 		b := NewBook(Options{VIP: ours})
 		in := append([]byte(preface), c.bytes...)
@@ -401,6 +405,9 @@ func FuzzRead(f *testing.F) {
 		}
 		if n := known(); n > 4 || n < len(flows) {
 			t.Fatalf("%d flows, %d by client", len(flows), n)
+		}
+		if p := b.pops["LON"]; p != nil && len(p.over) > 4 {
+			t.Fatalf("%d ended flows are remembered", len(p.over))
 		}
 		if b.Expire(t0.Add(16 * time.Second)); known() != len(flows) {
 			t.Fatalf("%d flows, %d by client when those that have ended are forgotten", len(flows), known())

@@ -52,7 +52,7 @@ type Exchange struct {
 
 	mu    sync.Mutex
 	lines map[Peer]*line
-	heard map[net.Conn]bool // true: of a POP
+	heard map[net.Conn]string // of which POP; "": it has not shown a certificate
 
 	refused atomic.Uint64
 	said    moving
@@ -94,7 +94,7 @@ const (
 func NewExchange(o ExchangeOptions) *Exchange {
 	o.Every = cmp.Or(o.Every, time.Second)
 	o.Beat = min(cmp.Or(o.Beat, 100*time.Millisecond), o.Every)
-	return &Exchange{opt: o, lines: map[Peer]*line{}, heard: map[net.Conn]bool{}}
+	return &Exchange{opt: o, lines: map[Peer]*line{}, heard: map[net.Conn]string{}}
 }
 
 // Drain tells all peers at once what is known now, and that all of our flows
@@ -336,8 +336,8 @@ func (x *Exchange) admit(c net.Conn) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	strangers, same := 0, 0
-	for other, known := range x.heard {
-		if !known {
+	for other, pop := range x.heard {
+		if pop == "" {
 			strangers++
 			if host(other) == host(c) {
 				same++
@@ -347,8 +347,21 @@ func (x *Exchange) admit(c net.Conn) bool {
 	if len(x.heard) >= maxHeard || strangers >= maxHeard/2 || same >= maxStrange {
 		return false
 	}
-	x.heard[c] = false
+	x.heard[c] = ""
 	return true
+}
+
+// hears notes whose connection it is. A POP has one: what there was of it before
+// is closed, so that no POP takes the room of others.
+func (x *Exchange) hears(c net.Conn, pop string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for other, of := range x.heard {
+		if of == pop {
+			other.Close()
+		}
+	}
+	x.heard[c] = pop
 }
 
 func host(c net.Conn) netip.Addr {
@@ -393,9 +406,7 @@ func (x *Exchange) hearFrom(ctx context.Context, c net.Conn) (name string, err e
 		x.refused.Add(1)
 		return name, err
 	}
-	x.mu.Lock()
-	x.heard[c] = true
-	x.mu.Unlock()
+	x.hears(c, name)
 	_ = t.SetDeadline(time.Time{})
 	if err = x.opt.Book.Read(name, patient{t}, time.Now); errors.Is(err, errVersion) {
 		x.refused.Add(1)

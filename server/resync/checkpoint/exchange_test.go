@@ -195,6 +195,39 @@ func TestExchangeRefuses(t *testing.T) {
 	}
 }
 
+// TestOneConnection: a POP that calls again and again has the room of one
+// connection, and the last one counts.
+func TestOneConnection(t *testing.T) {
+	a := newAuthority(t)
+	fra := startNode(t, a, "FRA")
+	conf, err := a.config(t, "LON")()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last *tls.Conn
+	for range 5 {
+		if last, err = tls.Dial("tcp", fra.addr, conf); err != nil {
+			t.Fatal(err)
+		}
+		defer last.Close()
+		eventually(t, "FRA hears it, and no other", func() bool {
+			fra.x.mu.Lock()
+			defer fra.x.mu.Unlock()
+			for c, pop := range fra.x.heard {
+				if len(fra.x.heard) == 1 && pop == "LON" && c.RemoteAddr().String() == last.LocalAddr().String() {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	e := NewEncoder()
+	if _, err := last.Write(e.Beat(e.Append(nil, clients(3)))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what it says counts", func() bool { return len(fra.book.Flows("LON", time.Now())) == 3 })
+}
+
 // recorder keeps what a connection's one side has said.
 type recorder struct {
 	net.Conn

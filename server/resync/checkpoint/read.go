@@ -169,7 +169,7 @@ func (d *decoder) flow(r *reader, now time.Time) {
 	id, vip, object := ID(r.uvarint()), r.uvarint(), r.uvarint()
 	f := Flow{Client: r.addrPort(), Offset: r.uvarint()}
 	r.speed(&f)
-	if vip >= uint64(len(d.vips)) || object > uint64(len(d.objects)) {
+	if vip >= uint64(len(d.vips)) || object > uint64(len(d.objects)) || d.page.ended(id) {
 		r.bad = true
 	}
 	if !r.end() {
