@@ -2,15 +2,19 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // short sends the first part of a body under the length of the whole, and breaks the connection.
@@ -156,6 +160,70 @@ func TestDigestOfParts(t *testing.T) {
 	sum := sha256.Sum256(body)
 	want := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 	eventually(t, "digest "+want, func() bool { return r.get("/a", "Want-Repr-Digest: sha-256=5").Header.Get("Repr-Digest") == want })
+}
+
+// TestFillDeadline: a fill that reaches its deadline before its client has a byte is a timeout of upstream, for client and
+// log, and not a client that has gone.
+func TestFillDeadline(t *testing.T) {
+	stalls := func(after int, fields ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, q *http.Request) {
+			if after >= 0 {
+				setFields(w.Header(), append(fields, "Cache-Control: max-age=60", "Content-Length: 1000"))
+				w.Write(content(after, 1))
+				http.NewResponseController(w).Flush()
+			}
+			<-q.Context().Done()
+		}
+	}
+	for name, test := range map[string]struct {
+		serve http.HandlerFunc
+		tag   string // of the site
+		busy  bool   // another has the only turn
+	}{
+		"no head":                       {serve: stalls(-1)},
+		"no body":                       {serve: stalls(0)},
+		"no body, a validator":          {serve: stalls(0, `Etag: "a"`)},
+		"waited for whole":              {serve: stalls(500), tag: "content"},
+		"waited for whole, a validator": {serve: stalls(500, `Etag: "a"`), tag: "content"},
+		"no turn":                       {serve: stalls(-1), busy: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := filepath.Join(t.TempDir(), "access.log")
+			r := newRig(t, func(c *Config) {
+				c.Fill.Deadline = 300 * time.Millisecond
+				c.Sites[0].Cache.ETag = test.tag
+				c.AccessLog.Path = log
+				if test.busy {
+					c.Fill.PerUpstream = 1
+				}
+			})
+			r.origin.answer(test.serve)
+			if test.busy { // passed on, which has no deadline
+				var other sync.WaitGroup
+				defer other.Wait()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				q, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/other", nil)
+				other.Go(func() {
+					if resp, err := r.client.Do(q); err == nil {
+						t.Errorf("the other got %d", resp.StatusCode)
+						resp.Body.Close()
+					}
+				})
+				eventually(t, "the turn is taken", func() bool { return r.s.Status().Fills.Running == 1 })
+			}
+			g := r.get("/a")
+			if g.StatusCode != http.StatusGatewayTimeout {
+				t.Errorf("status %d", g.StatusCode)
+			}
+			g.check(t, "Cache-Status~detail=timeout")
+			eventually(t, "a line in the log", func() bool {
+				b, _ := os.ReadFile(log)
+				return strings.Contains(string(b), `"uri":"/a"`) && strings.Contains(string(b), `"status":504,`) && strings.Contains(string(b), `"reason":"timeout"`)
+			})
+		})
+	}
 }
 
 // TestOriginGone: without origin what is stored is served, what is not is a 502 and quick, and the server goes on.

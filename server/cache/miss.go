@@ -349,6 +349,9 @@ func (x *exchange) failed(f *found, err error) {
 	}
 	x.step("failed", err.Error())
 	kind := origin.KindOf(err)
+	if errors.Is(err, fill.ErrDeadline) {
+		kind = origin.KindTimeout // it is we who gave up, not the client
+	}
 	x.done.detail = kind.String()
 	if f.ok {
 		d := rule.Failed(&x.req, &f.entry.life, 0, x.now())

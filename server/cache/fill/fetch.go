@@ -37,10 +37,11 @@ func (f *Flight) first(cancel context.CancelCauseFunc, head *Head) *fetch {
 
 // run brings in what x stands for; head is that of the request that was sent
 // already, nil if none was.
-func (f *Flight) run(ctx context.Context, x *fetch, head *Head) {
-	err := errors.New("panic")
+func (f *Flight) run(ctx context.Context, x *fetch, head *Head) (err error) {
+	err = errors.New("panic")
 	defer func() { f.ended(x, err) }()
 	err = f.transfer(ctx, x, head)
+	return err
 }
 
 // ended takes x out and tells those who waited for it.

@@ -101,8 +101,8 @@ func (f *Flight) digest(total int64) (Sum, error) {
 	return sum, nil
 }
 
-// broken is why the object is not whole, nil if it is.
-func (f *Flight) broken() error {
+// broken is why the object is not whole, nil if it is; last is how its fill ended.
+func (f *Flight) broken(last error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -112,6 +112,8 @@ func (f *Flight) broken() error {
 		return f.err
 	case f.obj.Err() != nil:
 		return f.obj.Err()
+	case last != nil:
+		return last
 	}
 	return io.ErrUnexpectedEOF
 }

@@ -368,7 +368,7 @@ func (f *Flight) begin(off, end int64) error {
 	}
 	ctx, cancel := context.WithCancelCause(f.g.ctx)
 	x := &fetch{pos: m.Off, end: m.End, cancel: cancel}
-	deadline := time.AfterFunc(f.g.opt.Deadline, func() { cancel(context.DeadlineExceeded) })
+	deadline := time.AfterFunc(f.g.opt.Deadline, func() { cancel(ErrDeadline) })
 	if !f.g.spawn(func() {
 		defer deadline.Stop()
 		defer cancel(nil)

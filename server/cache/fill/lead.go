@@ -217,7 +217,7 @@ func (g *Group) lead(key Key, l *lead, f Fetch) {
 			panic(p)
 		}
 	}()
-	deadline := time.AfterFunc(g.opt.Deadline, func() { cancel(context.DeadlineExceeded) })
+	deadline := time.AfterFunc(g.opt.Deadline, func() { cancel(ErrDeadline) })
 	def(&f.ChunkSize, 1<<20)
 	if f.Found != nil && f.Found() {
 		deadline.Stop()
@@ -296,8 +296,8 @@ func (g *Group) store(ctx context.Context, key Key, l *lead, fl *Flight, x *fetc
 		fl.run(ctx, x, head)
 		return
 	}
-	fl.run(ctx, x, head)
-	if err := fl.broken(); err != nil {
+	err := fl.run(ctx, x, head)
+	if err = fl.broken(err); err != nil {
 		out = Outcome{Err: err, From: head.From}
 	} else {
 		out.Sum = fl.Sum()

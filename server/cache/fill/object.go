@@ -99,6 +99,8 @@ var (
 	// ErrRelay is Reader.Next's: the bytes come past the store, which takes no more
 	// of them. Read gives them.
 	ErrRelay = errors.New("bytes come past the store")
+	// ErrDeadline: the fill took longer than it may (Options.Deadline).
+	ErrDeadline = errors.New("the fill took too long")
 	// ErrAbandoned: nobody was left who wanted the body.
 	ErrAbandoned = errors.New("no reader was left")
 	// ErrPart: a 206 that does not say what it holds, or holds what was not asked.
