@@ -104,6 +104,8 @@ func (f *Flight) fatal(x *fetch, err error) bool {
 		return false
 	case f.relay != nil:
 		return f.relay.x == x
+	case errors.Is(err, ErrStore): // who brings all of the body will see the same, and can pass it on
+		return !slices.ContainsFunc(f.fetches, func(y *fetch) bool { return y != x && y.end < 0 })
 	case isFatal(err):
 		return !errors.Is(err, ErrChanged)
 	}

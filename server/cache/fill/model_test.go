@@ -31,6 +31,7 @@ type object struct {
 	deleted bool
 	refs    int
 	most    int64 // WriteAt fails behind it, if > 0
+	fails   bool  // and the object with it
 }
 
 var ids atomic.Uint64
@@ -115,7 +116,11 @@ func (o *object) WriteAt(p []byte, off int64) (int, error) {
 	case o.size >= 0 && off+int64(len(p)) > o.size:
 		return 0, errors.New("behind the end")
 	case o.most > 0 && off+int64(len(p)) > o.most:
-		return 0, errors.New("no space")
+		err := errors.New("no space")
+		if o.fails {
+			o.err = err
+		}
+		return 0, err
 	}
 	for k, c := range p {
 		at := off + int64(k)

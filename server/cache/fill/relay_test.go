@@ -72,6 +72,40 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
+// TestStoreRefusesPart: the store takes no more just as a part far ahead comes.
+// Who reads from the front gets all, past the store.
+func TestStoreRefusesPart(t *testing.T) {
+	for _, fails := range []bool{true, false} { // the store's object fails with the first byte it refuses
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{body: bytesOf(4, 4000), etag: `"a"`, piece: 100, pace: time.Second}
+			g := New(Options{Jump: 4, Ahead: -1, Relay: 500})
+			defer g.Close()
+			f := s.storing(100, nil)
+			f.Judge = func(h *Head) Verdict { o := newObject(h.Total, 100); o.most, o.fails = 1900, fails; return Store(o, o) }
+			out, err := g.Lead(t.Context(), Key{}, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			all.Go(func() {
+				if got, err := readAll(t.Context(), out.Flight, 0, -1); err != nil || !bytes.Equal(got, s.body) {
+					t.Errorf("from the front: %d bytes, %v", len(got), err)
+				}
+			})
+			time.Sleep(5*time.Second + time.Second/2)
+			if got, err := readAll(t.Context(), out.Flight, 2000, 2099); err == nil || len(got) > 0 {
+				t.Errorf("far ahead: %d bytes, %v", len(got), err)
+			}
+			all.Wait()
+			out.Close()
+			synctest.Wait()
+			if st := g.Stats(); st.Relayed != 1 || st.Relaying != 0 || st.Flights != 0 || st.Running != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
 // TestRelayWaits: a reader that stands still is left behind, one that does not
 // know of relays is told.
 func TestRelayWaits(t *testing.T) {
