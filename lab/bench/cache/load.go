@@ -99,7 +99,7 @@ func (w *world) measure(ctx context.Context, c *cachetest.Running, l load) (samp
 	if l.h2 {
 		args = append(args, "h2load", "-t1", "-c"+strconv.Itoa(l.conns), "-m32", "-n", strconv.Itoa(int(w.each.Seconds()*float64(l.many))), url)
 	} else {
-		args = append(args, "wrk", "-t1", "-c"+strconv.Itoa(l.conns), "-d", w.each.String())
+		args = append(args, "wrk", "-t1", "-c"+strconv.Itoa(l.conns), "-d", fmt.Sprintf("%.0fs", w.each.Seconds()))
 		if l.span {
 			args = append(args, "-s", filepath.Join(w.dir, "spans.lua"))
 		}

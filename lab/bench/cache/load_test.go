@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -60,5 +61,14 @@ func TestRatio(t *testing.T) {
 	tab.add("x", peer, sample{cpu: 1})
 	if r := tab.ratio("x", "ours"); !math.IsNaN(r) {
 		t.Errorf("%v with a round missing", r)
+	}
+}
+
+// A time that wrk does not take is refused by name before anything is started.
+func TestEach(t *testing.T) {
+	for _, each := range []time.Duration{0, 300 * time.Millisecond, 1500 * time.Millisecond} {
+		if err := (options{each: each, bin: t.TempDir()}).run(t.Context()); err == nil || !strings.Contains(err.Error(), "-each") {
+			t.Errorf("%v: %v", each, err)
+		}
 	}
 }

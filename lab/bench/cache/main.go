@@ -34,7 +34,7 @@ func (o *options) flags(f *flag.FlagSet) {
 	f.StringVar(&o.caches, "caches", "catchment,nginx,nginx-h2c,varnish", "names of caches, with commas; ratios are to nginx")
 	f.StringVar(&o.only, "only", "", "loads whose name has one of these in it, with commas")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds")
-	f.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache")
+	f.DurationVar(&o.each, "each", 2*time.Second, "time of a load on one cache, whole seconds")
 	f.IntVar(&o.server, "server", 0, "core of the caches")
 	f.IntVar(&o.client, "client", 1, "core of the client")
 }
@@ -49,6 +49,9 @@ func (o options) wants(name string) bool {
 }
 
 func (o options) run(ctx context.Context) (err error) {
+	if o.each < time.Second || o.each%time.Second != 0 {
+		return fmt.Errorf("-each %v: want whole seconds, which is what wrk takes", o.each)
+	}
 	work, err := os.MkdirTemp("", "bench-cache-")
 	if err != nil {
 		return err
