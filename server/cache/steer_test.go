@@ -84,7 +84,8 @@ func newPOPsOver(t *testing.T, over protocol, change func(*site.Steer)) *pops {
 		}
 	}
 	p.cheap = newRigSteered(t, p.origin, conf("WAW", "waw.test", site.Steer{}), &Steering{Seen: func(from, mark string) { p.note(&p.seen, from+" "+mark) }})
-	s := site.Steer{Pace: true, Redirect: true, Reattach: 100 * time.Millisecond, Buffer: time.Second, PacedFor: 300 * time.Millisecond, Least: 64 << 10}
+	// A buffer is full with more than two segments, so that one that comes slowly does not make it so.
+	s := site.Steer{Pace: true, Redirect: true, Reattach: 100 * time.Millisecond, Buffer: 3 * time.Second, PacedFor: 300 * time.Millisecond, Least: 64 << 10}
 	if change != nil {
 		change(&s)
 	}
@@ -124,7 +125,7 @@ type viewer struct {
 
 func (p *pops) viewer(t *testing.T) *viewer {
 	v := &viewer{t: t, p: p, header: http.Header{}}
-	v.client = &http.Client{Timeout: 30 * time.Second, Transport: p.over.transport(t)}
+	v.client = &http.Client{Timeout: 2 * time.Minute, Transport: p.over.transport(t)}
 	v.client.CheckRedirect = func(r *http.Request, via []*http.Request) error {
 		v.hops = append(v.hops, r.URL.Host+"?"+r.URL.RawQuery)
 		if len(via) > 3 {
