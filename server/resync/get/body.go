@@ -42,6 +42,7 @@ type body struct {
 	gap   time.Duration      // the longest between two pieces of cur
 	pace  pace               // of what came
 	quiet bool               // it was told that cur is silent
+	ends  bool               // the connection was closed where that may be the end
 	err   error              // for good
 }
 
@@ -210,8 +211,11 @@ func (b *body) take(p piece) {
 	}
 	switch {
 	case p.err == nil:
-	case errors.Is(p.err, io.EOF) && (b.w.end < 0 || b.next >= b.w.end):
+	case errors.Is(p.err, io.EOF) && (b.w.end < 0 && !b.w.closes || b.w.end >= 0 && b.next >= b.w.end):
 		b.end(io.EOF)
+	case errors.Is(p.err, io.EOF) && b.w.end < 0: // it may have broken: the server is asked whether more follows
+		b.ends = true
+		b.drop()
 	default:
 		if errors.Is(p.err, io.EOF) {
 			p.err = io.ErrUnexpectedEOF
@@ -264,13 +268,13 @@ func (b *body) dismiss() {
 func (b *body) answered(a answer) {
 	b.rival = nil
 	switch {
-	case a.err == nil && a.complete:
+	case a.err == nil && a.complete, b.ends && errors.Is(a.err, ErrChanged): // who sends all anew knows no ranges
 		b.end(io.EOF)
 	case a.err == nil:
 		if b.cur != nil {
 			b.drop()
 		}
-		b.cur = a.s
+		b.cur, b.ends, b.w.closes = a.s, false, false
 		b.tell(Event{Kind: Resumed, Offset: b.next, POP: a.s.pop, Addr: a.s.addr, Gap: time.Since(b.heard)})
 	case errors.Is(a.err, ErrChanged) && !a.anew:
 		if b.cur == nil { // else the one that is silent may still go on

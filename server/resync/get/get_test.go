@@ -373,6 +373,40 @@ func TestUnknownLength(t *testing.T) {
 	}
 }
 
+// TestEndsByClosing: where the end of an answer is that of its connection, it is
+// asked for more, since one that broke looks the same.
+func TestEndsByClosing(t *testing.T) {
+	content := some(100_000, 3)
+	for _, c := range []struct {
+		name     string
+		first    int // bytes of the first answer
+		ranges   bool
+		requests int
+	}{{"whole", 100_000, true, 2}, {"broken", 60_000, true, 2}, {"whole, and no ranges", 100_000, false, 2}} {
+		var n atomic.Int32
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) > 1 && c.ranges {
+				w.Header().Set("ETag", `"v1"`)
+				http.ServeContent(w, r, "x.bin", time.Time{}, bytes.NewReader(content))
+				return
+			}
+			conn, buf, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			fmt.Fprintf(buf, "HTTP/1.0 200 OK\r\nETag: \"v1\"\r\n\r\n%s", content[:c.first])
+			buf.Flush()
+		}))
+		got, err := fetch(t, Options{}, s.URL)
+		s.Close()
+		if err != nil || !bytes.Equal(got, content) || int(n.Load()) != c.requests {
+			t.Errorf("%s: %d bytes, %v, %d requests", c.name, len(got), err, n.Load())
+		}
+	}
+}
+
 // TestRandomFaults: whatever happens, a body is a prefix of the version that
 // it began with, and all of it where there is no error.
 func TestRandomFaults(t *testing.T) {

@@ -14,6 +14,7 @@ type window struct {
 	end       int64 // one after the last; -1: not known, until the server ends
 	size      int64 // of the whole object; -1: not known
 	ranged    bool  // the request asked for a range: what follows does so too
+	closes    bool  // its end is that of the connection, as if it had broken (RFC 9112 §6.3)
 }
 
 // resumable says what a body delivers and whether it can be resumed.
@@ -30,6 +31,7 @@ func resumable(req *http.Request, resp *http.Response) (window, bool) {
 		if resp.ContentLength >= 0 {
 			w.end, w.size = resp.ContentLength, resp.ContentLength
 		}
+		w.closes = w.end < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0
 		return w, true
 	case http.StatusPartialContent:
 		c, ok := parseContentRange(resp.Header.Get("Content-Range"))
