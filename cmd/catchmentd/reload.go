@@ -18,7 +18,7 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := config.CheckReload(old, cfg); err != nil {
+	if err := d.judgeReload(old, cfg); err != nil {
 		return nil, nil, restartNeeded{err}
 	}
 	cfg.Core = d.cfg.Core // what runs; a first service alone begins none
@@ -45,6 +45,16 @@ func (d *parts) reload(ctx context.Context, old *config.Config) (*config.Config,
 		changes = append(changes, "warning: "+w)
 	}
 	return cfg, changes, nil
+}
+
+// judgeReload says whether this process can go from old to new; try, which has
+// no process, says so by the configurations alone.
+func (d *parts) judgeReload(old, new *config.Config) error {
+	err := config.CheckReload(old, new)
+	if len(d.cfg.Resync.Jump.Services) == 0 && len(new.Resync.Jump.Services) > 0 {
+		err = errors.Join(err, errors.New("resync.jump.services: no service could jump at the start, and what that takes of the kernel was not opened: needs a restart; the reload is refused, nothing changed"))
+	}
+	return err
 }
 
 // goBack gives every part the configuration again that it had.

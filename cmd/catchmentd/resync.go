@@ -100,7 +100,7 @@ func (d *parts) buildResync(j *journal.Journal) error {
 		f.warmer = warm.New(warm.Options{Log: f.log, Warm: f.warm, Ahead: c.Warm.Ahead, Fills: c.Warm.Fills})
 	}
 	o := resync.Options{
-		POP: string(d.cfg.POP), Log: f.log, Book: f.book, Gone: f.gone, Jumps: f.mayJump, OnTakeover: f.onTakeover, OnJump: f.onJump,
+		POP: string(d.cfg.POP), Log: f.log, Book: f.book, Gone: f.gone, Jumps: f.mayJump, Initial: f.window, OnTakeover: f.onTakeover, OnJump: f.onJump,
 		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate), Stated: uint64(c.Jump.Stated)}, Hear: c.Jump.Stated > 0,
 	}
 	if f.prober != nil {
@@ -190,7 +190,9 @@ func (f *flows) warm(ctx context.Context, url string, first, last int64) error {
 // announce now.
 func (f *flows) announces(a netip.Addr) bool { return (*f.announced.Load())[a] }
 
-func (f *flows) mayJump(vip netip.Addr) bool { return f.cfg.Jumps(f.vips[vip]) }
+// mayJump reports whether flows of an address may jump now: a reload switches
+// that off and on.
+func (f *flows) mayJump(vip netip.Addr) bool { return f.d.inForce.Load().Resync.Jumps(f.vips[vip]) }
 
 // gone reports whether the fleet takes a POP for gone.
 func (f *flows) gone(pop string) bool { return f.d.fleet.Gone(policy.POPID(pop), time.Now()) }

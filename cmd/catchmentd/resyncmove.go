@@ -239,8 +239,9 @@ func (f *flows) onJump(j resync.Jump) {
 		f.note("%s with slow start: the jump failed: %v", from, j.Err)
 	case j.Refused == resync.Shared:
 		f.note("%s beside another stream of its connection", from)
-	case j.Refused == resync.NoMeans && f.window(j.Client) > 0:
-		f.note("%s with an initial window of %d segments, by the route to its network; what came of that is not known", from, f.window(j.Client))
+	case j.Route:
+		f.note("%s with an initial window of %d bytes, by the route to its network, at %v: %v after %v",
+			from, j.Jump.Window, j.Path.RTT.Round(100*time.Microsecond), j.Ended, j.Took.Round(time.Millisecond))
 	case j.Refused != careful.Allowed:
 		f.note("%s with slow start: %s", from, j.Refused)
 	default:

@@ -68,6 +68,21 @@ func TestResyncPeers(t *testing.T) {
 	}
 }
 
+// TestResyncSwitch: a reload takes services that may jump away and gives them
+// back; where there was none at the start it cannot.
+func TestResyncSwitch(t *testing.T) {
+	none, some := &config.Config{}, &config.Config{}
+	some.Resync.Jump.Services = []policy.ServiceID{"web"}
+	for _, c := range []struct {
+		start, now, next *config.Config
+		refused          bool
+	}{{some, some, none, false}, {some, none, some, false}, {none, none, some, true}} {
+		if err := (&parts{cfg: c.start}).judgeReload(c.now, c.next); (err != nil) != c.refused {
+			t.Errorf("%v at the start, from %v to %v: %v", c.start.Resync.Jump.Services, c.now.Resync.Jump.Services, c.next.Resync.Jump.Services, err)
+		}
+	}
+}
+
 // TestResyncRoutes: without BPF the networks of clients that are about to come
 // begin with a larger window, those of services that may jump.
 func TestResyncRoutes(t *testing.T) {
@@ -91,8 +106,9 @@ func TestResyncRoutes(t *testing.T) {
 		}
 		return all
 	}
-	f := &flows{log: slog.New(slog.DiscardHandler), vips: map[netip.Addr]policy.ServiceID{}}
+	f := &flows{d: &parts{}, log: slog.New(slog.DiscardHandler), vips: map[netip.Addr]policy.ServiceID{}}
 	f.cfg.Jump.Services, f.cfg.Jump.InitCWND = []policy.ServiceID{"web"}, 300
+	f.d.inForce.Store(&config.Config{Resync: f.cfg})
 	if f.routes, err = jump.NewRoutes(jump.RouteOptions{Segments: 300}); err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +134,10 @@ func TestResyncRoutes(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	if a, b := f.window(netip.MustParseAddr("100.64.1.77")), f.window(netip.MustParseAddr("100.64.2.9")); a != 100 || b != 0 {
-		t.Errorf("the journal would tell of %d and %d segments", a, b)
+		t.Errorf("flows begin with %d and %d segments", a, b)
+	}
+	f.d.inForce.Store(&config.Config{})
+	if f.mayJump(may.Addr()) {
+		t.Error("a reload switches nothing off")
 	}
 }

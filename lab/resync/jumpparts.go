@@ -135,10 +135,11 @@ func (w *lab) withoutBPF(ctx context.Context) (string, error) {
 	if err := errors.Join(err, e, w.leads(ctx, "lon")); err != nil {
 		return "", err
 	}
-	if !strings.HasPrefix(line, "goes on from LON with an initial window of ") || !strings.Contains(route, "initcwnd ") {
+	var window int
+	if _, err := fmt.Sscanf(line, "goes on from LON with an initial window of %d bytes, by the route to its network, at", &window); err != nil || window < 20_000 || !strings.Contains(route, "initcwnd ") {
 		return "", fmt.Errorf("%s, route %s", line, route)
 	}
-	return "without BPF: route " + route, nil
+	return "without BPF: " + line + "; route " + route, nil
 }
 
 // plainly: with neither there is slow start, and it is said.

@@ -104,7 +104,7 @@ var limitsOfNumber = []string{"requests", "fills", "site-fills", "connections", 
 // is fixed where dynamic neighbors come by it.
 func reason(path string, of ...*Config) string {
 	for _, f := range fixed {
-		if under(path, f.key) {
+		if under(path, f.key) && !under(path, "resync.jump.services") {
 			return f.why
 		}
 	}

@@ -60,3 +60,28 @@ func TestReloadOfBGP(t *testing.T) {
 		})
 	}
 }
+
+// TestReloadOfJumps: jumps can be switched off, and on again, service by service;
+// the rest of the section stays as it is.
+func TestReloadOfJumps(t *testing.T) {
+	with := func(jump string) *Config {
+		c, err := read(t, replace("pop: LON", `pop: LON
+resync: {listen: "10.0.0.1:9792", tls: {certificate: /c.pem, key: /k.pem, ca: /ca.pem}, jump: {`+jump+"}}"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{"services: [web]", "services: []", ""},
+		{"services: [web]", "", ""},
+		{`services: ["*"]`, "services: [web]", ""},
+		{"services: []", "services: [web]", ""},
+		{"services: [web]", "services: [web], stated: 1MB", "resync.jump.stated: "},
+	} {
+		err := CheckReload(with(c.old), with(c.new))
+		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%q to %q: %v, want %q", c.old, c.new, err, c.want)
+		}
+	}
+}

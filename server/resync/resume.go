@@ -64,6 +64,8 @@ func (r *Resync) Resume(conn Socket, a checkpoint.Ask, says careful.Stated) (che
 	switch {
 	case j.Refused == careful.Allowed:
 		r.begin(conn, j, says)
+	case ok && j.Refused == NoMeans && conn != nil && r.opt.Initial != nil && r.opt.Initial(j.Client) > 0:
+		r.beginByRoute(conn, j)
 	case ok: // of what a client says alone there is nothing to tell then
 		r.tell(j, nil)
 	}
@@ -103,6 +105,44 @@ func (r *Resync) begin(conn Socket, j Jump, says careful.Stated) {
 	}
 }
 
+// usual is the window that a flow begins with, in segments (RFC 6928).
+const usual = 10
+
+// beginByRoute looks after a flow that begins with the window of a route, so that
+// it is known how that ended. Nothing is done to it and nothing is learned: the
+// route is for all flows of the network. A connection that is older than the
+// route begins as usual.
+func (r *Resync) beginByRoute(conn Socket, j Jump) {
+	before, err := look(conn)
+	if err != nil || before.Snd_cwnd <= usual {
+		r.tell(j, err)
+		return
+	}
+	j.Path, j.Refused, j.Route = before.path(), careful.Allowed, true
+	j.Jump = careful.Jump{Window: j.Path.Window}
+	r.mu.Lock()
+	ctx := r.ctx
+	goes := ctx != nil && r.watched < maxWatched
+	if goes {
+		r.watched++
+		r.life.Add(1)
+	}
+	r.mu.Unlock()
+	if !goes {
+		r.tell(j, ErrNotRunning)
+		return
+	}
+	go func() {
+		defer r.life.Done()
+		phase, err := r.follow(ctx, conn, careful.NewWatch(j.Jump, before.info(), j.At), nil)
+		r.mu.Lock()
+		r.watched--
+		r.mu.Unlock()
+		j.Ended, j.Took = phase, time.Since(j.At)
+		r.tell(j, err)
+	}()
+}
+
 func (r *Resync) tell(j Jump, err error) {
 	j.Err = err
 	r.count(func(c *Counts) { c.jump(&j) })
@@ -121,7 +161,7 @@ func (r *Resync) jump(ctx context.Context, conn Socket, j Jump, between careful.
 	}
 	go func() {
 		defer r.life.Done()
-		phase, err := r.follow(ctx, conn, careful.NewWatch(j.Jump, before.info(), j.At))
+		phase, err := r.follow(ctx, conn, careful.NewWatch(j.Jump, before.info(), j.At), r.act)
 		r.done(j, between, phase, err)
 	}()
 }
@@ -145,8 +185,9 @@ func (r *Resync) apply(conn Socket, h jump.Hint) (err error) {
 }
 
 // follow looks at a flow that has jumped until it is known how that ended, a
-// few times a round trip; one that was closed meanwhile has ended.
-func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch) (careful.Phase, error) {
+// few times a round trip; one that was closed meanwhile has ended. act does what
+// a look says; nil: nothing is done.
+func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch, act func(Socket, careful.Action, uint64) error) (careful.Phase, error) {
 	measures := measures(conn)
 	for {
 		s, err := look(conn)
@@ -156,7 +197,10 @@ func (r *Resync) follow(ctx context.Context, conn Socket, w *careful.Watch) (car
 		now, i := time.Now(), s.info()
 		i.Measures = measures
 		a, done := w.Look(i, now)
-		if err := r.act(conn, a, uint64(s.Snd_mss)); err != nil || done {
+		if act != nil {
+			err = act(conn, a, uint64(s.Snd_mss))
+		}
+		if err != nil || done {
 			return phaseAtEnd(w), err
 		}
 		select {

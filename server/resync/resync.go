@@ -46,6 +46,9 @@ type Options struct {
 	// Jumps reports whether flows of one of our addresses may jump; nil: all.
 	Jumps  func(vip netip.Addr) bool
 	Limits careful.Limits
+	// Initial is the window, in segments, that flows to a client begin with where
+	// that is by a route and not by Jumper; 0, or nil: as usual.
+	Initial func(client netip.Addr) int
 	// Hear: what clients state of their connections counts, within Limits.
 	Hear bool
 	// Networks is of how many (pair of POPs, client network) is kept what was
@@ -91,6 +94,8 @@ type Jump struct {
 	Ended   careful.Phase  // how the jump ended
 	Err     error          // of the socket
 	Took    time.Duration  // from the jump to its end
+	// Route: the window of Jump is by a route, and nothing holds it back.
+	Route bool
 }
 
 // Resync is the whole of it. Its methods may be called from any goroutine.

@@ -290,15 +290,76 @@ func TestResume(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if phase, err := r.follow(ctx, raw, w); phase != careful.Validated || err != nil {
+	if phase, err := r.follow(ctx, raw, w, r.act); phase != careful.Validated || err != nil {
 		t.Errorf("%v, %v", phase, err)
 	}
 	if paced, err := pace(raw); err != nil || paced != ^uint64(0) {
 		t.Errorf("the pace is %d, %v", paced, err)
 	}
 	server.Close()
-	if phase, err := r.follow(ctx, raw, careful.NewWatch(careful.Jump{Window: 1 << 40}, careful.Info{}, time.Now())); phase != careful.Ended || err != nil {
+	if phase, err := r.follow(ctx, raw, careful.NewWatch(careful.Jump{Window: 1 << 40}, careful.Info{}, time.Now()), r.act); phase != careful.Ended || err != nil {
 		t.Errorf("of a closed socket: %v, %v", phase, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestByRoute: where a route gives flows their window, it is told how each that
+// had it has ended, and nothing is done to it; one that began as usual is told
+// of as such.
+func TestByRoute(t *testing.T) {
+	b, hang := said(t, "LON", 2)
+	defer hang()
+	told := make(chan Jump, 10)
+	r := New(Options{POP: "FRA", Log: quiet, Book: b, Initial: func(netip.Addr) int { return 60 }, OnJump: func(x Jump) { told <- x }})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	server, raw, peer := connect(t)
+	go io.Copy(io.Discard, peer)
+	if _, ok := r.Resume(raw, ask, careful.Stated{}); !ok {
+		t.Fatal("nothing is known of it")
+	}
+	if got := <-told; got.Refused != NoMeans || got.Route {
+		t.Errorf("with a window of ten: told %+v", got)
+	}
+	chunk := bytes.Repeat([]byte("x"), 2<<20)
+	for stop := time.Now().Add(20 * time.Second); ; { // until it has the window that a route would give
+		server.Write(chunk)
+		s, err := look(raw)
+		if err != nil || time.Now().After(stop) {
+			t.Fatal(err, s)
+		}
+		if s.Snd_cwnd > usual {
+			break
+		}
+	}
+	before, err := look(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := r.Resume(raw, ask, careful.Stated{}); !ok {
+		t.Fatal("nothing is known of it")
+	}
+	for got := (Jump{}); ; {
+		select {
+		case got = <-told:
+		default:
+			server.Write(chunk)
+			continue
+		}
+		if got.Refused != careful.Allowed || !got.Route || got.Ended != careful.Validated && got.Ended != careful.Retreated || got.Jump.Window <= usual*uint64(before.Snd_mss) || got.Err != nil {
+			t.Errorf("with a larger one: told %+v", got)
+		}
+		break
+	}
+	if c := r.Counts(); c.Validated+c.Retreated != 1 || c.Refused[NoMeans] != 1 || len(r.Learned(10)) != 0 {
+		t.Errorf("%+v, learned %+v", c, r.Learned(10))
+	}
+	if paced, err := pace(raw); err != nil || paced != ^uint64(0) {
+		t.Errorf("the pace is %d, %v", paced, err)
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -341,7 +402,7 @@ func TestJump(t *testing.T) {
 	r, j, told = begin(nil)
 	w := careful.NewWatch(one, careful.Info{}, time.Now())
 	w.Look(careful.Info{Acked: 1 << 19, Lost: 1, RTT: time.Millisecond}, time.Now())
-	phase, err := r.follow(t.Context(), raw, w)
+	phase, err := r.follow(t.Context(), raw, w, r.act)
 	r.done(Jump{At: time.Now(), Jump: one}, between, phase, err)
 	if got := <-told; got.Ended != careful.Retreated || got.Err != nil || r.watched != 0 || r.earned.Part(between, time.Now()) != 0.25 {
 		t.Errorf("there was loss: told %+v, hints %+v", got, j.hints)
