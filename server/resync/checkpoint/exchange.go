@@ -42,6 +42,9 @@ type ExchangeOptions struct {
 	Every time.Duration
 	// Beat is the time between two signs of life; 100 ms, and at most Every.
 	Beat time.Duration
+	// Recheck is after how long the certificate of the other side is judged
+	// again while a connection lasts: it may have been revoked; 30 s.
+	Recheck time.Duration
 }
 
 // Exchange tells other POPs of our flows and writes what they say into the
@@ -55,6 +58,7 @@ type Exchange struct {
 	heard map[net.Conn]string // of which POP; "": it has not shown a certificate
 
 	refused atomic.Uint64
+	told    time.Time // when one that was refused was logged
 	said    moving
 }
 
@@ -87,13 +91,14 @@ const (
 	maxHeard   = 256              // connections that are taken at once
 	maxStrange = 8                // of them, of one address without a certificate yet
 	handshake  = 5 * time.Second  // for the handshake, and for each write
+	seldom     = 10 * time.Second // between two lines of log on who was refused
 	silence    = 10 * time.Second // without a word a connection is dead
 )
 
 // NewExchange makes an Exchange; Run does the work.
 func NewExchange(o ExchangeOptions) *Exchange {
 	o.Every = cmp.Or(o.Every, time.Second)
-	o.Beat = min(cmp.Or(o.Beat, 100*time.Millisecond), o.Every)
+	o.Beat, o.Recheck = min(cmp.Or(o.Beat, 100*time.Millisecond), o.Every), cmp.Or(o.Recheck, 30*time.Second)
 	return &Exchange{opt: o, lines: map[Peer]*line{}, heard: map[net.Conn]string{}}
 }
 
@@ -262,18 +267,39 @@ func (x *Exchange) call(ctx context.Context, p Peer, l *line) error {
 	} else if name != p.POP {
 		return fmt.Errorf("it is %s, not %s", name, p.POP)
 	}
-	return x.tell(ctx, conn, l)
+	return x.tell(ctx, conn, l, x.judge(x.opt.Client, conn))
+}
+
+// judge makes what judges the certificate of the other side of a connection
+// again, if that was not done for a while, by what is known now. Files that
+// cannot be read at the moment end no connection.
+func (x *Exchange) judge(config func() (*tls.Config, error), c *tls.Conn) func() error {
+	last := time.Now()
+	return func() error {
+		if time.Since(last) < x.opt.Recheck {
+			return nil
+		}
+		last = time.Now()
+		conf, err := config()
+		if err != nil || conf.VerifyConnection == nil {
+			return nil
+		}
+		return conf.VerifyConnection(c.ConnectionState())
+	}
 }
 
 // tell speaks on a connection until it ends: of flows at times, and in between
 // only that we live.
-func (x *Exchange) tell(ctx context.Context, conn net.Conn, l *line) error {
+func (x *Exchange) tell(ctx context.Context, conn net.Conn, l *line, judge func() error) error {
 	x.note(l, func(n *Line) { n.Up, n.Since, n.Err = true, time.Now(), nil })
 	e, buf := NewEncoder(), []byte(nil)
 	tick := time.NewTicker(x.opt.Beat)
 	defer tick.Stop()
 	said, last := 0, time.Time{}
 	for kicked := false; ; {
+		if err := judge(); err != nil {
+			return err
+		}
 		buf = buf[:0]
 		if kicked || time.Since(last) >= x.opt.Every-x.opt.Beat/2 {
 			last = time.Now()
@@ -385,8 +411,24 @@ func (x *Exchange) hear(ctx context.Context, c net.Conn) {
 	}()
 	name, err := x.hearFrom(ctx, c)
 	if err != nil && ctx.Err() == nil {
-		x.opt.Log.Info("a connection with checkpoints has ended", "pop", name, "from", c.RemoteAddr(), "err", err)
+		level := slog.LevelInfo
+		if name == "" && !x.worth(time.Now()) {
+			level = slog.LevelDebug
+		}
+		x.opt.Log.Log(ctx, level, "a connection with checkpoints has ended", "pop", name, "from", c.RemoteAddr(), "err", err)
 	}
+}
+
+// worth reports whether to log that somebody was refused: anybody can call again
+// and again, and all are counted.
+func (x *Exchange) worth(now time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if now.Sub(x.told) < seldom {
+		return false
+	}
+	x.told = now
+	return true
 }
 
 func (x *Exchange) hearFrom(ctx context.Context, c net.Conn) (name string, err error) {
@@ -408,16 +450,22 @@ func (x *Exchange) hearFrom(ctx context.Context, c net.Conn) (name string, err e
 	}
 	x.hears(c, name)
 	_ = t.SetDeadline(time.Time{})
-	if err = x.opt.Book.Read(name, patient{t}, time.Now); errors.Is(err, errVersion) {
+	if err = x.opt.Book.Read(name, patient{t, x.judge(x.opt.Server, t)}, time.Now); errors.Is(err, errVersion) {
 		x.refused.Add(1)
 	}
 	return name, err
 }
 
-// patient reads with a deadline for each read.
-type patient struct{ net.Conn }
+// patient reads with a deadline for each read, as long as who speaks may.
+type patient struct {
+	net.Conn
+	judge func() error
+}
 
 func (p patient) Read(b []byte) (int, error) {
+	if err := p.judge(); err != nil {
+		return 0, err
+	}
 	_ = p.SetReadDeadline(time.Now().Add(silence))
 	return p.Conn.Read(b)
 }

@@ -97,6 +97,10 @@ func (b *lockedBuffer) String() string {
 }
 
 func startNode(t *testing.T, a *authority, pop string) *node {
+	return startNodeWith(t, a.config(t, pop), pop, 0)
+}
+
+func startNodeWith(t *testing.T, conf func() (*tls.Config, error), pop string, recheck time.Duration) *node {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,9 +109,8 @@ func startNode(t *testing.T, a *authority, pop string) *node {
 	n := &node{book: NewBook(Options{VIP: ours}), addr: l.Addr().String()}
 	n.flows.Store(new([]Flow))
 	n.peers.Store(new([]Peer))
-	conf := a.config(t, pop)
 	n.x = NewExchange(ExchangeOptions{Book: n.book, Log: slog.New(slog.NewTextHandler(&n.log, nil)), Listener: l, Server: conf, Client: conf, Name: name,
-		Flows: func() []Flow { return *n.flows.Load() }, Peers: func() []Peer { return *n.peers.Load() }, Every: 20 * time.Millisecond})
+		Flows: func() []Flow { return *n.flows.Load() }, Peers: func() []Peer { return *n.peers.Load() }, Every: 20 * time.Millisecond, Recheck: recheck})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.x.Run(ctx) }()
@@ -192,6 +195,54 @@ func TestExchangeRefuses(t *testing.T) {
 	c.Read(make([]byte, 100)) // an alert
 	if _, err := c.Read(make([]byte, 100)); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("who speaks no TLS is answered: %v", err)
+	}
+}
+
+// TestRevoked: a POP whose certificate is no good any more is not heard any more
+// and told nothing more, though its connections are there; one that calls again
+// and again fills no log.
+func TestRevoked(t *testing.T) {
+	a := newAuthority(t)
+	lon := startNode(t, a, "LON")
+	var revoked atomic.Bool
+	own := a.config(t, "FRA")
+	conf := func() (*tls.Config, error) {
+		c, err := own()
+		c.VerifyConnection = func(tls.ConnectionState) error {
+			if revoked.Load() {
+				return errors.New("revoked")
+			}
+			return nil
+		}
+		return c, err
+	}
+	fra := startNodeWith(t, conf, "FRA", 20*time.Millisecond)
+	flows := clients(3)
+	for _, n := range []*node{lon, fra} {
+		n.flows.Store(&flows)
+	}
+	lon.peers.Store(&[]Peer{{"FRA", fra.addr}})
+	fra.peers.Store(&[]Peer{{"LON", lon.addr}})
+	eventually(t, "they hear each other", func() bool {
+		return len(fra.book.Flows("LON", time.Now())) == 3 && len(lon.book.Flows("FRA", time.Now())) == 3
+	})
+	revoked.Store(true)
+	eventually(t, "FRA hears LON no more, and tells it nothing", func() bool {
+		heard, told := fra.book.POPs(), fra.x.Lines()
+		return !heard[0].Talking && len(told) == 1 && !told[0].Up && told[0].Err != nil && strings.Contains(told[0].Err.Error(), "revoked")
+	})
+	refused := fra.x.Refused()
+	for range 5 {
+		c, err := net.Dial("tcp", fra.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	eventually(t, "all are counted", func() bool { return fra.x.Refused() >= refused+5 })
+	fra.stop()
+	if n := strings.Count(fra.log.String(), "pop=\"\""); n != 1 {
+		t.Errorf("%d lines on who was refused:\n%s", n, fra.log.String())
 	}
 }
 
