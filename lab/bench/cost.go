@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // cost is what a tool takes from the machine in one situation. CPU is that of
@@ -124,7 +126,7 @@ func measureCost(ctx context.Context, l load, settle, window time.Duration, opt 
 	if err := w.awaitRoutes(ctx, l.services); err != nil {
 		return cost{}, err
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := await.Lapse(ctx, settle); err != nil {
 		return cost{}, err
 	}
 	w.rec.forget()
@@ -133,7 +135,7 @@ func measureCost(ctx context.Context, l load, settle, window time.Duration, opt 
 		return cost{}, err
 	}
 	start := time.Now()
-	if err := pause(ctx, window); err != nil {
+	if err := await.Lapse(ctx, window); err != nil {
 		return cost{}, err
 	}
 	after, err := w.usage()
@@ -166,7 +168,7 @@ func (w *world) awaitRoutes(ctx context.Context, n int) error {
 			if time.Now().After(limit) {
 				return fmt.Errorf("%s has %d of %d routes", r, have, n)
 			}
-			if err := pause(ctx, 500*time.Millisecond); err != nil {
+			if err := await.Lapse(ctx, 500*time.Millisecond); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -75,7 +76,7 @@ func measure(ctx context.Context, s subject, n int, opt Options) (_ *result, err
 // once is one blow and one repair.
 func (w *world) once(ctx context.Context, res *result, i, n int) error {
 	s := res.subject
-	if err := pause(ctx, phase(i, n, s.interval)); err != nil {
+	if err := await.Lapse(ctx, phase(i, n, s.interval)); err != nil {
 		return err
 	}
 	for _, r := range routers {
@@ -92,11 +93,11 @@ func (w *world) once(ctx context.Context, res *result, i, n int) error {
 	if err := w.await(ctx, gone, at, res.down); err != nil {
 		return err
 	}
-	if err := pause(ctx, afterglow); err != nil {
+	if err := await.Lapse(ctx, afterglow); err != nil {
 		return err
 	}
 	w.learn(res, at)
-	if err := pause(ctx, phase(i, n, s.interval)); err != nil {
+	if err := await.Lapse(ctx, phase(i, n, s.interval)); err != nil {
 		return err
 	}
 	back, err := w.repair(ctx, s.blow)
@@ -111,7 +112,7 @@ func (w *world) once(ctx context.Context, res *result, i, n int) error {
 			return err
 		}
 	}
-	if err := pause(ctx, afterglow); err != nil {
+	if err := await.Lapse(ctx, afterglow); err != nil {
 		return err
 	}
 	if v, sent, ok := w.reaction(verdictUp, announced, back); ok && s.blow != freeze {
@@ -207,17 +208,6 @@ func (w *world) reaction(v, update kind, since time.Time) (verdict, sent time.Ti
 		}
 	}
 	return said.at, sent, !sent.IsZero()
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // whileAlive ends the context when one of the processes does.

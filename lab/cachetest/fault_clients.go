@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // slowClients: each reads a byte a second of a large answer. Others are
@@ -42,7 +44,7 @@ func slowClients(h *harm) error {
 			}
 		})
 	}
-	until(ctx, hold/2, 10*time.Millisecond, func() bool { return int(reading.Load()) == n })
+	await.True(ctx, hold/2, 10*time.Millisecond, func() bool { return int(reading.Load()) == n })
 	var worst time.Duration
 	for range 5 {
 		began := time.Now()
@@ -50,7 +52,7 @@ func slowClients(h *harm) error {
 		worst = max(worst, time.Since(began))
 	}
 	var peak int64
-	until(ctx, hold, 100*time.Millisecond, func() bool {
+	await.True(ctx, hold, 100*time.Millisecond, func() bool {
 		peak = max(peak, r.Usage().Anon)
 		return false // to the end
 	})
@@ -88,7 +90,7 @@ func trickle(ctx context.Context, i int, addr, path string, first func()) error 
 			return err
 		}
 		tell()
-		if lapse(ctx, time.Second) != nil {
+		if await.Lapse(ctx, time.Second) != nil {
 			return nil
 		}
 	}
@@ -291,7 +293,7 @@ func cacheBusting(h *harm) error {
 			for _, p := range hot { // some are asked for all the time
 				t.add(grab(h.ctx, client, r.HTTP, p, 0, -1))
 			}
-			_ = lapse(ctx, 100*time.Millisecond)
+			_ = await.Lapse(ctx, 100*time.Millisecond)
 		}
 	})
 	var load sync.WaitGroup

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // smallDisk mounts a file system of so many bytes for the store; only this
@@ -135,7 +137,7 @@ func bitRot(h *harm) error {
 // at most.
 func settle(ctx context.Context, dir string) {
 	last, calm := int64(-1), 0
-	until(ctx, 10*time.Second, 100*time.Millisecond, func() bool {
+	await.True(ctx, 10*time.Second, 100*time.Millisecond, func() bool {
 		if now := diskUse(dir); now != last {
 			last, calm = now, 0
 			return false
@@ -215,8 +217,8 @@ func killNine(h *harm) error {
 		starts = append(starts, time.Since(began))
 		at.Store(&r.HTTP)
 		had := t.count(right)
-		_ = lapse(ctx, time.Duration(50+rng.IntN(250))*time.Millisecond) // the kill comes at no moment of its own
-		until(ctx, 10*time.Second, time.Millisecond, func() bool { return t.count(right) > had })
+		_ = await.Lapse(ctx, time.Duration(50+rng.IntN(250))*time.Millisecond) // the kill comes at no moment of its own
+		await.True(ctx, 10*time.Second, time.Millisecond, func() bool { return t.count(right) > had })
 		r.Kill()
 		// A purge of what changed meanwhile is none of this test: every third
 		// time the origin has other content under the same names, which

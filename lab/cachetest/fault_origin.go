@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // tally counts what became of requests; the first words of what was wrong are
@@ -71,7 +73,7 @@ func customers(ctx context.Context, n int, addr func() string, paths []string, t
 				}
 				t.add(g, err)
 				if g == refused {
-					_ = lapse(ctx, 5*time.Millisecond) // no spinning on a server that is down
+					_ = await.Lapse(ctx, 5*time.Millisecond) // no spinning on a server that is down
 				}
 			}
 		})
@@ -141,7 +143,7 @@ func originGone(h *harm) error {
 	with, without := each(h.ctx, r.HTTP, stored), each(h.ctx, r.HTTP, paths[len(paths)/2:])
 	h.origin.gone.Store(false)
 	var back *tally
-	until(h.ctx, 15*time.Second, 100*time.Millisecond, func() bool { // health checks and holds may want a moment
+	await.True(h.ctx, 15*time.Second, 100*time.Millisecond, func() bool { // health checks and holds may want a moment
 		back = each(h.ctx, r.HTTP, paths)
 		return back.count(refused) == 0
 	})

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 const largeSize = 20 << 20
@@ -30,7 +32,7 @@ func (p *probe) span(first, last int) reply {
 // most 5 s, so that fills in the background are over.
 func (p *probe) quiet() {
 	sent, calm := int64(-1), 0
-	until(p.ctx, 5*time.Second, 50*time.Millisecond, func() bool {
+	await.True(p.ctx, 5*time.Second, 50*time.Millisecond, func() bool {
 		if now := p.origin.sent(p.path); now != sent {
 			sent, calm = now, 0
 			return false

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // crowd lets n clients ask at once, each on a connection of its own.
@@ -102,7 +104,7 @@ func lateJoiner(p *probe) error {
 	var late reply
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		until(p.ctx, 10*time.Second, 10*time.Millisecond, func() bool { return p.origin.sent(p.path) >= crowdSize/3 })
+		await.True(p.ctx, 10*time.Second, 10*time.Millisecond, func() bool { return p.origin.sent(p.path) >= crowdSize/3 })
 		late = p.get()
 	})
 	first := p.get()
@@ -144,7 +146,7 @@ func leaderLeaves(p *probe) error {
 	wg.Go(func() { follower = q.get() })
 	_, _ = io.CopyN(io.Discard, resp.Body, 100_000)
 	// A cache that lets followers wait for the whole has no first byte for them.
-	until(p.ctx, 10*time.Second, 5*time.Millisecond, func() bool { return follows.Load() || p.origin.sent(p.path) >= crowdSize/2 })
+	await.True(p.ctx, 10*time.Second, 5*time.Millisecond, func() bool { return follows.Load() || p.origin.sent(p.path) >= crowdSize/2 })
 	cancel()
 	resp.Body.Close()
 	wg.Wait()

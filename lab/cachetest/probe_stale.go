@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // pastLife is when an object of max-age=1 is stale by any count: ages are whole
@@ -18,7 +20,7 @@ func (p *probe) aged(control string) ([]byte, error) {
 	if err := p.get().whole(body); err != nil {
 		return nil, err
 	}
-	return body, lapse(p.ctx, pastLife)
+	return body, await.Lapse(p.ctx, pastLife)
 }
 
 // staleChecks are about objects past their life.
@@ -95,7 +97,7 @@ func whileRevalidate(p *probe) error {
 		return fmt.Errorf("waited %v for the origin", re.all.Round(time.Millisecond))
 	}
 	young := content(p.path+"v2", 9000)
-	if !until(p.ctx, 5*time.Second, 100*time.Millisecond, func() bool { return p.get().whole(young) == nil }) {
+	if !await.True(p.ctx, 5*time.Second, 100*time.Millisecond, func() bool { return p.get().whole(young) == nil }) {
 		return errors.New("never refreshed")
 	}
 	if n := len(p.origin.asks(p.path)); n > 2 {
@@ -124,7 +126,7 @@ func stalePart(p *probe) error {
 	if err := p.span(0, 999).part(old, 0, 999); err != nil {
 		return err
 	}
-	if err := lapse(p.ctx, pastLife); err != nil {
+	if err := await.Lapse(p.ctx, pastLife); err != nil {
 		return err
 	}
 	young := content(p.path+"v2", len(old))

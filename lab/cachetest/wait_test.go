@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // TestUntil: a condition is seen at the next look, a limit and a context end
@@ -28,7 +30,7 @@ func TestUntil(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tc.ends)
 				defer cancel()
 				began := time.Now()
-				got := until(ctx, tc.limit, 10*time.Second, func() bool { return time.Since(began) >= tc.after })
+				got := await.True(ctx, tc.limit, 10*time.Second, func() bool { return time.Since(began) >= tc.after })
 				if took := time.Since(began); got != tc.want || took != tc.took {
 					t.Errorf("%v after %v, want %v after %v", got, took, tc.want, tc.took)
 				}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // wares is the origin of the faults: any path that ends in a size has that
@@ -122,7 +124,7 @@ type breaker struct {
 
 func (b *breaker) Write(p []byte) (int, error) {
 	if b.pause > 0 {
-		if err := lapse(b.ctx, b.pause); err != nil {
+		if err := await.Lapse(b.ctx, b.pause); err != nil {
 			return 0, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -146,7 +147,7 @@ func (s *story) tellAll(ctx context.Context) ([]outcome, error) {
 			if ctx.Err() != nil {
 				return list, failed
 			}
-		} else if err := pause(ctx, look/2); err != nil {
+		} else if err := await.Lapse(ctx, look/2); err != nil {
 			return list, err
 		}
 		list = append(list, o)

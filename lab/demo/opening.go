@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/bgp"
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/pop/api"
 )
 
@@ -41,7 +42,7 @@ func (s *story) comesUp(ctx context.Context) (string, error) {
 		return "", err
 	}
 	began := time.Now()
-	if err := pause(ctx, look); err != nil {
+	if err := await.Lapse(ctx, look); err != nil {
 		return "", err
 	}
 	n := between(s.clients, began, time.Now())

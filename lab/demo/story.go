@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/policy"
 )
 
@@ -56,32 +57,13 @@ func (s *story) say(what, format string, args ...any) {
 
 // until waits for a condition; what names it when it does not come.
 func until(ctx context.Context, limit time.Duration, what string, met func() bool) error {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline.C:
-			return fmt.Errorf("not seen within %v: %s", limit, what)
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-// pause lets a person read, and the client ask.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
+	switch {
+	case await.True(ctx, limit, 5*time.Millisecond, met):
 		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
+	return fmt.Errorf("not seen within %v: %s", limit, what)
 }
 
 // answeredBy waits until a POP answers the client in both families.
@@ -108,7 +90,7 @@ func (s *story) killed(ctx context.Context) (string, error) {
 	if err := s.answeredBy(ctx, fra.pop); err != nil {
 		return "", err
 	}
-	if err := pause(ctx, look); err != nil {
+	if err := await.Lapse(ctx, look); err != nil {
 		return "", err
 	}
 	var gone []string
@@ -141,7 +123,7 @@ func (s *story) returns(ctx context.Context) (string, error) {
 	if err := s.answeredBy(ctx, lon.pop); err != nil {
 		return "", err
 	}
-	if err := pause(ctx, look); err != nil {
+	if err := await.Lapse(ctx, look); err != nil {
 		return "", err
 	}
 	d, ok := s.journals.first(lon, started, announced)
@@ -178,7 +160,7 @@ func (s *story) drained(ctx context.Context) (string, error) {
 		return "", err
 	}
 	out, _ := s.journals.last(lon, ipv4)
-	if err := pause(ctx, look); err != nil {
+	if err := await.Lapse(ctx, look); err != nil {
 		return "", err
 	}
 	s.do("undrain", "catchment undrain "+serviceName+", at LON")
@@ -188,7 +170,7 @@ func (s *story) drained(ctx context.Context) (string, error) {
 	if err := s.answeredBy(ctx, lon.pop); err != nil {
 		return "", err
 	}
-	if err := pause(ctx, look); err != nil {
+	if err := await.Lapse(ctx, look); err != nil {
 		return "", err
 	}
 	n := between(s.clients, began, time.Now())
@@ -220,7 +202,7 @@ func (s *story) allFail(ctx context.Context) (string, error) {
 	if err := s.allAre(ctx, "kept by a guard", kept, sites...); err != nil {
 		return "", err
 	}
-	if err := pause(ctx, 2*look); err != nil {
+	if err := await.Lapse(ctx, 2*look); err != nil {
 		return "", err
 	}
 	guards, err := s.why(ctx)
@@ -251,7 +233,7 @@ func (s *story) mend(ctx context.Context) error {
 	if err := s.answeredBy(ctx, lon.pop); err != nil {
 		return err
 	}
-	if err := pause(ctx, look); err != nil {
+	if err := await.Lapse(ctx, look); err != nil {
 		return err
 	}
 	s.do("mend", "and at FRA and NYC")

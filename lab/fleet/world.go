@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/pop/api"
 )
@@ -151,19 +152,5 @@ const patience = 90 * time.Second
 
 // eventually asks until there is no error, and gives the last one otherwise.
 func (f *lab) eventually(ctx context.Context, what string, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not within %v: %s: %w", patience, what, err)
-		case <-tick.C:
-		}
-	}
+	return await.Answer(ctx, patience, 200*time.Millisecond, what, ask)
 }

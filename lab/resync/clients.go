@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/pop/api"
 )
@@ -103,7 +104,7 @@ func (w *lab) add(ctx context.Context, all []*download, programs []program, urls
 		if err := eventually(ctx, d.String()+" has begun", func(ctx context.Context) error {
 			select {
 			case <-d.p.Done():
-				return fmt.Errorf("%w: %v: %s", errOver, d.p.Wait(ctx), &d.errs)
+				return fmt.Errorf("%w: %v: %s", await.ErrOver, d.p.Wait(ctx), &d.errs)
 			default:
 			}
 			out, err := w.sh(ctx, "client", fmt.Sprintf("test $(%s) -ge %d || ls -lR /run/dl", w.has(d), begun))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 	"github.com/catchment/catchment/pop/api"
 )
@@ -196,7 +197,7 @@ func (w *lab) moves(ctx context.Context, then func(context.Context) error) (line
 	if err := eventually(ctx, "FRA knows how fast it is", func(ctx context.Context) error {
 		select {
 		case <-get.Done():
-			return fmt.Errorf("%w: %s", errOver, &errs)
+			return fmt.Errorf("%w: %s", await.ErrOver, &errs)
 		default:
 		}
 		flows, err := w.told(ctx)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // late has a client go on from the same port at the other POP, so that what the
@@ -50,7 +52,7 @@ func (w *lab) lateOne(ctx context.Context, from, to string, port int) (string, e
 		for _, d := range all {
 			select {
 			case <-d.p.Done():
-				return fmt.Errorf("%s: %w: %v: %s", d, errOver, d.p.Wait(ctx), &d.errs)
+				return fmt.Errorf("%s: %w: %v: %s", d, await.ErrOver, d.p.Wait(ctx), &d.errs)
 			default:
 			}
 		}

@@ -1,7 +1,6 @@
 package resync
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -261,32 +261,7 @@ func (w *lab) sum(ctx context.Context, node, path string) (string, error) {
 // patience is how long anything may take that has no limit of its own.
 const patience = 60 * time.Second
 
-// errOver: what is waited for cannot come any more.
-var errOver = errors.New("it has ended")
-
 // eventually asks until there is no error, and gives the last one otherwise.
 func eventually(ctx context.Context, what string, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, errOver) {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if ctx.Err() != nil {
-			err = cmp.Or(last, err)
-		}
-		last = err
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not within %v: %s: %w", patience, what, err)
-		case <-tick.C:
-		}
-	}
+	return await.Answer(ctx, patience, 50*time.Millisecond, what, ask)
 }

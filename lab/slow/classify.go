@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/wire"
 	"github.com/catchment/catchment/pop/slowness"
 	"github.com/catchment/catchment/server/resync/flow"
@@ -121,16 +122,16 @@ func (w *world) follow(ctx context.Context, o Options, store *slowness.Store, fl
 
 // takeAll has all clients take what they are sent, some at once.
 func (w *world) takeAll(ctx context.Context, o Options, all []*plan, flows map[netip.Addr]*judged) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, taking := errgroup.WithContext(ctx) // taking ends with the last one
 	g.SetLimit(o.Parallel)
 	var mu sync.Mutex
 	done := 0
 	for i, p := range all {
-		if i < o.Parallel && !wait(ctx, 2*time.Second/time.Duration(o.Parallel)) { // not all at once
+		if i < o.Parallel && await.Lapse(taking, 2*time.Second/time.Duration(o.Parallel)) != nil { // not all at once
 			break
 		}
 		g.Go(func() error {
-			t, err := p.take(ctx, w)
+			t, err := p.take(taking, w)
 			mu.Lock()
 			defer mu.Unlock()
 			flows[p.client].taken = t
@@ -144,6 +145,5 @@ func (w *world) takeAll(ctx context.Context, o Options, all []*plan, flows map[n
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	wait(ctx, 2*flow.DefaultEvery) // the last ones are seen to have ended
-	return nil
+	return await.Lapse(ctx, 2*flow.DefaultEvery) // the last ones are seen to have ended
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // clientSocket lets a client have any address of its place, and sets its receive
@@ -81,21 +83,9 @@ func (p *plan) send(ctx context.Context, c *net.TCPConn) {
 				return
 			}
 		}
-		if !wait(ctx, p.pause) {
+		if await.Lapse(ctx, p.pause) != nil {
 			return
 		}
-	}
-}
-
-// wait waits; false: ctx has ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -138,8 +128,8 @@ func (p *plan) take(ctx context.Context, w *world) (taken, error) {
 			if t.elapsed = time.Since(began); t.elapsed >= p.lasts {
 				return t, nil
 			}
-			if !wait(ctx, again) {
-				return t, ctx.Err()
+			if err := await.Lapse(ctx, again); err != nil {
+				return t, err
 			}
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -127,8 +128,8 @@ func (p *player) play(ctx context.Context) error {
 			p.ahead, p.running, p.began = 0, false, p.at
 		}
 		if p.ahead+p.length > p.high {
-			if !wait(ctx, p.ahead+p.length-p.high+time.Millisecond) {
-				return ctx.Err()
+			if err := await.Lapse(ctx, p.ahead+p.length-p.high+time.Millisecond); err != nil {
+				return err
 			}
 			continue
 		}

@@ -1,7 +1,6 @@
 package slow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -151,20 +151,5 @@ const patience = 60 * time.Second
 
 // eventually asks until there is no error, and gives the last one otherwise.
 func eventually(ctx context.Context, what string, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var last error
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			err = cmp.Or(last, err)
-		}
-		last = err
-		if !wait(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("not within %v: %s: %w", patience, what, err)
-		}
-	}
+	return await.Answer(ctx, patience, 100*time.Millisecond, what, ask)
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/catchment/catchment/lab/await"
 	"github.com/catchment/catchment/lab/netlab"
 )
 
@@ -228,12 +229,7 @@ func (r *runner) wait(ctx context.Context, _ step, rest string) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return await.Lapse(ctx, d)
 }
 
 func (r *runner) say(context.Context, step, string) error { return nil }

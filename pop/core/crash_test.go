@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 const memberEnv = "CORE_TEST_MEMBER"
@@ -79,7 +81,7 @@ func TestKilled(t *testing.T) {
 		cmd.Wait()
 		cmd = spawn(t, dir)
 		s, err := c.List(ctx, Selector{KindIntent, fmt.Sprint(life, " ")})
-		for ; errors.Is(err, Unavailable) && sleep(ctx, 20*time.Millisecond); s, err = c.List(ctx, Selector{KindIntent, fmt.Sprint(life, " ")}) {
+		for ; errors.Is(err, Unavailable) && lapse.Of(ctx, 20*time.Millisecond); s, err = c.List(ctx, Selector{KindIntent, fmt.Sprint(life, " ")}) {
 		}
 		if n := len(s.Objects); err != nil || n < acked || n > acked+1 || acked == 0 {
 			t.Errorf("%d writes acknowledged, %d there: %v", acked, n, err)

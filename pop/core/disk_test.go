@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // disk mounts a small file system; the package's tests run in a mount
@@ -191,7 +193,7 @@ func quota(t *testing.T, upkeep Upkeep, tune func(*embed.Config)) {
 		if _, err = c.Put(ctx, ann, intent("y"), raw(`1`), Any); err == nil {
 			break
 		}
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !lapse.Of(ctx, 50*time.Millisecond) {
 			t.Fatalf("after the compaction: %v", err)
 		}
 	}

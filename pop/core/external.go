@@ -10,6 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // External is an etcd cluster that somebody else runs.
@@ -72,13 +74,13 @@ func (x *external) run(ctx context.Context, ready func()) error {
 		if err == nil {
 			break
 		}
-		if !sleep(ctx, time.Second) {
+		if !lapse.Of(ctx, time.Second) {
 			return nil
 		}
 		x.opt.Log.Warn("core: no answer yet", "endpoints", x.cfg.Endpoints, "err", err)
 	}
 	ready()
-	for sleep(ctx, 5*time.Second) {
+	for lapse.Of(ctx, 5*time.Second) {
 		if x.cfg.Now == nil {
 			continue
 		}

@@ -10,6 +10,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // voters is what an engine with members can do; memory has none.
@@ -105,7 +107,7 @@ func (c *Core) voted(ctx context.Context, w Write, o Op) error {
 func (c *Core) reconfigure(ctx context.Context, f func(context.Context, *clientv3.Client) error) error {
 	for {
 		err := c.reconfigureOnce(ctx, f)
-		if !errors.Is(err, rpctypes.ErrUnhealthy) || !sleep(ctx, 250*time.Millisecond) {
+		if !errors.Is(err, rpctypes.ErrUnhealthy) || !lapse.Of(ctx, 250*time.Millisecond) {
 			return err
 		}
 	}
@@ -178,7 +180,7 @@ func (c *Core) Leave(ctx context.Context, w Write) error {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Timeout)
 	defer cancel()
 	for !s.removed() {
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !lapse.Of(ctx, 20*time.Millisecond) {
 			return err
 		}
 	}

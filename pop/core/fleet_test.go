@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // trio is a core of real members on loopback, over mutual TLS.
@@ -126,7 +128,7 @@ func (f *trio) leader(names ...string) string {
 				return l
 			}
 		}
-		if !sleep(ctx, 20*time.Millisecond) {
+		if !lapse.Of(ctx, 20*time.Millisecond) {
 			f.t.Fatalf("no leader: %v", seen)
 		}
 	}
@@ -143,7 +145,7 @@ func (f *trio) write(name, key string) Object {
 		if !errors.Is(err, Unavailable) {
 			f.t.Fatal(err)
 		}
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !lapse.Of(ctx, 50*time.Millisecond) {
 			f.t.Fatalf("write through %s: %v", name, err)
 		}
 	}
@@ -348,7 +350,7 @@ func (f *trio) rotate(try func(string) error) {
 		t.Fatal(err)
 	}
 	for ctx := deadline(t); try("new") != nil; {
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !lapse.Of(ctx, 50*time.Millisecond) {
 			t.Fatalf("the new authority is not known: %v", try("new"))
 		}
 	}

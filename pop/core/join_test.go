@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // gate is an authority and its join server in front of a model core.
@@ -303,7 +305,7 @@ func wantCerts(t *testing.T, f Files, n int) {
 		if time.Now().After(end) {
 			t.Fatalf("%d certificates in the bundle, want %d: %v", len(list), n, err)
 		}
-		sleep(t.Context(), 5*time.Millisecond)
+		lapse.Of(t.Context(), 5*time.Millisecond)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // TestRunJoins: after Run nothing of the engine runs on. It is not parallel:
@@ -21,7 +23,7 @@ func TestRunJoins(t *testing.T) {
 	stop()
 	h.stop()
 	var left []string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); sleep(t.Context(), 20*time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); lapse.Of(t.Context(), 20*time.Millisecond) {
 		if left = engineGoroutines(); len(left) == 0 {
 			return
 		}

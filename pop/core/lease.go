@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // LeaseID names a lease: objects written under it go when it does.
@@ -82,7 +84,7 @@ func (c *Core) Hold(ctx context.Context, w Write, k Key, value json.RawMessage, 
 			c.opt.Log.Warn("core: presence not renewed", "key", k.String(), "err", err)
 			pause = min(ttl/6, time.Second)
 		}
-		sleep(ctx, pause)
+		lapse.Of(ctx, pause)
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // embedded runs an etcd member and starts it anew when it stops.
@@ -93,9 +95,9 @@ func (m *embedded) run(ctx context.Context, ready func()) error {
 			pause = time.Second
 		}
 		m.log.Error("core: the member stopped and will be started again", "err", err, "in", pause)
-		sleep(ctx, pause)
+		lapse.Of(ctx, pause)
 		for free, err := freeBytes(m.cfg.Dir); err == nil && free < m.cfg.MinFree; free, err = freeBytes(m.cfg.Dir) {
-			if !sleep(ctx, time.Second) {
+			if !lapse.Of(ctx, time.Second) {
 				return nil // the disk it broke over is still full
 			}
 		}

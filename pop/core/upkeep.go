@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // Upkeep is what a member does for itself. Zero fields take the defaults.
@@ -35,12 +37,12 @@ func (u Upkeep) withDefaults() Upkeep {
 // and then keeps its database in order.
 func (m *embedded) upkeep(ctx context.Context, s *session, ready func()) {
 	for !m.settle(ctx, s) {
-		if !sleep(ctx, m.cfg.Heartbeat*2) {
+		if !lapse.Of(ctx, m.cfg.Heartbeat*2) {
 			return
 		}
 	}
 	ready()
-	for sleep(ctx, m.cfg.Upkeep.Every-rand.N(m.cfg.Upkeep.Every/4+1)) {
+	for lapse.Of(ctx, m.cfg.Upkeep.Every-rand.N(m.cfg.Upkeep.Every/4+1)) {
 		m.defragment(ctx, s)
 		m.disarm(ctx, s)
 		if now := m.trusted(); now != s.trusted && m.take(ctx, time.Minute) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // Event is one change of one object.
@@ -64,7 +66,7 @@ func (c *Core) Watch(ctx context.Context, s Selector, from int64, yield func(Bat
 		if w.known != before {
 			pause = firstPause
 		}
-		if !sleep(ctx, pause) {
+		if !lapse.Of(ctx, pause) {
 			return ctx.Err()
 		}
 		pause = min(2*pause, mostPause)
@@ -179,16 +181,4 @@ func (c *Core) blame(ctx context.Context, revision int64) Write {
 		return Write{WhoLease, "its lease has ended"}
 	}
 	return Write{WhoUnknown, err.Error()}
-}
-
-// sleep waits, and reports whether the context still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

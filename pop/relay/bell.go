@@ -1,10 +1,6 @@
 package relay
 
-import (
-	"context"
-	"sync"
-	"time"
-)
+import "sync"
 
 // bell tells any number of goroutines that something has changed. Take wait
 // before looking at what it is about.
@@ -28,17 +24,5 @@ func (b *bell) ring() {
 	if b.ch != nil {
 		close(b.ch)
 		b.ch = nil
-	}
-}
-
-// pause waits, and reports whether the context still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -14,7 +15,7 @@ func (n *Node) beside(ctx context.Context, p Parent) {
 	wait := firstPause
 	for ctx.Err() == nil {
 		if n.hears(p.POP) { // it has come to us
-			pause(ctx, n.opt.Silence)
+			lapse.Of(ctx, n.opt.Silence)
 			continue
 		}
 		began := time.Now()
@@ -23,7 +24,7 @@ func (n *Node) beside(ctx context.Context, p Parent) {
 			wait = firstPause
 		}
 		n.log.Debug("relay: another top is not heard", "pop", p.POP, "err", err)
-		pause(ctx, wait/2+rand.N(wait))
+		lapse.Of(ctx, wait/2+rand.N(wait))
 		wait = min(2*wait, mostPause)
 	}
 }

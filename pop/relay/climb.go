@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -25,7 +26,7 @@ func (n *Node) climb(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := n.find(ctx, n.candidates(lately))
 		if s == nil {
-			if !pause(ctx, wait/2+rand.N(wait)) {
+			if !lapse.Of(ctx, wait/2+rand.N(wait)) {
 				return
 			}
 			wait, lately = min(2*wait, mostPause), ""
@@ -41,7 +42,7 @@ func (n *Node) climb(ctx context.Context) {
 		}
 		if time.Since(began) > n.opt.Silence {
 			wait = firstPause
-		} else if !pause(ctx, wait/2+rand.N(wait)) { // it let us in and threw us out
+		} else if !lapse.Of(ctx, wait/2+rand.N(wait)) { // it let us in and threw us out
 			return
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -67,7 +68,7 @@ func (n *Node) keep(ctx context.Context) {
 				n.count.saved.Add(1)
 				saved = at
 			}
-			if !pause(ctx, max(time.Second, 20*time.Since(began))) {
+			if !lapse.Of(ctx, max(time.Second, 20*time.Since(began))) {
 				return
 			}
 			continue

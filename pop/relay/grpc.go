@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -106,7 +107,7 @@ func (s *service) Follow(stream grpc.BidiStreamingServer[pb.Up, pb.Down]) error 
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	s.n.guests.Go(func() { // ends the stream when the certificate counts no more
-		for pause(ctx, s.certs.again) {
+		for lapse.Of(ctx, s.certs.again) {
 			if _, err := s.caller(ctx); err != nil {
 				s.n.expel(who, err)
 			}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -141,7 +142,7 @@ func recv[T any](c *conn, ch chan timed[T]) (T, error) {
 			return none, io.EOF
 		}
 	}
-	if !pause(c.ctx, time.Until(t.at)) || c.w.pass(c.ctx, c.from, c.to) != nil {
+	if !lapse.Of(c.ctx, time.Until(t.at)) || c.w.pass(c.ctx, c.from, c.to) != nil {
 		return none, io.EOF
 	}
 	return t.m, nil
@@ -160,7 +161,7 @@ func call[Q proto.Message, R any](ctx context.Context, c *conn, req Q, do func(c
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 	way := func() error {
-		if !pause(ctx, c.w.delay(c.from, c.to)) {
+		if !lapse.Of(ctx, c.w.delay(c.from, c.to)) {
 			return ctx.Err()
 		}
 		return c.w.pass(ctx, c.from, c.to)

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -85,7 +86,7 @@ func (n *Node) speak(ctx context.Context) {
 			n.log.Warn("relay: own presence is not told", "err", err)
 		}
 		mute = err != nil
-		if !pause(ctx, n.opt.Gap) {
+		if !lapse.Of(ctx, n.opt.Gap) {
 			return
 		}
 		t := time.NewTimer(n.opt.Beat - n.opt.Beat/10 + rand.N(n.opt.Beat/5+1) - n.opt.Gap)

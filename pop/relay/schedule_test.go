@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // fates plays with a tree: nodes come and go, links are cut and slow, answers
@@ -69,7 +70,7 @@ func (f *fates) writer(ctx context.Context, pop string) {
 		wg.Go(func() { f.watch(life, c, pop) })
 		for life.Err() == nil {
 			f.write(life, c, pop)
-			pause(life, time.Duration(f.roll(1000))*time.Millisecond)
+			lapse.Of(life, time.Duration(f.roll(1000))*time.Millisecond)
 		}
 		cancel()
 		wg.Wait()

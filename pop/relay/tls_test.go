@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -104,7 +105,7 @@ func soon(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("never:", what)
 		}
-		pause(t.Context(), 5*time.Millisecond)
+		lapse.Of(t.Context(), 5*time.Millisecond)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 	pb "github.com/catchment/catchment/pop/relay/relayv1"
 )
 
@@ -38,7 +39,7 @@ func (n *Node) track(ctx context.Context) {
 			wait = firstPause
 		}
 		n.log.Info("relay: the core is not heard", "err", err)
-		pause(ctx, wait)
+		lapse.Of(ctx, wait)
 		wait = min(2*wait, mostPause)
 	}
 }
@@ -85,7 +86,7 @@ func (n *Node) watchQuorum(ctx context.Context, e core.Engine) {
 		} else if ctx.Err() == nil {
 			n.stand(pb.Standing_ANCHORED)
 		}
-		if !pause(ctx, n.opt.Beat) {
+		if !lapse.Of(ctx, n.opt.Beat) {
 			return
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/catchment/catchment/lab/await"
 )
 
 // errLate: then the two cannot be compared.
@@ -44,7 +46,7 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 		return 0, d, err
 	}
 	defer stop()
-	if err := pause(ctx, warm); err != nil {
+	if err := await.Lapse(ctx, warm); err != nil {
 		return 0, d, err
 	}
 	if r != nil {
@@ -71,15 +73,6 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 		return 0, d, ctx.Err()
 	case n := <-after:
 		return n - before, d, nil
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // reportKey is where a POP says what became of the configuration.
@@ -70,7 +71,7 @@ func (c *Configs) Follow(ctx context.Context, h *Host, apply Apply) {
 // judge, which is asked with it in place of Layers.
 func (c *Configs) First(ctx context.Context, h *Host, judge func() error) error {
 	for first := true; ; first = false {
-		if !first && !sleep(ctx, probeEvery) {
+		if !first && !lapse.Of(ctx, probeEvery) {
 			return ctx.Err()
 		}
 		if ok, _ := h.Reachable(); !ok {
@@ -111,7 +112,7 @@ func (h *Host) listen(ctx context.Context, s core.Selector, news chan<- struct{}
 			return
 		}
 		h.log.Debug("not watched", "what", s, "err", err)
-		if !sleep(ctx, time.Second) {
+		if !lapse.Of(ctx, time.Second) {
 			return
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // Host is the daemon's share of the core.
@@ -102,7 +103,7 @@ func (h *Host) Run(ctx context.Context) error {
 			<-ctx.Done()
 			return nil
 		}
-		if !sleep(ctx, retry) {
+		if !lapse.Of(ctx, retry) {
 			return nil
 		}
 		h.right("engine")
@@ -169,15 +170,4 @@ func (h *Host) Trouble() string {
 		out = append(out, "its alarm: "+a)
 	}
 	return strings.Join(out, "; ")
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

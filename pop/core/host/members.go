@@ -17,6 +17,7 @@ import (
 
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // foreignTLS is for a cluster that somebody else runs.
@@ -70,7 +71,7 @@ func (h *Host) keepCertificate(ctx context.Context) {
 		} else {
 			h.right("certificate")
 		}
-		if !sleep(ctx, time.Hour+rand.N(time.Hour)) {
+		if !lapse.Of(ctx, time.Hour+rand.N(time.Hour)) {
 			return
 		}
 	}
@@ -119,7 +120,7 @@ func (h *Host) followTrust(ctx context.Context) {
 			return
 		}
 		h.log.Warn("whose certificates count is not followed", "err", err)
-		if !sleep(ctx, retry) {
+		if !lapse.Of(ctx, retry) {
 			return
 		}
 	}
@@ -166,7 +167,7 @@ func (h *Host) publish(ctx context.Context) {
 		if _, err = h.core.Put(ctx, h.Write("where this member answers"), k, v, core.Any); err == nil {
 			return
 		}
-		if !sleep(ctx, pause) {
+		if !lapse.Of(ctx, pause) {
 			return
 		}
 	}
@@ -200,7 +201,7 @@ func (h *Host) followMembers(ctx context.Context) {
 			return
 		}
 		h.log.Warn("where members answer is not followed", "err", err)
-		if !sleep(ctx, retry) {
+		if !lapse.Of(ctx, retry) {
 			return
 		}
 	}
@@ -231,7 +232,7 @@ func (h *Host) serveJoins(ctx context.Context) {
 		}
 		h.wrong("joins", fmt.Sprintf("POPs cannot join here: %v", err))
 		h.log.Error("POPs cannot join here", "err", err)
-		if !sleep(ctx, retry) {
+		if !lapse.Of(ctx, retry) {
 			return
 		}
 	}

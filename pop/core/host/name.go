@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // A POP's name is that of one daemon: what it reserves, where it stands in the
@@ -67,7 +68,7 @@ func (h *Host) keepName(ctx context.Context) {
 		case err != nil && ctx.Err() == nil:
 			h.log.Debug("the POP's name is not kept", "err", err)
 		}
-		if !sleep(ctx, pause) {
+		if !lapse.Of(ctx, pause) {
 			break
 		}
 	}

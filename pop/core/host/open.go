@@ -19,6 +19,7 @@ import (
 
 	"github.com/catchment/catchment/pop/config"
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // filesOf are the paths of the certificate; none where nothing needs one.
@@ -177,7 +178,7 @@ func (h *Host) identity(ctx context.Context) (fleet, error) {
 		}
 		h.wrong("join", "joining: "+err.Error())
 		h.log.Warn("not joined yet", "err", err, "again", pause)
-		if !sleep(ctx, pause) {
+		if !lapse.Of(ctx, pause) {
 			return fleet{}, ctx.Err()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 const (
@@ -37,7 +38,7 @@ func (h *Host) probe(ctx context.Context) {
 		if answers && h.cfg.Alone {
 			pause = probeAlone
 		}
-		if !sleep(ctx, pause) {
+		if !lapse.Of(ctx, pause) {
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/core"
+	"github.com/catchment/catchment/pop/lapse"
 )
 
 // rollout is how far a change of the configuration has come: the object
@@ -110,7 +111,7 @@ func (h *Host) runRollouts(ctx context.Context) {
 	var revision int64 // of the rollout that was looked at
 	var since time.Time
 	trouble := false // said once, not each second
-	for sleep(ctx, lookEvery) {
+	for lapse.Of(ctx, lookEvery) {
 		it, err := h.rolloutNow(ctx, core.Stale())
 		if err != nil || it == nil || it.V.State == done {
 			continue
