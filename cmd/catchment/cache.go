@@ -40,10 +40,7 @@ func (a *app) cacheStatusCommand() *cobra.Command {
 		Short:   "Requests by what they got, sites, origins, fills and the store",
 		Example: "  catchment cache status\n  catchment cache status --watch\n  catchment cache status -j | jq .store",
 		Args:    cobra.NoArgs,
-	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
-		s, err := c.CacheStatus(ctx)
-		return view{s, func(w io.Writer) { writeCache(w, s) }}, err
-	})
+	}, whole((*api.Client).CacheStatus, writeCache))
 }
 
 func writeCache(w io.Writer, s api.CacheStatus) {

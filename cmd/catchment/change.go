@@ -81,6 +81,21 @@ func (a *app) do(ctx context.Context, c *api.Client, call changeCall, ch api.Cha
 	})
 }
 
+// does is the RunE of a command that makes the call its flags and its service
+// name, and nothing beside.
+func (a *app) does(f *changeFlags, call changeCall) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ch, err := f.change(args)
+		if err != nil {
+			return err
+		}
+		return a.withClient(func(c *api.Client) error {
+			_, err := a.do(cmd.Context(), c, call, ch)
+			return err
+		})
+	}
+}
+
 // writeProgress prints some of all slices, a line each, aligned for all.
 func writeProgress(w io.Writer, all, some []api.SliceStatus) {
 	width := 0

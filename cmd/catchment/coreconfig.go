@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -215,10 +214,7 @@ why it was rolled back. Any member moves it on, so it goes on when one dies.`,
   catchment core rollout abort --why "PAR is slow with it"
   catchment core rollout finish --why "it is urgent"`,
 		Args: cobra.NoArgs,
-	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
-		r, err := c.CoreRollout(ctx)
-		return view{r, func(w io.Writer) { writeRollout(w, r) }}, err
-	})
+	}, whole((*api.Client).CoreRollout, writeRollout))
 	for verb, short := range map[string]string{"abort": "Roll back the change that is on its way", "finish": "Let the change that is on its way go to all POPs at once"} {
 		var ch api.CoreChange
 		cmd.AddCommand(whyFlag(&cobra.Command{

@@ -21,10 +21,7 @@ whose answers are chosen, and how the choice sees each POP. What one client is
 answered, and why, is told by catchment explain dns.`,
 		Args:    cobra.NoArgs,
 		Example: "  catchment dns\n  catchment dns --watch\n  catchment explain dns www.example.net --client 203.0.113.9",
-	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
-		s, err := c.DNSStatus(ctx)
-		return view{s, func(w io.Writer) { writeDNS(w, s) }}, err
-	})
+	}, whole((*api.Client).DNSStatus, writeDNS))
 }
 
 func (a *app) explainDNSCommand() *cobra.Command {

@@ -70,16 +70,7 @@ func (a *app) undrainCommand() *cobra.Command {
 		Short:   "End a drain: announce again as health says",
 		Example: "  catchment undrain web\n  catchment undrain --slice 192.0.2.0/24",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ch, err := f.change(args)
-			if err != nil {
-				return err
-			}
-			return a.withClient(func(c *api.Client) error {
-				_, err := a.do(cmd.Context(), c, (*api.Client).Undrain, ch)
-				return err
-			})
-		},
+		RunE:    a.does(&f, (*api.Client).Undrain),
 	}
 	f.common(cmd)
 	return a.changing(cmd)

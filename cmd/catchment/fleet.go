@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"time"
@@ -23,10 +22,7 @@ maintenance windows, where BGP shows another thing than a POP says, and what
 the guards make of all that. What is in brackets is too old to count.`,
 		Example: "  catchment fleet\n  catchment fleet --watch\n  catchment fleet -j | jq '.all[] | select(.stale)'",
 		Args:    cobra.NoArgs,
-	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
-		f, err := c.Fleet(ctx)
-		return view{f, func(w io.Writer) { writeAll(w, f) }}, err
-	})
+	}, whole((*api.Client).Fleet, writeAll))
 }
 
 func writeAll(w io.Writer, f api.Fleet) {

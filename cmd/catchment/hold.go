@@ -14,16 +14,7 @@ func (a *app) holdCommand() *cobra.Command {
 		Example: `  catchment hold web --why "checks are being rebuilt" --for 1h
   catchment hold                          # the whole POP`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ch, err := f.change(args)
-			if err != nil {
-				return err
-			}
-			return a.withClient(func(c *api.Client) error {
-				_, err := a.do(cmd.Context(), c, (*api.Client).Hold, ch)
-				return err
-			})
-		},
+		RunE: a.does(&f, (*api.Client).Hold),
 	}
 	f.common(cmd)
 	a.changing(cmd)
@@ -67,16 +58,7 @@ func (a *app) releaseCommand() *cobra.Command {
 		Short:   "End holds and pins (undrain ends drains)",
 		Example: "  catchment release web\n  catchment release --slice 192.0.2.0/24",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ch, err := f.change(args)
-			if err != nil {
-				return err
-			}
-			return a.withClient(func(c *api.Client) error {
-				_, err := a.do(cmd.Context(), c, (*api.Client).Release, ch)
-				return err
-			})
-		},
+		RunE:    a.does(&f, (*api.Client).Release),
 	}
 	f.common(cmd)
 	return a.changing(cmd)

@@ -35,10 +35,7 @@ func (a *app) resyncStatusCommand() *cobra.Command {
 	return a.showing(&cobra.Command{
 		Use: "status", Short: "POPs told and telling, takeovers, jumps, what was fetched ahead and reset", Args: cobra.NoArgs,
 		Example: "  catchment resync status --watch",
-	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
-		s, err := c.ResyncStatus(ctx)
-		return view{s, func(w io.Writer) { writeResync(w, s) }}, err
-	})
+	}, whole((*api.Client).ResyncStatus, writeResync))
 }
 
 func (a *app) resyncFlowsCommand() *cobra.Command {

@@ -19,6 +19,14 @@ type view struct {
 // look finds out what to show. It is given the status, and may ask for more.
 type look func(ctx context.Context, c *api.Client, st api.Status, args []string) (view, error)
 
+// whole asks the daemon one thing and shows all of the answer.
+func whole[T any](ask func(*api.Client, context.Context) (T, error), write func(io.Writer, T)) look {
+	return func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
+		x, err := ask(c, ctx)
+		return view{x, func(w io.Writer) { write(w, x) }}, err
+	}
+}
+
 // showing makes cmd one that shows what look finds, once or with --watch.
 func (a *app) showing(cmd *cobra.Command, l look) *cobra.Command {
 	watch := false

@@ -52,10 +52,7 @@ func (a *app) slownessStatusCommand() *cobra.Command {
 	return a.showing(&cobra.Command{
 		Use: "status", Short: "How the measuring of client networks goes, and what comes of it", Args: cobra.NoArgs,
 		Example: "  catchment slowness status --watch",
-	}, func(ctx context.Context, c *api.Client, _ api.Status, _ []string) (view, error) {
-		s, err := c.SlownessStatus(ctx)
-		return view{s, func(w io.Writer) { writeSlownessStatus(w, &s) }}, err
-	})
+	}, whole((*api.Client).SlownessStatus, writeSlownessStatus))
 }
 
 func (a *app) slownessExportCommand() *cobra.Command {
@@ -152,7 +149,7 @@ func writeSlowNetwork(w io.Writer, now time.Time, n *api.SlownessNetwork) {
 	f.write(w)
 }
 
-func writeSlownessStatus(w io.Writer, s *api.SlownessStatus) {
+func writeSlownessStatus(w io.Writer, s api.SlownessStatus) {
 	head := fmt.Sprintf("%d networks judged, %d of them slow, %d with too few transfers to tell; %d kept here", s.Networks, s.Slow, s.Unsure, s.Kept)
 	if s.At.IsZero() {
 		head = fmt.Sprintf("nothing is judged yet; %d networks kept here", s.Kept)
@@ -187,7 +184,7 @@ func writeSlownessStatus(w io.Writer, s *api.SlownessStatus) {
 	for _, l := range s.Lists {
 		f.row("list "+l.Name, fmt.Sprintf("%d ranges of addresses", l.Ranges))
 	}
-	f.row("DNS", slownessDNS(s))
+	f.row("DNS", slownessDNS(&s))
 	f.write(w)
 	for _, e := range s.Errors {
 		say(w, "", paint(w, bad, "Wrong: ")+oneLine(e))
