@@ -29,7 +29,7 @@ func (c *Controller) record(d policy.Decision, in policy.Input, now time.Time) (
 		}
 		changed = true
 		c.reasons[s.Slice] = s.Reason
-		c.note(c.entryDecision(s, in))
+		c.note(c.entryDecision(s, in, now))
 		c.log.Info("decision", "slice", s.Slice, "service", s.Service, "stance", s.Stance, "before", s.Before, "reason", s.Reason)
 		c.meter.count(s)
 	}
@@ -56,10 +56,11 @@ func (c *Controller) note(e journal.Entry) {
 	c.opt.Journal.Append(e)
 }
 
-// entryDecision says what was decided, from what, and what the guards said.
-func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input) journal.Entry {
+// entryDecision says when and what was decided, from what, and what the guards
+// said. The time is the one that they reckon with.
+func (c *Controller) entryDecision(s policy.SliceDecision, in policy.Input, now time.Time) journal.Entry {
 	e := journal.Entry{
-		Kind: journal.Decision, Service: s.Service, Slice: s.Slice,
+		Time: now, Kind: journal.Decision, Service: s.Service, Slice: s.Slice,
 		Before: &s.Before, After: &s.Stance, Reason: &s.Reason,
 		Text: fmt.Sprintf("%s: %v because %v", s.Slice, s.Stance, s.Reason),
 	}

@@ -34,7 +34,7 @@ type Entry struct {
 	// Seq counts entries over restarts, from 1. A missing number is an entry
 	// that could not be written.
 	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"` // wall clock; Seq orders, Time does not
+	Time time.Time `json:"time"` // wall clock, of a Decision when it was made; Seq orders, Time does not
 	// Boot is the same for all entries of one run of the daemon.
 	Boot string       `json:"boot"`
 	POP  policy.POPID `json:"pop,omitempty"`
