@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/catchment/catchment/health"
 	"github.com/catchment/catchment/lab/sandbox"
 )
@@ -25,16 +23,8 @@ var vips = []string{"192.0.2.1", "2001:db8::1"}
 
 func addVIPs(t *testing.T) {
 	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range []string{"192.0.2.1/32", "2001:db8::1/128"} {
-		addr, err := netlink.ParseAddr(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := netlink.AddrReplace(lo, addr); err != nil {
+	for _, a := range vips {
+		if err := sandbox.Address(netip.MustParseAddr(a)); err != nil {
 			t.Fatal(err)
 		}
 	}

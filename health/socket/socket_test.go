@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/catchment/catchment/health"
@@ -91,16 +90,8 @@ func startService(t *testing.T, addr string) *exec.Cmd {
 
 func addVIPs(t *testing.T) {
 	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range []string{"192.0.2.1/32", "2001:db8::1/128"} {
-		addr, err := netlink.ParseAddr(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := netlink.AddrReplace(lo, addr); err != nil {
+	for _, a := range []string{"192.0.2.1", "2001:db8::1"} {
+		if err := sandbox.Address(netip.MustParseAddr(a)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -95,10 +96,7 @@ func Address(addr netip.Addr) error {
 		return fmt.Errorf("address %v: %w", addr, err)
 	}
 	defer l.Close()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Timeout: 5 * time.Second}
-	if addr.Is6() {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv6loopback}
-	}
+	d := net.Dialer{LocalAddr: loopback(addr), Timeout: 5 * time.Second}
 	for range 10 {
 		var c net.Conn
 		if c, err = d.Dial("tcp", l.Addr().String()); err == nil {
@@ -106,4 +104,36 @@ func Address(addr netip.Addr) error {
 		}
 	}
 	return fmt.Errorf("address %v: %w", addr, err)
+}
+
+// Pair is a TCP connection from the loopback address to one that Address has
+// put there: plain TCP, which is what sock_diag and BPF tell of.
+func Pair(ctx context.Context, to netip.Addr) (client, server *net.TCPConn, err error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(to, 0).String())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	d := net.Dialer{LocalAddr: loopback(to)}
+	d.SetMultipathTCP(false)
+	c, err := d.DialContext(ctx, "tcp", l.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := l.Accept()
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c.(*net.TCPConn), s.(*net.TCPConn), nil
+}
+
+// loopback is where connections to an address come from: its family's.
+func loopback(to netip.Addr) *net.TCPAddr {
+	if to.Is6() {
+		return &net.TCPAddr{IP: net.IPv6loopback}
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 }

@@ -199,14 +199,14 @@ func quota(t *testing.T, upkeep Upkeep, tune func(*embed.Config)) {
 	}
 }
 
-// TestBackup: what was backed up is there after a restore, revisions go on
-// growing, who watches gets a snapshot, and what is damaged is refused.
-func TestBackup(t *testing.T) {
-	t.Parallel()
-	dir, ctx := t.TempDir(), deadline(t)
-	path := filepath.Join(dir, "backup.db")
-	c := alone(t, filepath.Join(dir, "old"), Options{})
+// backup has a core of one write an object and back itself up to a file, then
+// has after do more to it, and ends it. It returns the object.
+func backup(t *testing.T, path string, after func(*Core)) Object {
+	t.Helper()
+	ctx := deadline(t)
+	c := alone(t, t.TempDir(), Options{})
 	stop := start(t, c)
+	defer stop()
 	waitReady(t, c)
 	kept, err := c.Put(ctx, ann, intent("kept"), raw(`1`), Absent)
 	if err != nil {
@@ -215,11 +215,23 @@ func TestBackup(t *testing.T) {
 	if err := c.Backup(ctx, path); err != nil {
 		t.Fatal(err)
 	}
-	later, err := c.Put(ctx, ann, intent("later"), raw(`1`), Absent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop()
+	after(c)
+	return kept
+}
+
+// TestBackup: what was backed up is there after a restore, revisions go on
+// growing, who watches gets a snapshot, and what is damaged is refused.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	dir, ctx := t.TempDir(), deadline(t)
+	path := filepath.Join(dir, "backup.db")
+	var later Object
+	kept := backup(t, path, func(c *Core) {
+		var err error
+		if later, err = c.Put(ctx, ann, intent("later"), raw(`1`), Absent); err != nil {
+			t.Fatal(err)
+		}
+	})
 
 	e := Embedded{Dir: filepath.Join(dir, "new"), noSync: true, MinFree: 1}
 	b := mustRead(t, path)
@@ -240,7 +252,7 @@ func TestBackup(t *testing.T) {
 	if err := Restore(e, path, nil); !errors.Is(err, Conflict) {
 		t.Errorf("restored over a member: %v", err)
 	}
-	c = alone(t, e.Dir, Options{})
+	c := alone(t, e.Dir, Options{})
 	start(t, c)
 	waitReady(t, c)
 	o, err := c.Get(ctx, intent("kept"))

@@ -53,19 +53,8 @@ func TestGrowFromOne(t *testing.T) {
 // TestRestoreFleet: the backup of one becomes a core of three, over IPv6.
 func TestRestoreFleet(t *testing.T) {
 	t.Parallel()
-	dir, ctx := t.TempDir(), deadline(t)
-	path := filepath.Join(dir, "backup.db")
-	c := alone(t, filepath.Join(dir, "old"), Options{})
-	stop := start(t, c)
-	waitReady(t, c)
-	kept, err := c.Put(ctx, ann, intent("kept"), raw(`1`), Absent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Backup(ctx, path); err != nil {
-		t.Fatal(err)
-	}
-	stop()
+	ctx, path := deadline(t), filepath.Join(t.TempDir(), "backup.db")
+	kept := backup(t, path, func(*Core) {})
 	f := newTrio(t, 24000)
 	f.host = "::1"
 	f.begin(func(name string) {

@@ -46,65 +46,41 @@ func told(r *Report) string {
 }
 
 func TestReportMergesUpwardAndSplits(t *testing.T) {
+	type seen struct {
+		client string
+		class  Class
+		n      int // transfers
+	}
 	for _, c := range []struct {
 		what string
-		feed func(s *Store)
+		seen []seen
 		want string
 	}{
-		{"one network", func(s *Store) { feed(s, "192.0.2.1", PathSlow, 20, start) }, "192.0.2.0/24 path-slow slow"},
-		{"too few", func(s *Store) { feed(s, "192.0.2.1", PathSlow, 7, start) }, ""},
-		{"unclear ones do not count", func(s *Store) { feed(s, "192.0.2.1", Unclear, 100, start) }, ""},
-		{"sparse neighbours together", func(s *Store) {
-			for i := range 4 {
-				feed(s, fmt.Sprintf("10.1.%d.1", i), PathSlow, 4, start)
-			}
-		}, "10.1.0.0/22 path-slow slow"},
-		{"a sparse one that differs is not drawn along", func(s *Store) {
-			feed(s, "10.1.0.1", PathSlow, 40, start)
-			feed(s, "10.1.1.1", Fast, 5, start)
-		}, "10.1.0.0/24 path-slow slow"},
-		{"neighbours that differ stay apart", func(s *Store) {
-			feed(s, "10.1.0.1", PathSlow, 20, start)
-			feed(s, "10.1.1.1", Fast, 20, start)
-			feed(s, "10.1.2.1", Fast, 20, start)
-			feed(s, "10.1.3.1", Fast, 20, start)
-		}, "10.1.0.0/24 path-slow slow; 10.1.1.0/24 fast; 10.1.2.0/23 fast"},
-		{"alike ones are one", func(s *Store) {
-			feed(s, "10.1.0.1", ReceiverSlow, 20, start)
-			feed(s, "10.1.255.1", ReceiverSlow, 20, start)
-			feed(s, "10.1.255.2", ReceiverSlow, 9, start)
-			feed(s, "10.2.0.1", ReceiverSlow, 20, start)
-		}, "10.1.0.0/16 receiver-slow slow; 10.2.0.0/24 receiver-slow slow"},
-		{"two clients do not speak for all between them", func(s *Store) {
-			feed(s, "10.1.0.1", ReceiverSlow, 20, start)
-			feed(s, "10.1.255.1", ReceiverSlow, 20, start)
-		}, "10.1.0.0/24 receiver-slow slow; 10.1.255.0/24 receiver-slow slow"},
-		{"nor two that are sparse", func(s *Store) {
-			feed(s, "2001:db8:1::1", PathSlow, 6, start)
-			feed(s, "2001:db8:2::1", PathSlow, 6, start)
-		}, ""},
-		{"half and half is not sure", func(s *Store) {
-			feed(s, "10.1.0.1", PathSlow, 11, start)
-			feed(s, "10.1.0.1", Fast, 9, start)
-		}, "10.1.0.0/24 path-slow"},
-		{"two ways to be slow add up", func(s *Store) {
-			feed(s, "10.1.0.1", PathSlow, 9, start)
-			feed(s, "10.1.0.1", ReceiverSlow, 10, start)
-			feed(s, "10.1.0.1", Fast, 2, start)
-		}, "10.1.0.0/24 receiver-slow slow"},
-		{"a lossy network and full buffers are not slow", func(s *Store) {
-			feed(s, "10.1.0.1", Lossy, 30, start)
-			feed(s, "10.2.0.1", BufferFull, 30, start)
-		}, "10.1.0.0/24 lossy; 10.2.0.0/24 buffer-full"},
-		{"IPv6", func(s *Store) {
-			feed(s, "2001:db8:1:2::1", PathSlow, 4, start)
-			feed(s, "2001:db8:1:3::1", PathSlow, 4, start)
-			feed(s, "2001:db8:2::1", Fast, 20, start)
-			feed(s, "::ffff:192.0.2.1", Fast, 20, start)
-		}, "2001:db8:1::/48 path-slow slow; 2001:db8:2::/48 fast; 192.0.2.0/24 fast"},
+		{"one network", []seen{{"192.0.2.1", PathSlow, 20}}, "192.0.2.0/24 path-slow slow"},
+		{"too few", []seen{{"192.0.2.1", PathSlow, 7}}, ""},
+		{"unclear ones do not count", []seen{{"192.0.2.1", Unclear, 100}}, ""},
+		{"sparse neighbours together", []seen{{"10.1.0.1", PathSlow, 4}, {"10.1.1.1", PathSlow, 4}, {"10.1.2.1", PathSlow, 4}, {"10.1.3.1", PathSlow, 4}},
+			"10.1.0.0/22 path-slow slow"},
+		{"a sparse one that differs is not drawn along", []seen{{"10.1.0.1", PathSlow, 40}, {"10.1.1.1", Fast, 5}}, "10.1.0.0/24 path-slow slow"},
+		{"neighbours that differ stay apart", []seen{{"10.1.0.1", PathSlow, 20}, {"10.1.1.1", Fast, 20}, {"10.1.2.1", Fast, 20}, {"10.1.3.1", Fast, 20}},
+			"10.1.0.0/24 path-slow slow; 10.1.1.0/24 fast; 10.1.2.0/23 fast"},
+		{"alike ones are one", []seen{{"10.1.0.1", ReceiverSlow, 20}, {"10.1.255.1", ReceiverSlow, 20}, {"10.1.255.2", ReceiverSlow, 9}, {"10.2.0.1", ReceiverSlow, 20}},
+			"10.1.0.0/16 receiver-slow slow; 10.2.0.0/24 receiver-slow slow"},
+		{"two clients do not speak for all between them", []seen{{"10.1.0.1", ReceiverSlow, 20}, {"10.1.255.1", ReceiverSlow, 20}},
+			"10.1.0.0/24 receiver-slow slow; 10.1.255.0/24 receiver-slow slow"},
+		{"nor two that are sparse", []seen{{"2001:db8:1::1", PathSlow, 6}, {"2001:db8:2::1", PathSlow, 6}}, ""},
+		{"half and half is not sure", []seen{{"10.1.0.1", PathSlow, 11}, {"10.1.0.1", Fast, 9}}, "10.1.0.0/24 path-slow"},
+		{"two ways to be slow add up", []seen{{"10.1.0.1", PathSlow, 9}, {"10.1.0.1", ReceiverSlow, 10}, {"10.1.0.1", Fast, 2}},
+			"10.1.0.0/24 receiver-slow slow"},
+		{"a lossy network and full buffers are not slow", []seen{{"10.1.0.1", Lossy, 30}, {"10.2.0.1", BufferFull, 30}},
+			"10.1.0.0/24 lossy; 10.2.0.0/24 buffer-full"},
+		{"IPv6", []seen{{"2001:db8:1:2::1", PathSlow, 4}, {"2001:db8:1:3::1", PathSlow, 4}, {"2001:db8:2::1", Fast, 20}, {"::ffff:192.0.2.1", Fast, 20}},
+			"2001:db8:1::/48 path-slow slow; 2001:db8:2::/48 fast; 192.0.2.0/24 fast"},
 	} {
 		s := New(Options{})
-		c.feed(s)
+		for _, x := range c.seen {
+			feed(s, x.client, x.class, x.n, start)
+		}
 		if got := told(s.Report(start)); got != c.want {
 			t.Errorf("%s:\n%s\nwant\n%s", c.what, got, c.want)
 		}

@@ -31,7 +31,17 @@ func (c *client) showPolicies(args []string) error {
 	if err != nil {
 		return err
 	}
-	if all, err = named(all, args); err != nil {
+	return showNamed(c, all, args, func(p *api.Policy) {
+		c.printf("Name %s:\n", p.GetName())
+		c.writePolicy(4, p)
+	})
+}
+
+// showNamed prints all, or the one that args name: as JSON, the names alone,
+// or each by write.
+func showNamed[T hasName](c *client, all []T, args []string, write func(T)) error {
+	all, err := named(all, args)
+	if err != nil {
 		return err
 	}
 	switch {
@@ -40,9 +50,8 @@ func (c *client) showPolicies(args []string) error {
 	case c.flags.quiet:
 		c.writeNames(nameList(all))
 	default:
-		for _, p := range all {
-			c.printf("Name %s:\n", p.GetName())
-			c.writePolicy(4, p)
+		for _, x := range all {
+			write(x)
 		}
 	}
 	return nil

@@ -41,20 +41,7 @@ func (c *client) showStatements(args []string) error {
 	if err != nil {
 		return err
 	}
-	if all, err = named(all, args); err != nil {
-		return err
-	}
-	switch {
-	case c.flags.json:
-		c.printJSON(all)
-	case c.flags.quiet:
-		c.writeNames(nameList(all))
-	default:
-		for _, s := range all {
-			c.writeStatement(0, s)
-		}
-	}
-	return nil
+	return showNamed(c, all, args, func(s *api.Statement) { c.writeStatement(0, s) })
 }
 
 func (c *client) changeStatement(op string, args []string) error {

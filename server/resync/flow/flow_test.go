@@ -25,32 +25,16 @@ const vip6 = "2001:db8::2"
 // pair is a connection from a client to a server on an address of lo.
 func pair(t *testing.T, vip string) (client, server *net.TCPConn) {
 	t.Helper()
-	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
-	if vip == vip6 {
-		from.IP = net.IPv6loopback
-	}
-	if err := sandbox.Address(netip.MustParseAddr(vip)); err != nil {
+	to := netip.MustParseAddr(vip)
+	if err := sandbox.Address(to); err != nil {
 		t.Fatal(err)
 	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort(vip, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d := net.Dialer{LocalAddr: from}
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
+	c, s, err := sandbox.Pair(t.Context(), to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close(); s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn)
+	return c, s
 }
 
 // send writes n bytes, which the client reads.

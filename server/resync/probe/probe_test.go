@@ -25,27 +25,11 @@ func anywhere(netip.Addr) bool { return true }
 // the server's side.
 func serve(t *testing.T, vip string) (client, server *net.TCPConn) {
 	t.Helper()
-	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
-	if netip.MustParseAddr(vip).Is6() {
-		from.IP = net.IPv6loopback
-	}
-	if err := sandbox.Address(netip.MustParseAddr(vip)); err != nil {
+	to := netip.MustParseAddr(vip)
+	if err := sandbox.Address(to); err != nil {
 		t.Fatal(err)
 	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(t.Context(), "tcp", net.JoinHostPort(vip, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d := net.Dialer{LocalAddr: from}
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
+	c, s, err := sandbox.Pair(t.Context(), to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +38,7 @@ func serve(t *testing.T, vip string) (client, server *net.TCPConn) {
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	return c.(*net.TCPConn), s.(*net.TCPConn)
+	return c, s
 }
 
 // die closes a socket so that nothing of it goes out, as if its host had gone.
