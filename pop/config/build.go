@@ -311,6 +311,9 @@ func (b *builder) whole() {
 	if slices.ContainsFunc(c.Services, byHealth) && !c.Fleet.Configured() && !c.Relay.On() {
 		b.warnf("fleet", "no peers and no rib: the guards last-pop and correlated are inactive, this POP may withdraw as the last one")
 	}
+	if c.Slowness.Rate > 0 && c.Slowness.Share > 0 && len(c.Fleet.Peers) == 0 && (c.Relay.On() || len(c.Fleet.RIB) > 0) {
+		b.warnf("slowness", "no fleet.peers: POPs known by the relay tree or BGP alone are not asked what they know of client networks, so this one judges by what it sees itself (share: 0 where that is meant)")
+	}
 	for i := range c.Services {
 		s := &c.Services[i]
 		path := "services[" + strconv.Itoa(i) + "]"
