@@ -59,13 +59,16 @@ func (b *Backend) Touch(change func(*Backend)) {
 func (b *Backend) Status(context.Context) (api.Status, error) {
 	b.Lock()
 	defer b.Unlock()
-	// A copy that later changes do not reach.
-	text, err := json.Marshal(b.POP)
-	if err != nil {
-		return api.Status{}, err
+	return apart(b.POP)
+}
+
+// apart is a copy that later changes do not reach.
+func apart[T any](x T) (out T, err error) {
+	text, err := json.Marshal(x)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
 	}
-	var st api.Status
-	return st, json.Unmarshal(text, &st)
+	return out, err
 }
 
 // Explain puts together what POP and Entries say of a slice.
@@ -97,7 +100,7 @@ func (b *Backend) Explain(_ context.Context, id policy.SliceID) (api.Explanation
 				}
 			}
 			e.WouldChange = []string{"The checks say down: withdrawn, if the guards agree."}
-			return e, nil
+			return apart(e)
 		}
 	}
 	return api.Explanation{}, api.Errorf(api.NotFound, "%v is not a slice of any service", id)
