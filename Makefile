@@ -198,9 +198,10 @@ docs: build
 
 # What the programs are made of, as CycloneDX JSON, and the licences of that.
 sbom: build
+	@$(GO) build -o $(BIN)/tools/sbom ./configs/packaging/sbom
 	@for p in catchmentd catchment; do \
-		$(GO) run ./configs/packaging/sbom -version $(VERSION) $(BIN)/$$p >$(BIN)/$$p.cdx.json || exit 1; \
-		$(GO) run ./configs/packaging/sbom -notices $(BIN)/$$p >$(BIN)/$$p.licences || exit 1; \
+		$(BIN)/tools/sbom -version $(VERSION) $(BIN)/$$p >$(BIN)/$$p.cdx.json || exit 1; \
+		$(BIN)/tools/sbom -notices $(BIN)/$$p >$(BIN)/$$p.licences || exit 1; \
 	done
 
 # A Debian package, by dpkg-deb.
