@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -27,24 +26,26 @@ func TestMain(m *testing.M) { sandbox.Main(m) }
 
 const patience = 20 * time.Second
 
-var prebuilt = flag.String("catchment", "", "path of the client to test; empty: build it")
-
-// programs are built once: the stock client and daemon from the pinned
-// module, ours, and ours under the stock client's name.
+// programs are there once: the stock client and daemon from the pinned module,
+// ours, and ours under the stock client's name.
 type programs struct{ stock, daemon, ours, alias string }
 
+// build makes the programs, unless the folder CATCHMENT_BIN has them.
 func build(t testing.TB) programs {
 	t.Helper()
 	dir := t.TempDir()
 	ours := filepath.Join(dir, "catchment")
 	p := programs{filepath.Join(dir, "stock", "gobgp"), filepath.Join(dir, "gobgpd"), ours, filepath.Join(dir, "gobgp")}
+	if err := os.Mkdir(filepath.Dir(p.stock), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for bin, pkg := range map[string]string{
 		p.stock:  "github.com/osrg/gobgp/v3/cmd/gobgp",
 		p.daemon: "github.com/osrg/gobgp/v3/cmd/gobgpd",
 		p.ours:   "github.com/catchment/catchment/cmd/catchment",
 	} {
-		if bin == p.ours && *prebuilt != "" {
-			if err := os.Symlink(*prebuilt, bin); err != nil {
+		if have := os.Getenv("CATCHMENT_BIN"); have != "" {
+			if err := os.Symlink(filepath.Join(have, filepath.Base(bin)), bin); err != nil {
 				t.Fatal(err)
 			}
 			continue
