@@ -34,6 +34,8 @@ type Front struct {
 	draining atomic.Bool
 	closed   atomic.Bool
 	leaving  atomic.Pointer[map[netip.Addr]bool] // see Leave
+	refusing atomic.Pointer[map[netip.Addr]bool] // see Refuse
+	inside   string                              // device by which this host's own connections come
 	now      atomic.Pointer[dateLine]
 
 	mu     sync.Mutex
@@ -65,7 +67,7 @@ func New(opts Options, h http.Handler, hit Hitter, log *slog.Logger) (*Front, er
 	if h == nil || log == nil {
 		return nil, errors.New("front: handler and logger are needed")
 	}
-	f := &Front{opts: opts, handler: h, hitter: hit, log: log, reg: newRegistry(), stop: make(chan struct{})}
+	f := &Front{opts: opts, handler: h, hitter: hit, log: log, reg: newRegistry(), inside: "lo", stop: make(chan struct{})}
 	f.SetConns(opts.Limits.Conns, opts.Limits.ConnsClient)
 	f.rules.Limits = opts.Limits
 	f.roomMax = max(room, opts.Limits.HeadBytes)
@@ -92,11 +94,13 @@ func (f *Front) Serve(ctx context.Context) error {
 	}
 	f.served = true
 	ports := f.ports
-	f.mu.Unlock()
 	var servers sync.WaitGroup
 	servers.Go(func() { f.srv.Serve(f.plain) })
 	errs := make(chan error, 2*len(ports))
 	for _, p := range ports {
+		if p.door != nil && p.door.inside != nil {
+			f.takeInside(p)
+		}
 		f.wg.Go(func() {
 			if err := f.accept(p); err != nil {
 				errs <- err
@@ -110,6 +114,7 @@ func (f *Front) Serve(ctx context.Context) error {
 			})
 		}
 	}
+	f.mu.Unlock()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -198,6 +203,13 @@ func (f *Front) closeListeners() {
 	defer f.mu.Unlock()
 	for _, p := range f.ports {
 		p.tcp.Close()
+		if p.door == nil {
+			continue
+		}
+		if p.door.inside != nil {
+			p.door.inside.close()
+		}
+		p.door.open(nil)
 	}
 }
 

@@ -55,15 +55,28 @@ func (f *Front) newH3() *h3Server {
 	return h
 }
 
-// quicConfig are the limits as quic-go has them. There is no 0-RTT: its requests can be replayed.
-func (h *h3Server) quicConfig() *quic.Config {
+// quicConfig are the limits as quic-go has them, of the socket with that address, and whether it takes clients. There is no 0-RTT: its
+// requests can be replayed.
+func (h *h3Server) quicConfig(local net.Addr) *quic.Config {
 	l := &h.front.opts.Limits
-	return &quic.Config{
+	c := &quic.Config{
 		HandshakeIdleTimeout: max(l.HandshakeTime, 0),
 		MaxIdleTimeout:       max(l.IdleTime, 0),
 		MaxIncomingStreams:   int64(l.Streams),
 	}
+	each := c.Clone()
+	c.GetConfigForClient = func(who *quic.ClientInfo) (*quic.Config, error) {
+		if h.front.refuses(addrPort(local).Addr(), addrPort(who.RemoteAddr).Addr()) {
+			h.front.stats.refusedLeft.Add(1)
+			return nil, errRefused
+		}
+		return each, nil
+	}
+	return c
 }
+
+// errRefused makes quic-go answer CONNECTION_REFUSED.
+var errRefused = errors.New("front: the address is not for new connections")
 
 // resetIDLength is how long connection IDs are where packets of unknown connections are answered: too long to be guessed, for who
 // has one can ask for the token that ends the connection (RFC 9000 §21.11).
@@ -90,7 +103,7 @@ func (h *h3Server) serve(pc net.PacketConn) error {
 		tr.StatelessResetKey, tr.ConnectionIDLength = key, resetIDLength
 	}
 	defer tr.Close()
-	ln, err := tr.Listen(h.conf, h.quicConfig())
+	ln, err := tr.Listen(h.conf, h.quicConfig(pc.LocalAddr()))
 	if err != nil {
 		return fmt.Errorf("front: HTTP/3 at %s: %w", pc.LocalAddr(), err)
 	}
@@ -120,6 +133,11 @@ func (d *quicDoor) Accept(ctx context.Context) (*quic.Conn, error) {
 		}
 		f := d.front
 		f.stats.accepted.Add(1)
+		if f.refuses(addrPort(qc.LocalAddr()).Addr(), addrPort(qc.RemoteAddr()).Addr()) { // of a socket with several addresses
+			f.stats.refusedLeft.Add(1)
+			qc.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+			continue
+		}
 		o := f.reg.admit(addrPort(qc.RemoteAddr()).Addr())
 		if o == overNone {
 			return qc, nil

@@ -7,13 +7,10 @@ import (
 
 // Leave names the local addresses whose route is on its way elsewhere, all of them at a time. Connections to those end with
 // the response they have at work, or the next one, by Connection: close (RFC 9112 §9.6) or GOAWAY (RFC 9113 §6.8); those of
-// HTTP/1.1 that wait for another request are closed now. Who still connects is served, and let go in the same way. nil: all
+// HTTP/1.1 that wait for another request are closed now. Who still connects is served, unless Refuse says otherwise, and let go in the same way. nil: all
 // is as usual again. It may be called at any time; after Drain it means nothing.
 func (f *Front) Leave(addrs []netip.Addr) {
-	set := make(map[netip.Addr]bool, len(addrs))
-	for _, a := range addrs {
-		set[a.Unmap().WithZone("")] = true
-	}
+	set := setOf(addrs)
 	old := f.leaving.Swap(&set)
 	if len(set) == 0 || old != nil && maps.Equal(*old, set) {
 		return

@@ -18,6 +18,8 @@ type port struct {
 	tcp    *net.TCPListener
 	packet net.PacketConn // for HTTP/3, or nil
 	tls    bool
+	door   *door // by which the kernel refuses connections; nil: it cannot
+	many   bool  // it may have connections of several addresses
 
 	altSvc     string // value of Alt-Svc, when HTTP/3 is served here
 	altSvcLine string // the same as a whole line
@@ -39,20 +41,25 @@ func (f *Front) Listen(ctx context.Context) error {
 			return err
 		}
 	}
-	return f.prepareH3()
+	if err := f.prepareH3(); err != nil {
+		return err
+	}
+	f.setDoors()
+	return nil
 }
 
 // open opens one of the places to listen at.
 func (f *Front) open(ctx context.Context, l *Listen) error {
 	p := &port{tcp: l.Listener, packet: l.Packet, tls: l.TLS}
 	if p.tcp == nil {
-		lc := net.ListenConfig{KeepAlive: 15 * time.Second, Control: f.control}
+		lc := f.listenConfig()
 		ln, err := lc.Listen(ctx, "tcp", l.Address)
 		if err != nil {
 			return fmt.Errorf("front: listen %s: %w", l.Address, err)
 		}
 		p.tcp = ln.(*net.TCPListener)
 	}
+	p.setDoor(l)
 	f.ports = append(f.ports, p)
 	if err := f.listenOptions(p.tcp); err != nil {
 		return fmt.Errorf("front: listen %s: %w", p.tcp.Addr(), err)
@@ -66,6 +73,20 @@ func (f *Front) open(ctx context.Context, l *Listen) error {
 		p.packet = pc
 	}
 	return nil
+}
+
+// setDoor gives p a door where the kernel may be the one to refuse: it has one address alone, and a port that was asked for, for one
+// that the kernel has chosen is lost when a socket stops listening. What is inherited may be anything.
+func (p *port) setDoor(l *Listen) {
+	at := addrPort(p.tcp.Addr())
+	_, asked, _ := net.SplitHostPort(l.Address)
+	if p.many = at.Addr().IsUnspecified() || l.Listener != nil || asked == "0"; !p.many {
+		p.door = &door{addr: at.Addr().WithZone("")}
+	}
+}
+
+func (f *Front) listenConfig() net.ListenConfig {
+	return net.ListenConfig{KeepAlive: 15 * time.Second, Control: f.control}
 }
 
 func (p *port) close() {
@@ -126,6 +147,7 @@ func (f *Front) Addrs() []net.Addr {
 func (f *Front) accept(p *port) error {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
+	turn := 0
 	for {
 		nc, err := p.tcp.AcceptTCP()
 		switch {
@@ -134,6 +156,10 @@ func (f *Front) accept(p *port) error {
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return nil
+		case errors.Is(err, unix.EINVAL): // it does not listen: see Refuse
+			if err = p.door.await(&turn, err); err == nil {
+				continue
+			}
 		}
 		f.stats.acceptErrors.Add(1)
 		f.log.Warn("accept", "listener", p.tcp.Addr(), slog.Any("err", err))
@@ -164,7 +190,13 @@ func temporary(err error) bool {
 // take begins to serve one accepted connection, unless a limit forbids it.
 func (f *Front) take(nc *net.TCPConn, p *port) {
 	f.stats.accepted.Add(1)
-	remote := addrPort(nc.RemoteAddr())
+	remote, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	if f.turnsAway(p, local.Addr(), remote.Addr()) {
+		f.stats.refusedLeft.Add(1)
+		nc.SetLinger(0)
+		nc.Close()
+		return
+	}
 	switch f.reg.admit(remote.Addr()) {
 	case overAll:
 		f.stats.refusedAll.Add(1)
@@ -175,7 +207,7 @@ func (f *Front) take(nc *net.TCPConn, p *port) {
 		nc.Close()
 		return
 	}
-	c := &Conn{front: f, port: p, remote: remote, local: addrPort(nc.LocalAddr()), began: time.Now(), secure: p.tls}
+	c := &Conn{front: f, port: p, remote: remote, local: local, began: time.Now(), secure: p.tls}
 	s, err := newSock(nc, c, &f.opts.Limits, &f.stats)
 	if err != nil {
 		nc.Close()

@@ -8,6 +8,7 @@ type Stats struct {
 	Open          uint64 // gauge: connections now
 	RefusedAll    uint64 // connections over Limits.Conns
 	RefusedClient uint64 // connections over Limits.ConnsClient
+	RefusedLeft   uint64 // connections to addresses of Refuse, of those that the kernel has not refused
 	AcceptErrors  uint64
 	Handshakes    uint64 // TLS, finished
 	BadHandshakes uint64
@@ -33,10 +34,10 @@ type Stats struct {
 
 // counters are the live ones of Stats.
 type counters struct {
-	accepted, refusedAll, refusedClient, acceptErrors, handshakes, badHandshakes atomic.Uint64
-	fast, general, handed, bad, badAnswers, slow, slowBodies, slowHeads          atomic.Uint64
-	resets, abusers, bytesIn, bytesOut, sendfile, sendfileBytes, copied, drained atomic.Uint64
-	cut, panics                                                                  atomic.Uint64
+	accepted, refusedAll, refusedClient, refusedLeft, acceptErrors, handshakes, badHandshakes atomic.Uint64
+	fast, general, handed, bad, badAnswers, slow, slowBodies, slowHeads                       atomic.Uint64
+	resets, abusers, bytesIn, bytesOut, sendfile, sendfileBytes, copied, drained              atomic.Uint64
+	cut, panics                                                                               atomic.Uint64
 }
 
 // Stats reads all counters.
@@ -44,7 +45,7 @@ func (f *Front) Stats() Stats {
 	c := &f.stats
 	return Stats{
 		Accepted: c.accepted.Load(), Open: uint64(f.reg.len()), RefusedAll: c.refusedAll.Load(),
-		RefusedClient: c.refusedClient.Load(), AcceptErrors: c.acceptErrors.Load(),
+		RefusedClient: c.refusedClient.Load(), RefusedLeft: c.refusedLeft.Load(), AcceptErrors: c.acceptErrors.Load(),
 		Handshakes: c.handshakes.Load(), BadHandshakes: c.badHandshakes.Load(),
 		Fast: c.fast.Load(), General: c.general.Load(), HandedOver: c.handed.Load(), Bad: c.bad.Load(),
 		BadAnswers: c.badAnswers.Load(), Slow: c.slow.Load(), SlowBodies: c.slowBodies.Load(),
