@@ -20,7 +20,7 @@ import (
 // tick is the longest time between two rounds: ages grow without any event.
 const tick = time.Second
 
-// Options are what a controller is made of. Fleet, Addresses, Loads, Measured,
+// Options are what a controller is made of. Fleet, Addresses, Doors, Loads, Measured,
 // Matrices, RPKI, Core, Turns, Metrics and Reload may be nil.
 type Options struct {
 	Config    *config.Config
@@ -29,6 +29,7 @@ type Options struct {
 	Fleet     Fleet
 	Journal   Journal
 	Addresses Addresses
+	Doors     Doors // nil: no server of our own
 	Loads     Loads
 	Measured  Measured
 	Balance   Balance  // nil: no load loop
@@ -93,14 +94,15 @@ type Controller struct {
 	reasons   map[policy.SliceID]policy.Reason // journaled last
 	alarms    alarms
 	meter     meter
-	addresses []VIP     // asked for last
-	placed    bool      // and all there
-	steady    bool      // every service keeps its own: only a reload changes what is asked for
-	moved     bool      // a reload may have changed them
-	shares    shares    // of the fleet's traffic
-	foreseen  foreseen  // of drains that have not begun
-	blind     bool      // the state is lost, and no check has said what to announce
-	retry     time.Time // when a set or an address that failed is tried again
+	addresses []VIP        // asked for last
+	refused   []netip.Addr // new connections to them are; in order
+	placed    bool         // and all there
+	steady    bool         // every service keeps its own: only a reload changes what is asked for
+	moved     bool         // a reload may have changed them
+	shares    shares       // of the fleet's traffic
+	foreseen  foreseen     // of drains that have not begun
+	blind     bool         // the state is lost, and no check has said what to announce
+	retry     time.Time    // when a set or an address that failed is tried again
 
 	windows windows
 }
@@ -255,7 +257,7 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	in := c.input(now)
 	state, d := c.decider.Decide(c.state, in, now)
 	c.state, c.last = state, d
-	c.announce(ctx, d, detected)
+	c.carryOut(ctx, d, in, detected, now)
 	c.tell(d, now)
 	c.queue(d)
 	changed := c.record(d, in, now)

@@ -81,7 +81,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	w.c = pop.New(pop.Options{
-		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Loads: w, RPKI: w, Core: w.core,
+		Config: w.cfg, Announcer: w, Checks: checks{w}, Fleet: peers{w}, Journal: w, Addresses: w, Doors: w, Loads: w, RPKI: w, Core: w.core,
 		Store: w.store, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		Reload: func(ctx context.Context, old *config.Config) (*config.Config, []string, error) {
 			w.asked = ctx
@@ -178,6 +178,9 @@ func (w *world) Ensure(_ context.Context, vips []pop.VIP) ([]pop.VIP, error) {
 	}
 	return nil, w.unnoted
 }
+
+// Refuse implements pop.Doors.
+func (w *world) Refuse(addrs []netip.Addr) { w.say("refuse %v", addrs) }
 
 func (w *world) Connections(context.Context, []netip.Addr) (map[netip.Addr]int, error) {
 	w.mu.Lock()

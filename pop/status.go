@@ -73,6 +73,7 @@ func (v *View) slice(d policy.SliceDecision) api.SliceStatus {
 		out.Guards = append(out.Guards, api.GuardOf(g))
 	}
 	out.Note = v.unheard(d)
+	out.Refused = v.refused[d.Slice]
 	out.Next, out.NextAt = next(d, v.Now), d.Wake
 	if d.Intent != nil {
 		out.Intent = *d.Intent

@@ -36,8 +36,9 @@ type View struct {
 	announced []bgp.Announcement
 	dry       bool
 	blind     bool
-	balances  bool // load may move slices
-	caches    int  // of the RPKI
+	refused   map[policy.SliceID][]string // addresses that take no new connections, by the slice that brings clients to them
+	balances  bool                        // load may move slices
+	caches    int                         // of the RPKI
 	// synchronized is how many of the caches are.
 	synchronized int
 }
@@ -73,6 +74,7 @@ func (c *Controller) publish(d policy.Decision, in policy.Input, changed bool, n
 	}
 	slices.SortStableFunc(v.windows, func(a, b api.MaintenanceWindow) int { return a.Start.Compare(b.Start) })
 	v.Stopping = slices.ContainsFunc(in.Intents, func(i policy.Intent) bool { return i.Kind == policy.IntentStop })
+	v.refused = c.refusedBy()
 	c.view.Store(v)
 	close(*c.newer.Swap(new(make(chan struct{}))))
 	c.meter.show(v, changed)

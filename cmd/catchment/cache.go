@@ -65,6 +65,13 @@ func writeCache(w io.Writer, s api.CacheStatus) {
 	if len(s.Leaving) > 0 {
 		t.row("leaving", strings.Join(s.Leaving, ", "))
 	}
+	if len(s.Refused) > 0 {
+		row := "new connections to " + strings.Join(s.Refused, ", ")
+		if s.TurnedAway > 0 {
+			row += fmt.Sprintf("; %d were reset after they had been accepted", s.TurnedAway)
+		}
+		t.row("refused", row)
+	}
 	t.row("requests", cacheRequests(s.Total))
 	if len(s.Reasons) > 0 {
 		t.row("not hit because", cacheReasons(s.Reasons))

@@ -127,6 +127,9 @@ func writeStance(t *table, s api.SliceStatus) {
 	if s.Note != "" {
 		t.row("note", oneLine(s.Note))
 	}
+	if len(s.Refused) > 0 {
+		t.row("refused", "new connections to "+strings.Join(s.Refused, ", ")+" (drain.accept)")
+	}
 	if s.Announced != nil {
 		t.row("heard as", attributes(*s.Announced))
 		for _, n := range s.Announced.Neighbors {

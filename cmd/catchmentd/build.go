@@ -239,7 +239,7 @@ func (d *parts) buildController(b base) {
 	m.WatchBalance(d.balanceStats)
 	d.controller = pop.New(pop.Options{
 		Config: d.cfg, Announcer: announcer{d}, Checks: d.runner, Fleet: d.fleet, Journal: b.journal,
-		Addresses: vips{b.addresses}, Loads: loads{}, Measured: d.load, Balance: shows{d}, Matrices: d.matrix, RPKI: announcer{d},
+		Addresses: vips{b.addresses}, Doors: d.doors(), Loads: loads{}, Measured: d.load, Balance: shows{d}, Matrices: d.matrix, RPKI: announcer{d},
 		Core: d.coreOf(), Turns: d.turnsOf(), Metrics: m, Store: b.store,
 		Logger: d.log, Version: version, DryRun: d.dry, Reload: d.reload, Try: try,
 	})

@@ -47,6 +47,7 @@ type cacheServer struct {
 	trouble  string // why it does not serve; empty: it does
 	since    time.Time
 	leaving  []netip.Addr
+	refused  []netip.Addr // new connections to them are
 	draining bool
 	sitesAt  time.Time
 }
@@ -180,6 +181,9 @@ func (c *cacheServer) again(ctx context.Context) error {
 		return err
 	}
 	srv := c.server()
+	c.mu.Lock()
+	srv.Refuse(c.refused)
+	c.mu.Unlock()
 	if err := listen(ctx, srv); err != nil {
 		over, cancel := context.WithCancel(ctx)
 		cancel()
@@ -188,6 +192,7 @@ func (c *cacheServer) again(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	srv.Leave(c.leaving)
+	srv.Refuse(c.refused) // it may have changed
 	return nil
 }
 
@@ -261,6 +266,19 @@ func (c *cacheServer) leave(addrs []netip.Addr) {
 		c.log.Info("cache: clients stay")
 	}
 	c.srv.Leave(c.leaving)
+}
+
+// Refuse implements pop.Doors.
+func (c *cacheServer) Refuse(addrs []netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = slices.Clone(addrs)
+	if len(addrs) > 0 {
+		c.log.Info("cache: new connections are refused", "addresses", addrs)
+	} else {
+		c.log.Info("cache: new connections are taken")
+	}
+	c.srv.Refuse(c.refused)
 }
 
 // drain takes no more connections and lets what runs end, until ctx does.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/policy"
+	"github.com/catchment/catchment/pop"
 	"github.com/catchment/catchment/pop/api"
 	"github.com/catchment/catchment/pop/journal"
 	"github.com/catchment/catchment/server/cache"
@@ -42,6 +43,14 @@ func (c *cacheServer) into(st *api.Status) {
 	st.Alarms = append(slices.Clip(st.Alarms), c.alarms()...)
 }
 
+// doors are the listeners of the cache server; nil where there is none.
+func (d *parts) doors() pop.Doors {
+	if d.cache == nil {
+		return nil
+	}
+	return d.cache
+}
+
 // CacheStatus implements api.Cache.
 func (c *cacheServer) CacheStatus(context.Context) (api.CacheStatus, error) { return c.status(), nil }
 
@@ -53,6 +62,9 @@ func (c *cacheServer) status() api.CacheStatus {
 	for _, a := range c.leaving {
 		out.Leaving = append(out.Leaving, a.String())
 	}
+	for _, a := range c.refused {
+		out.Refused = append(out.Refused, a.String())
+	}
 	failed, draining, listeners := c.trouble != "", c.draining, c.cfg.Front.Listen
 	c.mu.Unlock()
 	s := srv.Status()
@@ -63,6 +75,9 @@ func (c *cacheServer) status() api.CacheStatus {
 		out.State = api.CacheDraining
 	case len(out.Leaving) > 0:
 		out.State, out.Detail = api.CacheLeaving, "the routes of "+strings.Join(out.Leaving, ", ")+" are on their way elsewhere"
+		if len(out.Refused) > 0 {
+			out.Detail += "; new connections to " + strings.Join(out.Refused, ", ") + " are refused"
+		}
 	}
 	for i, l := range listeners {
 		at := api.CacheListener{Address: l.Address, Protocol: "http"}
@@ -77,6 +92,7 @@ func (c *cacheServer) status() api.CacheStatus {
 		}
 		out.Listeners = append(out.Listeners, at)
 	}
+	out.TurnedAway = s.Front.RefusedLeft
 	out.Connections, out.Shed, out.Panics, out.Purges = int64(s.Front.Open), s.Shed, s.Panics, s.Purges.Purges
 	out.Fills = api.CacheFills{
 		Running: s.Fills.Running, Waiting: s.Fills.Waiting, Done: s.Fills.Whole, Failed: s.Fills.Failed, Joined: s.Fills.Joined, Fetched: s.Fills.Bytes,

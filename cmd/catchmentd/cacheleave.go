@@ -57,7 +57,7 @@ func leaving(cfg *config.Config, all []api.SliceStatus) []netip.Addr {
 	for i := range cfg.Services {
 		svc := &cfg.Services[i]
 		for _, a := range svc.VIPs.Addresses {
-			if id, ok := longestOf(svc, a); ok && cfg.Cache.Serves(a) {
+			if id, ok := svc.SliceOf(a); ok && cfg.Cache.Serves(a) {
 				if on, decided := announced[id]; decided && !on {
 					out = append(out, a)
 				}
@@ -66,16 +66,4 @@ func leaving(cfg *config.Config, all []api.SliceStatus) []netip.Addr {
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return out
-}
-
-// longestOf is the longest slice of a service that an address is in: the one by
-// which clients come to it.
-func longestOf(svc *config.Service, a netip.Addr) (policy.SliceID, bool) {
-	best := policy.SliceID{}
-	for _, id := range svc.Slices {
-		if p := id.Prefix(); p.Contains(a) && (!best.Prefix().IsValid() || p.Bits() > best.Prefix().Bits()) {
-			best = id
-		}
-	}
-	return best, best.Prefix().IsValid()
 }

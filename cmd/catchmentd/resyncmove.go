@@ -84,7 +84,7 @@ func (f *flows) addresses(cfg *config.Config, all []api.SliceStatus, now time.Ti
 	for i := range cfg.Services {
 		svc := &cfg.Services[i]
 		for _, a := range svc.VIPs.Addresses {
-			id, ok := longestOf(svc, a)
+			id, ok := svc.SliceOf(a)
 			s := slicesBy[id]
 			if !ok || s == nil || !slices.Contains(f.cfg.VIPs, a) {
 				continue

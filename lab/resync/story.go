@@ -26,6 +26,7 @@ func chapters() []chapter {
 	return []chapter{
 		{withCatchment, []story{
 			{"drain", "LON is drained with downloads longer than its drain waits, over IPv4 and IPv6", (*lab).drain},
+			{"accept", "LON is drained and takes no new clients (drain.accept: never); undrained it does", (*lab).accept},
 			{"flip", "the router prefers FRA; LON knows nothing of it", (*lab).flips},
 			{"death", "LON's host is gone without a word", (*lab).death},
 			{"flap", "the route changes every second, ten times", (*lab).flaps},

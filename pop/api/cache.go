@@ -20,6 +20,7 @@ type CacheStatus struct {
 	State       string          `json:"state"`
 	Detail      string          `json:"detail,omitempty"`
 	Leaving     []string        `json:"leaving,omitempty"` // those addresses
+	Refused     []string        `json:"refused,omitempty"` // of those: where new connections are refused
 	Listeners   []CacheListener `json:"listeners,omitempty"`
 	Connections int64           `json:"connections"` // open now
 	Total       CacheCounts     `json:"total"`
@@ -28,9 +29,10 @@ type CacheStatus struct {
 	Reasons     []CacheReason   `json:"reasons,omitempty"` // the most frequent first
 	Fills       CacheFills      `json:"fills"`
 	Store       CacheStore      `json:"store"`
-	Purges      uint64          `json:"purges,omitempty"` // since the start
-	Shed        uint64          `json:"shed,omitempty"`   // requests turned away because too many were at work
-	Panics      uint64          `json:"panics,omitempty"` // requests that a mistake of ours ended
+	Purges      uint64          `json:"purges,omitempty"`      // since the start
+	Shed        uint64          `json:"shed,omitempty"`        // requests turned away because too many were at work
+	TurnedAway  uint64          `json:"turned_away,omitempty"` // connections to such addresses that were accepted and reset; the kernel's refusals are not counted
+	Panics      uint64          `json:"panics,omitempty"`      // requests that a mistake of ours ended
 	// SitesAt is when the sites in force were read.
 	SitesAt time.Time `json:"sites_at,omitzero"`
 }

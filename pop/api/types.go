@@ -111,6 +111,9 @@ type SliceStatus struct {
 	Announced *Attributes `json:"announced,omitempty"`
 	// Note says why no router hears it although it is announced.
 	Note string `json:"note,omitempty"`
+	// Refused are the addresses that clients reach by this slice and at which the
+	// cache server refuses new connections (drain.accept).
+	Refused []string `json:"refused,omitempty"`
 	// Wanted is what the rules want where a guard, a hold-down or the damping
 	// keeps something else; nil while they agree.
 	Wanted       *policy.Stance `json:"wanted,omitempty"`

@@ -320,6 +320,9 @@ func (b *builder) whole() {
 		if s.DrainWait >= c.Stop.Deadline && c.Stop.Deadline > 0 {
 			b.warnf(path+".drain.wait", "%s is not below stop.deadline (%s): a stop will cut the drain short", s.DrainWait, c.Stop.Deadline)
 		}
+		if s.Accept != AcceptAlways && !slices.ContainsFunc(s.VIPs.Addresses, c.Cache.Serves) {
+			b.warnf(path+".drain.accept", "%s is for the cache server, and cache.listen has none of the addresses: nobody refuses connections", s.Accept)
+		}
 		if n := b.others(); c.Fleet.Configured() && s.MinPOPs > n {
 			b.warnf(path+".min-pops", "%d, but fleet names %d other: the service will never be withdrawn by health", s.MinPOPs, n)
 		}

@@ -120,10 +120,33 @@ type Service struct {
 	Normal  Rung
 	Ladder  []Rung // index 0 is Normal, so len(Ladder) == policy.Service.Rungs
 	Drain   Rung
+	Accept  Accept // what the cache server does with new connections while the route leaves
 	Combine health.Rule
 	Checks  []Check
 	// Capacity is what this POP can carry of the service.
 	Capacity load.Capacity
+}
+
+// Accept says how long the cache server takes new connections to a service's
+// addresses that is drained or withdrawn: drain.accept.
+type Accept string
+
+const (
+	AcceptAlways         Accept = "always"          // as long as the route brings them
+	AcceptUntilWithdrawn Accept = "until-withdrawn" // until it has been told that the route is gone
+	AcceptNever          Accept = "never"           // not from the beginning of the drain on
+)
+
+// SliceOf is the longest slice of the service that an address is in: the one by
+// which clients come to it.
+func (s *Service) SliceOf(a netip.Addr) (policy.SliceID, bool) {
+	best := policy.SliceID{}
+	for _, id := range s.Slices {
+		if p := id.Prefix(); p.Contains(a) && (!best.Prefix().IsValid() || p.Bits() > best.Prefix().Bits()) {
+			best = id
+		}
+	}
+	return best, best.Prefix().IsValid()
 }
 
 // VIPs are the addresses of a service and the device that holds them.

@@ -26,6 +26,7 @@ var defaults = map[string]any{
 	"services[].vips.device":            "lo",
 	"services[].vips.keep":              true,
 	"services[].drain.wait":             "30s",
+	"services[].drain.accept":           "always",
 	"services[].drain.communities":      []any{"graceful-shutdown"},
 	"services[].hold-down":              "10s",
 	"services[].dwell":                  "30s",

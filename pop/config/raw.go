@@ -153,6 +153,7 @@ type rawRung struct {
 
 type rawDrain struct {
 	Wait            time.Duration `mapstructure:"wait"`
+	Accept          string        `mapstructure:"accept"`
 	IdleConnections float64       `mapstructure:"idle-connections"`
 	rawAttributes   `mapstructure:",squash"`
 }

@@ -19,6 +19,7 @@ func (b *builder) service(path string, r *rawService) {
 			HalfLife: r.Damping.HalfLife, Max: r.Damping.Max,
 		},
 	}}
+	s.Accept = Accept(r.Drain.Accept)
 	if b.name(path+".name", "name the service", r.Name) {
 		if at := b.names[r.Name]; at != "" {
 			b.refuse(path+".name", "%q is the name of %s", r.Name, at)
@@ -123,6 +124,7 @@ func (b *builder) limits(path string, r *rawService) {
 	}
 	b.atLeast(path+".min-pops", r.MinPOPs, 1)
 	b.share(path+".min-capacity", r.MinCapacity)
+	b.oneOf(path+".drain.accept", r.Drain.Accept, string(AcceptAlways), string(AcceptUntilWithdrawn), string(AcceptNever))
 	if r.Drain.IdleConnections < 0 {
 		b.refuse(path+".drain.idle-connections", "%v: want zero (never idle) or more", r.Drain.IdleConnections)
 	}

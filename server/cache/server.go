@@ -303,6 +303,14 @@ func (s *Server) Leave(addrs []netip.Addr) {
 	}
 }
 
+// Refuse names the local addresses at which new connections are refused, all of them at a time; without any all are taken again.
+// It may be called before Listen.
+func (s *Server) Refuse(addrs []netip.Addr) {
+	if s.front != nil {
+		s.front.Refuse(addrs)
+	}
+}
+
 // Drain stops accepting connections, lets the requests under way finish and returns when all are done, or ctx is over;
 // then what is left is cut. There is no way back.
 func (s *Server) Drain(ctx context.Context) error {

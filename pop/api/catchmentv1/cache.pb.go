@@ -79,10 +79,12 @@ type CacheStatus struct {
 	Reasons       []*CacheReason         `protobuf:"bytes,12,rep,name=reasons,proto3" json:"reasons,omitempty"` // the most frequent first
 	Fills         *CacheFills            `protobuf:"bytes,13,opt,name=fills,proto3" json:"fills,omitempty"`
 	Store         *CacheStore            `protobuf:"bytes,14,opt,name=store,proto3" json:"store,omitempty"`
-	Purges        uint64                 `protobuf:"varint,15,opt,name=purges,proto3" json:"purges,omitempty"`                 // since the start
-	Shed          uint64                 `protobuf:"varint,16,opt,name=shed,proto3" json:"shed,omitempty"`                     // requests turned away because too many were at work
-	Panics        uint64                 `protobuf:"varint,17,opt,name=panics,proto3" json:"panics,omitempty"`                 // requests that a mistake of ours ended
-	SitesAt       *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=sites_at,json=sitesAt,proto3" json:"sites_at,omitempty"` // when the sites in force were read
+	Purges        uint64                 `protobuf:"varint,15,opt,name=purges,proto3" json:"purges,omitempty"`                           // since the start
+	Shed          uint64                 `protobuf:"varint,16,opt,name=shed,proto3" json:"shed,omitempty"`                               // requests turned away because too many were at work
+	Panics        uint64                 `protobuf:"varint,17,opt,name=panics,proto3" json:"panics,omitempty"`                           // requests that a mistake of ours ended
+	SitesAt       *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=sites_at,json=sitesAt,proto3" json:"sites_at,omitempty"`           // when the sites in force were read
+	Refused       []string               `protobuf:"bytes,19,rep,name=refused,proto3" json:"refused,omitempty"`                          // addresses at which new connections are refused
+	TurnedAway    uint64                 `protobuf:"varint,20,opt,name=turned_away,json=turnedAway,proto3" json:"turned_away,omitempty"` // connections to such addresses that were accepted and reset; the kernel's refusals are not counted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +243,20 @@ func (x *CacheStatus) GetSitesAt() *timestamppb.Timestamp {
 		return x.SitesAt
 	}
 	return nil
+}
+
+func (x *CacheStatus) GetRefused() []string {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *CacheStatus) GetTurnedAway() uint64 {
+	if x != nil {
+		return x.TurnedAway
+	}
+	return 0
 }
 
 // CacheListener is where clients connect.
@@ -1728,7 +1744,7 @@ var File_cache_proto protoreflect.FileDescriptor
 const file_cache_proto_rawDesc = "" +
 	"\n" +
 	"\vcache.proto\x12\fcatchment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0e\n" +
-	"\fCacheRequest\"\xcd\x05\n" +
+	"\fCacheRequest\"\x88\x06\n" +
 	"\vCacheStatus\x12\x10\n" +
 	"\x03pop\x18\x01 \x01(\tR\x03pop\x12,\n" +
 	"\x03now\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x124\n" +
@@ -1748,7 +1764,10 @@ const file_cache_proto_rawDesc = "" +
 	"\x06purges\x18\x0f \x01(\x04R\x06purges\x12\x12\n" +
 	"\x04shed\x18\x10 \x01(\x04R\x04shed\x12\x16\n" +
 	"\x06panics\x18\x11 \x01(\x04R\x06panics\x125\n" +
-	"\bsites_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\asitesAt\"[\n" +
+	"\bsites_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\asitesAt\x12\x18\n" +
+	"\arefused\x18\x13 \x03(\tR\arefused\x12\x1f\n" +
+	"\vturned_away\x18\x14 \x01(\x04R\n" +
+	"turnedAway\"[\n" +
 	"\rCacheListener\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x14\n" +

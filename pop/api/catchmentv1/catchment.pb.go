@@ -1937,7 +1937,8 @@ type SliceStatus struct {
 	Guards        []*GuardStatus         `protobuf:"bytes,12,rep,name=guards,proto3" json:"guards,omitempty"` // those asked in the last decision
 	Next          string                 `protobuf:"bytes,13,opt,name=next,proto3" json:"next,omitempty"`     // what happens by itself if no input changes
 	NextAt        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
-	Intent        *Intent                `protobuf:"bytes,15,opt,name=intent,proto3" json:"intent,omitempty"` // the one in force here
+	Intent        *Intent                `protobuf:"bytes,15,opt,name=intent,proto3" json:"intent,omitempty"`   // the one in force here
+	Refused       []string               `protobuf:"bytes,16,rep,name=refused,proto3" json:"refused,omitempty"` // addresses of it at which new connections are refused (drain.accept)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2073,6 +2074,13 @@ func (x *SliceStatus) GetNextAt() *timestamppb.Timestamp {
 func (x *SliceStatus) GetIntent() *Intent {
 	if x != nil {
 		return x.Intent
+	}
+	return nil
+}
+
+func (x *SliceStatus) GetRefused() []string {
+	if x != nil {
+		return x.Refused
 	}
 	return nil
 }
@@ -5971,7 +5979,7 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06Reason\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
 	"\x05guard\x18\x02 \x01(\tR\x05guard\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xd4\x04\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xee\x04\n" +
 	"\vSliceStatus\x12\x14\n" +
 	"\x05slice\x18\x01 \x01(\tR\x05slice\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
@@ -5988,7 +5996,8 @@ const file_catchment_proto_rawDesc = "" +
 	"\x06guards\x18\f \x03(\v2\x19.catchment.v1.GuardStatusR\x06guards\x12\x12\n" +
 	"\x04next\x18\r \x01(\tR\x04next\x123\n" +
 	"\anext_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12,\n" +
-	"\x06intent\x18\x0f \x01(\v2\x14.catchment.v1.IntentR\x06intent\"\xa2\x02\n" +
+	"\x06intent\x18\x0f \x01(\v2\x14.catchment.v1.IntentR\x06intent\x12\x18\n" +
+	"\arefused\x18\x10 \x03(\tR\arefused\"\xa2\x02\n" +
 	"\n" +
 	"Attributes\x12\x15\n" +
 	"\x03med\x18\x01 \x01(\rH\x00R\x03med\x88\x01\x01\x12\"\n" +
