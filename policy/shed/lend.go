@@ -108,7 +108,7 @@ func (c Config) lendMore(l Lending, v *View, loans []Loan, all, load float64, no
 			continue // who lends has nothing to give
 		}
 		p := &v.POPs[i]
-		if _, over := c.Expected(p, v.Reserved, now); over {
+		if _, over := c.Expected(p, v.Reserved, now); over || v.leaves(p) {
 			continue
 		}
 		share := min(want, c.Room(p, v.Reserved, now)/d)
@@ -119,6 +119,16 @@ func (c Config) lendMore(l Lending, v *View, loans []Loan, all, load float64, no
 		return c.loanStep(x, x.Share-share, Arrival{to, share * d * l.Part, share * d}, now), ""
 	}
 	return nil, "no POP that DNS may lend clients to has room for any"
+}
+
+// leaves reports whether a POP announces none of the slices for all that its
+// load has to say: one that is drained, or whose checks are down, has much room
+// and wants no clients.
+func (v *View) leaves(p *POP) bool {
+	return len(v.Slices) > 0 && !slices.ContainsFunc(v.Slices, func(s policy.SliceID) bool {
+		_, announced := p.Level[s]
+		return announced
+	})
 }
 
 // lendLess takes back what this POP surely has room for, from the POP that is

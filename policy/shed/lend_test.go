@@ -40,6 +40,10 @@ func TestLend(t *testing.T) {
 		{name: "a step at a time", loads: []float64{97, 10, 10}, to: "B", share: 0.1},
 		{name: "to who has room", loads: []float64{97, 95.5, 10}, to: "C", share: 0.1},
 		{name: "not to who is overloaded", loads: []float64{97, 99, 10}, to: "C", share: 0.1},
+		{name: "not to who is drained", loads: []float64{97, 10, 10}, change: func(v *View, _ *Lending) {
+			v.Slices = []policy.SliceID{{}}
+			v.POPs[0].Level[policy.SliceID{}], v.POPs[2].Level[policy.SliceID{}] = 0, 0
+		}, to: "C", share: 0.1},
 		{name: "not to who lends himself", loads: []float64{97, 10, 10}, loans: []Loan{{"B", "C", 0.1}}, to: "C", share: 0.1},
 		{name: "as much as fits", loads: []float64{97, 91, 99}, to: "B", share: 0.0478},
 		{name: "nobody has room", loads: []float64{97, 96, 97}, why: "has room"},
