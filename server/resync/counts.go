@@ -57,3 +57,11 @@ func (r *Resync) Learned(n int) []careful.Learned {
 	defer r.mu.Unlock()
 	return r.earned.Last(n)
 }
+
+// Pairs tells what pairs of POPs have earned for networks that have not jumped
+// yet.
+func (r *Resync) Pairs() []careful.LearnedPair {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.earned.Pairs()
+}

@@ -30,10 +30,6 @@ const (
 	Shared  careful.Reason = "shared"   // another stream of its connection went on before, and that has jumped as far as all may
 )
 
-// FromClient is the POP of jumps that nobody's checkpoint is known of, by what
-// the client says of itself.
-const FromClient = "client"
-
 // Resume is called by a server that is about to answer a request, before the
 // first byte of the body. Where the request goes on with a flow of another
 // POP, its checkpoint is used up, and the connection may jump; that is
@@ -42,7 +38,7 @@ const FromClient = "client"
 func (r *Resync) Resume(conn Socket, a checkpoint.Ask, says careful.Stated) (checkpoint.Known, bool) {
 	now := time.Now()
 	known, ok := r.opt.Book.Take(a, now)
-	j := Jump{At: now, From: FromClient, Client: a.Client}
+	j := Jump{At: now, From: careful.FromClient, Client: a.Client}
 	switch {
 	case ok && known.POP != r.opt.POP:
 		r.count(func(c *Counts) { c.Resumed++ })
@@ -155,25 +151,26 @@ func (r *Resync) tell(j Jump, err error) {
 func (r *Resync) jump(ctx context.Context, conn Socket, j Jump, between careful.Between, before sample) {
 	err := r.apply(conn, jump.Hint{Window: j.Jump.Window, Rate: j.Jump.Rate})
 	if err != nil {
-		r.done(j, between, careful.Ended, err)
+		r.done(j, between, careful.End{Phase: careful.Ended}, err)
 		r.life.Done()
 		return
 	}
 	go func() {
 		defer r.life.Done()
-		phase, err := r.follow(ctx, conn, careful.NewWatch(j.Jump, before.info(), j.At), r.act)
-		r.done(j, between, phase, err)
+		w := careful.NewWatch(j.Jump, before.info(), j.At)
+		phase, err := r.follow(ctx, conn, w, r.act)
+		r.done(j, between, careful.End{Phase: phase, Part: j.Jump.Part, Proved: w.Proved()}, err)
 	}()
 }
 
 // done keeps what was learned of a jump and tells of it.
-func (r *Resync) done(j Jump, between careful.Between, phase careful.Phase, err error) {
+func (r *Resync) done(j Jump, between careful.Between, how careful.End, err error) {
 	now := time.Now()
 	r.mu.Lock()
 	r.watched--
-	r.earned.End(between, phase, now)
+	r.earned.End(between, how, now)
 	r.mu.Unlock()
-	j.Ended, j.Took = phase, now.Sub(j.At)
+	j.Ended, j.Took = how.Phase, now.Sub(j.At)
 	r.tell(j, err)
 }
 

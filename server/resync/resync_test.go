@@ -403,7 +403,7 @@ func TestJump(t *testing.T) {
 	w := careful.NewWatch(one, careful.Info{}, time.Now())
 	w.Look(careful.Info{Acked: 1 << 19, Lost: 1, RTT: time.Millisecond}, time.Now())
 	phase, err := r.follow(t.Context(), raw, w, r.act)
-	r.done(Jump{At: time.Now(), Jump: one}, between, phase, err)
+	r.done(Jump{At: time.Now(), Jump: one}, between, careful.End{Phase: phase}, err)
 	if got := <-told; got.Ended != careful.Retreated || got.Err != nil || r.watched != 0 || r.earned.Part(between, time.Now()) != 0.25 {
 		t.Errorf("there was loss: told %+v, hints %+v", got, j.hints)
 	}
@@ -440,7 +440,7 @@ func TestStated(t *testing.T) {
 			t.Errorf("heard %v: a flow %v, told %d", hear, ok, len(told))
 		}
 		if hear {
-			if got := <-told; got.From != FromClient || got.Ticket.Rate != 2_500_000 {
+			if got := <-told; got.From != careful.FromClient || got.Ticket.Rate != 2_500_000 {
 				t.Errorf("%+v", got)
 			}
 		}

@@ -30,10 +30,11 @@ func (b *bench) competed(ctx context.Context, t trial, how way, rate uint64, rtt
 		r = newResumer(ctx, b.jumper)
 		defer r.close()
 		if how == earned {
-			if jumps, err = b.train(ctx, o, r, t, rate, rtt); err != nil {
+			if err := b.train(ctx, o, r, t, rate, rtt); err != nil {
 				return 0, d, err
 			}
 		}
+		jumps = r.made()
 	}
 	o.before = func(*net.TCPConn) {}
 	undo, err := b.kernels(ctx, o, t, how)

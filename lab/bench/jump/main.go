@@ -22,6 +22,7 @@ import (
 	"github.com/catchment/catchment/lab/cmdline"
 	"github.com/catchment/catchment/lab/goal"
 	"github.com/catchment/catchment/lab/sandbox"
+	"github.com/catchment/catchment/server/resync"
 	"github.com/catchment/catchment/server/resync/careful"
 	"github.com/catchment/catchment/server/resync/jump"
 )
@@ -87,6 +88,7 @@ func (o *options) run(ctx context.Context) error {
 type bench struct {
 	world   *world
 	jumper  *jump.Jumper
+	pair    *resumer // of the way paired, of the trial at work
 	runs    int
 	verbose bool
 	goals   []goal.Goal
@@ -98,6 +100,7 @@ type way int
 const (
 	cold    way = iota
 	first       // a jump between POPs that have none behind them
+	paired      // the same of a client network that has none, between POPs that have
 	earned      // a jump after some that were right
 	route       // initcwnd 100 on the route
 	metrics     // what the kernel keeps of a destination (tcp_metrics)
@@ -105,11 +108,11 @@ const (
 
 // word is what a way is called in goals.
 func (w way) word() string {
-	return [...]string{"cold", "first-jump", "earned-jump", "route", "metrics"}[w]
+	return [...]string{"cold", "first-jump", "first-of-network", "earned-jump", "route", "metrics"}[w]
 }
 
 func (w way) String() string {
-	return [...]string{"cold start", "first jump", "earned jump", "route initcwnd 100", "tcp_metrics"}[w]
+	return [...]string{"cold start", "first jump", "first of a network", "earned jump", "route initcwnd 100", "tcp_metrics"}[w]
 }
 
 // row is one way measured.
@@ -176,6 +179,13 @@ func (b *bench) measure(ctx context.Context, t trial, ways ...way) (map[way]row,
 		return nil, err
 	}
 	defer o.listener.Close()
+	if slices.Contains(ways, paired) {
+		b.pair = newResumer(ctx, b.jumper)
+		defer b.pair.close()
+		if err := b.trainPair(ctx, o, b.pair, t, rate, rtt); err != nil {
+			return nil, err
+		}
+	}
 	all := map[way][]sample{}
 	for range b.runs {
 		for _, how := range ways {
@@ -202,7 +212,7 @@ type sample struct {
 	ended outcome
 }
 
-// training is how many jumps make a part grow to all of the rate.
+// training is how many jumps make a part grow to all of the rate, about.
 const training = 4
 
 // once makes one download.
@@ -214,30 +224,39 @@ func (b *bench) once(ctx context.Context, o *origin, t trial, how way, rate uint
 		return s, err
 	}
 	defer func() { err = errors.Join(err, undo()) }()
-	if how == first || how == earned {
+	switch how {
+	case paired:
+		b.pair.moveOn()
+		return b.jump(ctx, o, b.pair, t, rate, rtt)
+	case first, earned:
 		r := newResumer(ctx, b.jumper)
 		defer r.close()
-		jumps := 0
 		if how == earned {
-			if jumps, err = b.train(ctx, o, r, t, rate, rtt); err != nil {
+			if err := b.train(ctx, o, r, t, rate, rtt); err != nil {
 				return s, err
 			}
 		}
-		if err := r.told(rate, rtt); err != nil {
-			return s, err
-		}
-		o.before = r.resume
-		if s.download, err = w.fetch(ctx, o, t.bytes, t.buffer, t.marks...); err != nil {
-			return s, err
-		}
-		j, err := r.last(ctx, jumps+1)
-		if b.verbose {
-			fmt.Printf("    part %.2f, %v, path %v of %d, refused %q, %v after %v\n", j.Part, j.Jump, j.Path.RTT, rate, j.Refused, j.Ended, j.Took)
-		}
-		s.ended = outcome{j.Ended: 1}
-		return s, err
+		return b.jump(ctx, o, r, t, rate, rtt)
 	}
 	s.download, err = w.fetch(ctx, o, t.bytes, t.buffer, t.marks...)
+	return s, err
+}
+
+// jump makes a download that jumps, and waits for the end of the jump.
+func (b *bench) jump(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) (s sample, err error) {
+	jumps := r.made()
+	if err := r.told(rate, rtt); err != nil {
+		return s, err
+	}
+	o.before = r.resume
+	if s.download, err = b.world.fetch(ctx, o, t.bytes, t.buffer, t.marks...); err != nil {
+		return s, err
+	}
+	j, err := r.last(ctx, jumps+1)
+	if b.verbose {
+		fmt.Printf("    part %.2f, %v, path %v of %d, refused %q, %v after %v\n", j.Part, j.Jump, j.Path.RTT, rate, j.Refused, j.Ended, j.Took)
+	}
+	s.ended = outcome{j.Ended: 1}
 	return s, err
 }
 
@@ -262,27 +281,44 @@ func (b *bench) kernels(ctx context.Context, o *origin, t trial, how way) (undo 
 }
 
 // train makes jumps on the path as it was until all of its rate is earned.
-func (b *bench) train(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) (jumps int, err error) {
+func (b *bench) train(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) error {
 	b.world.set(t.before)
 	defer b.world.set(t.now)
-	for jumps < 10*training {
-		if err := r.told(rate*4/5, rtt); err != nil {
-			return jumps, err
-		}
-		o.before = r.resume
-		if _, err := b.world.fetch(ctx, o, 3*t.before.bdp()/2, large); err != nil {
-			return jumps, err
-		}
-		jumps++
-		j, err := r.last(ctx, jumps)
-		if err != nil {
-			return jumps, err
-		}
-		if j.Part > 0.99 && j.Ended != careful.Retreated {
-			return jumps, nil
+	for range 10 * training {
+		j, err := b.trained(ctx, o, r, t, rate, rtt)
+		if err != nil || j.Part > 0.99 && j.Ended != careful.Retreated {
+			return err
 		}
 	}
-	return jumps, errors.New("jumps on an empty path are not right")
+	return errors.New("jumps on an empty path are not right")
+}
+
+// trainPair makes jumps on the path as it was, each of another client network,
+// until the pair of POPs has earned all that it may.
+func (b *bench) trainPair(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) error {
+	b.world.set(t.before)
+	defer b.world.set(t.now)
+	for range 40 * training {
+		r.moveOn()
+		j, err := b.trained(ctx, o, r, t, rate, rtt)
+		if err != nil || j.Part > 0.74 && j.Ended != careful.Retreated {
+			return err
+		}
+	}
+	return fmt.Errorf("jumps on an empty path are not right: %+v", r.resync.Pairs())
+}
+
+// trained makes one jump to learn from.
+func (b *bench) trained(ctx context.Context, o *origin, r *resumer, t trial, rate uint64, rtt time.Duration) (resync.Jump, error) {
+	jumps := r.made()
+	if err := r.told(rate*4/5, rtt); err != nil {
+		return resync.Jump{}, err
+	}
+	o.before = r.resume
+	if _, err := b.world.fetch(ctx, o, 3*t.before.bdp()/2, large); err != nil {
+		return resync.Jump{}, err
+	}
+	return r.last(ctx, jumps+1)
 }
 
 func summary(all []sample, marks []int) row {

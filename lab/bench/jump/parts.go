@@ -24,7 +24,7 @@ func (b *bench) first(ctx context.Context) error {
 	half := p.floor(mega-p.bdp()/2) + p.rtt
 	fmt.Printf("\nThe first megabyte from connect, 40 ms, 200 Mbit/s; the floor of two round trips and the line is %.0f ms.\n"+
 		"A first jump uses half of what it knows (RFC 9959), so that no first jump can be faster than %.0f ms, %.2f of it.\n", ms(floor), ms(half), ratio(half, floor))
-	ways := []way{cold, first, earned, route, metrics}
+	ways := []way{cold, first, paired, earned, route, metrics}
 	for _, control := range controls {
 		for _, buffer := range []int{large, stock} {
 			client := "stock client"
@@ -40,7 +40,7 @@ func (b *bench) first(ctx context.Context) error {
 				fmt.Printf("  %-5s  %-14s  %-18s  %5.0f ms  %.2f of the floor  %d sent again  %v\n", control, client, how, ms(r.at[mega]), ratio(r.at[mega], floor), r.retrans, r.ended)
 			}
 			if buffer == large {
-				for _, how := range []way{first, earned} {
+				for _, how := range []way{first, paired, earned} {
 					b.goals = append(b.goals, goal.AtMost("first-MB-40ms-200Mbit-of-floor-"+control+"-"+how.word(), ratio(rows[how].at[mega], floor), 1.15))
 				}
 			}
@@ -64,7 +64,7 @@ func (b *bench) compared(rows map[way]row, control, what string, marks []int, wa
 func (b *bench) rest(ctx context.Context) error {
 	p := path{100 * time.Millisecond, 100e6}
 	fmt.Printf("\nThe rest of an object from connect, 100 ms, 100 Mbit/s, beside a cold start.\n")
-	ways := []way{cold, first, earned, route, metrics}
+	ways := []way{cold, first, paired, earned, route, metrics}
 	cubic := map[int]time.Duration{} // a cold start of it
 	for _, control := range controls {
 		for _, n := range []int{mega, 5 * mega} {
@@ -80,7 +80,7 @@ func (b *bench) rest(ctx context.Context) error {
 			if control == "cubic" {
 				cubic[n] = rows[cold].at[n]
 			}
-			for _, how := range []way{first, earned} {
+			for _, how := range []way{first, paired, earned} {
 				b.goals = append(b.goals, goal.AtMost(fmt.Sprintf("rest-%dMB-100ms-100Mbit-of-cold-cubic-%s-%s", n/mega, control, how.word()), ratio(rows[how].at[n], cubic[n]), limit))
 			}
 		}
@@ -92,7 +92,7 @@ func (b *bench) rest(ctx context.Context) error {
 func (b *bench) less(ctx context.Context) error {
 	before := path{100 * time.Millisecond, 100e6}
 	fmt.Printf("\nThe same, where the path has less than when the checkpoint was made.\n")
-	ways, marks := []way{cold, first, earned, route, metrics}, []int{mega, 5 * mega}
+	ways, marks := []way{cold, first, paired, earned, route, metrics}, []int{mega, 5 * mega}
 	for _, control := range controls {
 		for _, part := range []int64{2, 4} {
 			now := path{before.rtt, before.rate / part}
@@ -105,7 +105,7 @@ func (b *bench) less(ctx context.Context) error {
 				what, word = "a quarter", "quartered"
 			}
 			b.compared(rows, control, what, marks, ways)
-			for _, how := range []way{first, earned} {
+			for _, how := range []way{first, paired, earned} {
 				b.goals = append(b.goals, goal.AtMost(fmt.Sprintf("capacity-%s-of-cold-%s-%s", word, control, how.word()), ratio(rows[how].at[5*mega], rows[cold].at[5*mega]), 1.05))
 			}
 		}

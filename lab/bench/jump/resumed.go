@@ -20,7 +20,9 @@ import (
 // the code that lets the flow jump, with all that it has learned.
 type resumer struct {
 	book   *checkpoint.Book
-	port   uint16 // of the flow that was told last: none is used twice
+	client netip.Addr // the next flow is of; its network is what earns
+	nets   uint16     // how many there were
+	port   uint16     // of the flow that was told last: none is used twice
 	resync *resync.Resync
 	stop   context.CancelFunc
 	done   chan error
@@ -30,7 +32,7 @@ type resumer struct {
 }
 
 func newResumer(ctx context.Context, j *jump.Jumper) *resumer {
-	r := &resumer{book: checkpoint.NewBook(checkpoint.Options{VIP: func(netip.Addr) bool { return true }}), done: make(chan error, 1)}
+	r := &resumer{client: clientAddr.Addr(), book: checkpoint.NewBook(checkpoint.Options{VIP: func(netip.Addr) bool { return true }}), done: make(chan error, 1)}
 	r.resync = resync.New(resync.Options{
 		POP: "B", Log: slog.New(slog.DiscardHandler), Book: r.book, Gone: func(string) bool { return false }, Jumper: j,
 		OnJump: func(j resync.Jump) {
@@ -44,13 +46,19 @@ func newResumer(ctx context.Context, j *jump.Jumper) *resumer {
 	return r
 }
 
+// moveOn makes the next flow that of a client network that has not jumped yet.
+func (r *resumer) moveOn() {
+	r.nets++
+	r.client = netip.AddrFrom4([4]byte{10, byte(r.nets >> 8), byte(r.nets), 1})
+}
+
 // had is what the client has got before.
 const had = 1 << 20
 
 // told puts the checkpoint of one flow into the book.
 func (r *resumer) told(rate uint64, rtt time.Duration) error {
 	r.port++
-	f := checkpoint.Flow{Client: netip.AddrPortFrom(clientAddr.Addr(), r.port), VIP: netip.AddrPortFrom(popAddr.Addr(), 443), Offset: had, Rate: rate, RTT: rtt}
+	f := checkpoint.Flow{Client: netip.AddrPortFrom(r.client, r.port), VIP: netip.AddrPortFrom(popAddr.Addr(), 443), Offset: had, Rate: rate, RTT: rtt}
 	said := checkpoint.NewEncoder().Append(nil, []checkpoint.Flow{f})
 	return r.book.Read("A", bytes.NewReader(said), time.Now)
 }
@@ -61,7 +69,14 @@ func (r *resumer) resume(c *net.TCPConn) {
 	if err != nil {
 		return
 	}
-	r.resync.Resume(raw, checkpoint.Ask{Client: clientAddr.Addr(), VIP: popAddr.Addr(), Offset: had}, careful.Stated{})
+	r.resync.Resume(raw, checkpoint.Ask{Client: r.client, VIP: popAddr.Addr(), Offset: had}, careful.Stated{})
+}
+
+// made is how many jumps have ended.
+func (r *resumer) made() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.jumps)
 }
 
 // lastFor is how long the end of a jump is waited for, or that there is none.

@@ -82,6 +82,9 @@ type Jump struct {
 	// whole of the former rate, which the flow may grow to but not beyond until
 	// the path has been measured.
 	Most uint64
+	// Part of the former rate that Window is: what may be used, or less where a
+	// ceiling or the client's window is lower.
+	Part float64
 }
 
 // busy is the part that may be used where the round trip shows a queue: others
@@ -130,6 +133,7 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 	if j.Window <= p.Window+p.MSS {
 		return Jump{}, NoGain
 	}
+	j.Part = float64(j.Window) / (former * rtt.Seconds())
 	return j, Allowed
 }
 
@@ -195,6 +199,7 @@ type Watch struct {
 	begun bool      // the pace was let grow to all of the former rate
 	full  bool      // a queue has grown since
 	done  bool
+	took  time.Duration // until all of the flight was acknowledged
 }
 
 // NewWatch begins with the look just before the jump.
@@ -204,6 +209,18 @@ func NewWatch(j Jump, before Info, now time.Time) *Watch {
 
 // Phase is where the jump is.
 func (w *Watch) Phase() Phase { return w.phase }
+
+// flight is in how many round trips all of a first flight that is sent as
+// planned has been acknowledged: it takes one to send, at its pace, and one for
+// the last of it to come back; half of one is for the machine.
+const flight = 2.5
+
+// Proved reports whether the flight was sent as fast as planned, so that the
+// path has shown that it takes so much. A client with a small window lets it
+// grow only while it reads: what it gets piece by piece proves nothing.
+func (w *Watch) Proved() bool {
+	return w.phase == Validated && float64(w.took) <= flight*float64(max(w.start.RTT, time.Millisecond))
+}
 
 // paceFor is for how many round trips the pace stays bounded once all is
 // validated: until the congestion control has measured the path itself.
@@ -297,7 +314,7 @@ func (w *Watch) first(a *Action, i Info, acked uint64, late bool, now time.Time)
 			w.done, a.Rate, a.Lift = true, 0, true
 		}
 	case acked >= w.jump.Window:
-		w.phase, w.ended = Validated, now
+		w.phase, w.ended, w.took = Validated, now, now.Sub(w.began)
 	case late && i.Out == 0:
 		w.phase, w.ended = Ended, now
 		w.done, a.Lift = true, true

@@ -1,6 +1,7 @@
 package careful
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -23,25 +24,25 @@ func TestPlan(t *testing.T) {
 		want Jump
 		why  Reason
 	}{
-		{"a rate makes another window on another path", nil, 1, 0, Jump{400_000, 10e6, 11_250_000}, Allowed},
-		{"half of it", nil, 0.5, 0, Jump{200_000, 5e6, 11_250_000}, Allowed},
-		{"never more than all", nil, 7, 0, Jump{400_000, 10e6, 11_250_000}, Allowed},
-		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{50_000, 10e6, 11_250_000}, Allowed},
-		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{100_000, 10e6, 11_250_000}, Allowed},
-		{"the ceiling of the rate", func(_ *Ticket, _ *Path, l *Limits) { l.Rate = 1e6 }, 1, 0, Jump{40_000, 1e6, 1e6}, Allowed},
-		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{65_000, 10e6, 11_250_000}, Allowed},
+		{"a rate makes another window on another path", nil, 1, 0, Jump{Window: 400_000, Rate: 10e6, Most: 11_250_000}, Allowed},
+		{"half of it", nil, 0.5, 0, Jump{Window: 200_000, Rate: 5e6, Most: 11_250_000}, Allowed},
+		{"never more than all", nil, 7, 0, Jump{Window: 400_000, Rate: 10e6, Most: 11_250_000}, Allowed},
+		{"a nearer POP", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 5 * ms }, 1, 0, Jump{Window: 50_000, Rate: 10e6, Most: 11_250_000}, Allowed},
+		{"the ceiling of the window", func(_ *Ticket, _ *Path, l *Limits) { l.Window = 100_000 }, 1, 0, Jump{Window: 100_000, Rate: 10e6, Most: 11_250_000}, Allowed},
+		{"the ceiling of the rate", func(_ *Ticket, _ *Path, l *Limits) { l.Rate = 1e6 }, 1, 0, Jump{Window: 40_000, Rate: 1e6, Most: 1e6}, Allowed},
+		{"the client's window", func(_ *Ticket, p *Path, _ *Limits) { p.Peer = 65_000 }, 1, 0, Jump{Window: 65_000, Rate: 10e6, Most: 11_250_000}, Allowed},
 		{"no ticket", func(k *Ticket, _ *Path, _ *Limits) { *k = Ticket{} }, 1, 0, Jump{}, NoTicket},
 		{"no round trip yet", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 0 }, 1, 0, Jump{}, NoTicket},
-		{"half a minute old", nil, 1, 30 * time.Second, Jump{400_000, 10e6, 11_250_000}, Allowed},
+		{"half a minute old", nil, 1, 30 * time.Second, Jump{Window: 400_000, Rate: 10e6, Most: 11_250_000}, Allowed},
 		{"older", nil, 1, 30*time.Second + 1, Jump{}, Expired},
 		{"of the future", nil, 1, -2 * time.Second, Jump{}, Expired},
 		{"losses in the handshake", func(_ *Ticket, p *Path, _ *Limits) { p.Retrans = 1 }, 1, 0, Jump{}, Lossy},
-		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{2_000_000, 10e6, 11_250_000}, Allowed},
+		{"ten times as far", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 200 * ms }, 1, 0, Jump{Window: 2_000_000, Rate: 10e6, Most: 11_250_000}, Allowed},
 		{"another path", func(_ *Ticket, p *Path, _ *Limits) { p.RTT = 201 * ms }, 1, 0, Jump{}, FarAway},
-		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{400_000, 10e6, 11_250_000}, Allowed},
-		{"no queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 32 * ms }, 1, 0, Jump{320_000, 10e6, 11_250_000}, Allowed},
-		{"a queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 30 * ms }, 1, 0, Jump{75_000, 2.5e6, 5e6}, Allowed},
-		{"a queue, and less was earned", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 20 * ms }, 0.2, 0, Jump{40_000, 2e6, 4e6}, Allowed},
+		{"tenfold of nearly nothing is no other path", func(k *Ticket, p *Path, _ *Limits) { k.RTT, p.RTT = ms, 40*ms }, 1, 0, Jump{Window: 400_000, Rate: 10e6, Most: 11_250_000}, Allowed},
+		{"no queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 32 * ms }, 1, 0, Jump{Window: 320_000, Rate: 10e6, Most: 11_250_000}, Allowed},
+		{"a queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 30 * ms }, 1, 0, Jump{Window: 75_000, Rate: 2.5e6, Most: 5e6}, Allowed},
+		{"a queue, and less was earned", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 20 * ms }, 0.2, 0, Jump{Window: 40_000, Rate: 2e6, Most: 4e6}, Allowed},
 		{"not earned", nil, 0, 0, Jump{}, NotEarned},
 		{"the window is as large already", func(_ *Ticket, p *Path, _ *Limits) { p.Window = 400_000 - 1460 }, 1, 0, Jump{}, NoGain},
 		{"a slow flow", func(k *Ticket, _ *Path, _ *Limits) { k.Rate = 400_000 }, 1, 0, Jump{}, NoGain},
@@ -51,6 +52,10 @@ func TestPlan(t *testing.T) {
 			c.edit(&k, &p, &l)
 		}
 		got, why := l.Plan(k, p, c.part, t0.Add(c.at))
+		if used := float64(got.Window) / (float64(min(k.Rate, cmp.Or(l.Rate, 1_250_000_000))) * min(p.RTT, cmp.Or(p.Least, p.RTT)).Seconds()); why == Allowed && got.Part != used {
+			t.Errorf("%s: %g of the former rate is used, %v says %g", c.name, used, got, got.Part)
+		}
+		got.Part = 0
 		if got != c.want || why != c.why {
 			t.Errorf("%s: %v %q, want %v %q", c.name, got, why, c.want, c.why)
 		}
@@ -238,11 +243,11 @@ func TestInvariants(t *testing.T) {
 		if lifts != 1 || w.Phase() == Unvalidated {
 			t.Fatalf("%d lifts, ended %v", lifts, w.Phase())
 		}
-		e.End(b, w.Phase(), now)
-		switch w.Phase() {
-		case Validated:
+		e.End(b, End{w.Phase(), j.Part, w.Proved()}, now)
+		switch {
+		case w.Phase() == Validated && w.Proved() && j.Part >= enough*model[b]:
 			model[b] = min(1, model[b]*raise)
-		case Retreated:
+		case w.Phase() == Retreated:
 			if model[b] /= 2; model[b] < least {
 				model[b] = again // after a rest, of which the test of it tells
 			}
@@ -266,7 +271,7 @@ func TestRest(t *testing.T) {
 	for range 3 {
 		parts = append(parts, e.Part(b, t0))
 		e.Begin(b, t0)
-		e.End(b, Retreated, t0)
+		e.End(b, End{Phase: Retreated}, t0)
 	}
 	if parts[0] != 0.5 || parts[1] != 0.25 || parts[2] != 0.125 || e.Part(b, t0.Add(Rest-1)) != 0 || e.Part(b, t0.Add(Rest)) != first {
 		t.Errorf("%v, then %g and %g", parts, e.Part(b, t0.Add(Rest-1)), e.Part(b, t0.Add(Rest)))

@@ -42,14 +42,15 @@ const Rest = time.Hour
 // longest are forgotten, which only makes the next jump of them a first one.
 // It is not safe for concurrent use.
 type Earned struct {
-	max int
-	of  map[Between]*list.Element // of *earned
-	old *list.List                // the newest in front
+	max   int
+	of    map[Between]*list.Element // of *earned
+	old   *list.List                // the newest in front
+	pairs map[Pair]*pair
 }
 
 type earned struct {
 	between Between
-	part    float64
+	part    float64   // 0: nothing is known of the network, its pair of POPs counts
 	rest    time.Time // until then nothing jumps; zero: it may
 	// flights are jumps that have not ended: a second one must not use the
 	// same room before the first has shown that it is there (RFC 9959 §4.2).
@@ -61,7 +62,7 @@ type earned struct {
 
 // NewEarned keeps at most max.
 func NewEarned(max int) *Earned {
-	return &Earned{max: max, of: map[Between]*list.Element{}, old: list.New()}
+	return &Earned{max: max, of: map[Between]*list.Element{}, old: list.New(), pairs: map[Pair]*pair{}}
 }
 
 func (e *Earned) get(b Between) *earned {
@@ -74,7 +75,7 @@ func (e *Earned) get(b Between) *earned {
 		delete(e.of, last.Value.(*earned).between)
 		e.old.Remove(last)
 	}
-	v := &earned{between: b, part: first}
+	v := &earned{between: b}
 	e.of[b] = e.old.PushFront(v)
 	return v
 }
@@ -95,7 +96,16 @@ func (e *Earned) Part(b Between, now time.Time) float64 {
 		}
 		v.rest, v.part = time.Time{}, again
 	}
-	return v.part / float64(1+v.flights)
+	return e.part(v) / float64(1+v.flights)
+}
+
+// part is what a network has earned, or what its pair of POPs has for those
+// that have not jumped yet.
+func (e *Earned) part(v *earned) float64 {
+	if v.part == 0 {
+		return e.begins(v.between.pair())
+	}
+	return v.part
 }
 
 // leastFor is how long the least round trip counts: routes change.
@@ -117,14 +127,37 @@ func (e *Earned) Begin(b Between, now time.Time) {
 	v.since = now
 }
 
-// End notes how a jump ended.
-func (e *Earned) End(b Between, p Phase, now time.Time) {
+// End is how a jump ended.
+type End struct {
+	Phase Phase
+	// Part of the former rate that was used (Jump.Part).
+	Part float64
+	// Proved: that much was under way at once (Watch.Proved), so that the path
+	// has shown that it takes it.
+	Proved bool
+}
+
+// enough is how much of a part must have been used to show that it is right:
+// the rest is rounding, to bytes and segments.
+const enough = 0.9
+
+// shows reports whether a jump has shown that a part is right.
+func (x End) shows(part float64) bool {
+	return x.Phase == Validated && x.Proved && x.Part >= enough*part
+}
+
+// End notes how a jump ended. Only what a jump has shown is earned: one that
+// shared its room with others, or that the client's window or a ceiling kept
+// small, says nothing of more.
+func (e *Earned) End(b Between, x End, now time.Time) {
 	v := e.get(b)
 	v.flights = max(0, v.flights-1)
-	switch p {
-	case Validated:
+	e.vote(b, x)
+	v.part = e.part(v)
+	switch {
+	case x.shows(v.part):
 		v.part = min(1, v.part*raise)
-	case Retreated:
+	case x.Phase == Retreated:
 		if v.part /= 2; v.part < least {
 			v.rest = now.Add(Rest)
 		}
