@@ -89,11 +89,17 @@ func writeResync(w io.Writer, s api.ResyncStatus) {
 	}
 	f.row("went on here", fmt.Sprint(s.Resumed))
 	f.row("jumps", resyncJumps(&s.Jumps))
+	for _, p := range s.Jumps.Pairs {
+		f.row("new networks", fmt.Sprintf("from %s: %.0f %% of a former rate; %d of the last %d jumped right", p.From, 100*p.Part, p.Right, p.Networks))
+	}
 	for _, l := range s.Jumps.Learned[:min(3, len(s.Jumps.Learned))] {
 		f.row("learned", resyncLearned(&l, s.Now))
 	}
 	f.row("fetched ahead", fmt.Sprintf("%d of %d parts, %s; %d failed", s.Warmed.Done, s.Warmed.Wanted, storedBytes(s.Warmed.Bytes), s.Warmed.Failed))
 	f.row("probes", fmt.Sprintf("%d sent, %d clients waiting; refused %d foreign, %d stale, %d full, %d asked lately", s.Probes.Sent, s.Probes.Waiting, s.Probes.Foreign, s.Probes.Stale, s.Probes.Full, s.Probes.Calm))
+	if v := s.Vacated; v != (api.ResyncVacated{}) {
+		f.row("vacated", fmt.Sprintf("%d closed connections in the place of %d that other POPs have told of", v.Ended, v.Looked)+resyncKept(v))
+	}
 	f.row("refused", fmt.Sprintf("%d connections of no POP of the fleet; %d flows have expired", s.Refused, s.Expired))
 	f.row("reset", fmt.Sprint(s.Reset))
 	f.row("sockets", resyncTable(&s.Table))
@@ -101,6 +107,17 @@ func writeResync(w io.Writer, s api.ResyncStatus) {
 	for _, l := range s.Lacks {
 		say(w, "", paint(w, bad, "Lacks: ")+oneLine(l))
 	}
+}
+
+// resyncKept is what was not vacated.
+func resyncKept(v api.ResyncVacated) (out string) {
+	if v.Refused > 0 {
+		out += fmt.Sprintf("; %d refused by the kernel", v.Refused)
+	}
+	if v.Full > 0 {
+		out += fmt.Sprintf("; %d not looked for: too many at once", v.Full)
+	}
+	return out
 }
 
 func resyncLine(w io.Writer, p *api.ResyncPOP) string {

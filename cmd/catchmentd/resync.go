@@ -26,6 +26,7 @@ import (
 	"github.com/catchment/catchment/server/resync/jump"
 	"github.com/catchment/catchment/server/resync/mutual"
 	"github.com/catchment/catchment/server/resync/probe"
+	"github.com/catchment/catchment/server/resync/vacate"
 	"github.com/catchment/catchment/server/resync/warm"
 )
 
@@ -44,10 +45,11 @@ type flows struct {
 	exchange *checkpoint.Exchange // nil before Run
 	gather   *gather.Gatherer
 	table    *flow.Table
-	warmer   *warm.Warmer  // nil: nothing is fetched ahead
-	prober   *probe.Prober // nil: nobody is woken
-	jumper   *jump.Jumper  // nil: nothing jumps
-	routes   *jump.Routes  // nil: none are made
+	warmer   *warm.Warmer    // nil: nothing is fetched ahead
+	prober   *probe.Prober   // nil: nobody is woken
+	jumper   *jump.Jumper    // nil: nothing jumps
+	routes   *jump.Routes    // nil: none are made
+	vacater  *vacate.Vacater // nil in a dry run
 	core     *resync.Resync
 	moves    *moves.Moves
 	vips     map[netip.Addr]policy.ServiceID // whose flows count
@@ -92,7 +94,12 @@ func (d *parts) buildResync(j *journal.Journal) error {
 		ours[a] = true
 	}
 	counts := func(a netip.Addr) bool { return ours[a] }
-	f.book = checkpoint.NewBook(checkpoint.Options{VIP: counts, Flows: c.Flows, Keep: c.Keep})
+	book := checkpoint.Options{VIP: counts, Flows: c.Flows, Keep: c.Keep}
+	if !d.dry {
+		f.vacater = vacate.New()
+		book.Told = f.vacater.Told
+	}
+	f.book = checkpoint.NewBook(book)
 	f.open()
 	f.table = d.newTable()
 	f.gather = gather.New(gather.Options{Cache: f.cache, Table: larger{f.table, uint64(c.Least)}, VIP: counts, Least: c.Least, Max: c.Flows, Every: c.Interval / 2})
@@ -338,6 +345,9 @@ func (f *flows) Run(ctx context.Context) error {
 	defer f.d.closeTap()
 	if f.routes != nil {
 		run("routes", f.routes)
+	}
+	if f.vacater != nil {
+		run("vacater", f.vacater)
 	}
 	life.Go(func() { f.welcome(ctx) })
 	life.Go(func() { f.foresee(ctx) })

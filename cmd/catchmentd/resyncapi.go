@@ -48,7 +48,7 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 	f.mu.Unlock()
 	c := f.core.Counts()
 	out.Resumed = c.Resumed
-	out.Jumps = api.ResyncJumps{Means: "plain", Validated: c.Validated, Retreated: c.Retreated, Ended: c.Ended, Failed: c.Failed, Refused: reasons(c.Refused), Learned: learned(f.core.Learned(maxLearned))}
+	out.Jumps = api.ResyncJumps{Means: "plain", Validated: c.Validated, Retreated: c.Retreated, Ended: c.Ended, Failed: c.Failed, Refused: reasons(c.Refused), Learned: learned(f.core.Learned(maxLearned)), Pairs: pairs(f.core.Pairs())}
 	switch {
 	case f.jumper != nil:
 		out.Jumps.Means = "bpf"
@@ -61,6 +61,13 @@ func (f *flows) ResyncStatus(context.Context) (api.ResyncStatus, error) {
 	if f.prober != nil {
 		p := f.prober.Counts()
 		out.Probes = api.ResyncProbes{Sent: p.Sent, Waiting: int64(f.prober.Waiting()), Foreign: p.Foreign, Stale: p.Stale, Full: p.Full, Calm: p.Calm, Failed: p.Failed, Done: p.Done}
+	}
+	if f.vacater != nil {
+		c, err := f.vacater.Counts()
+		out.Vacated = api.ResyncVacated(c)
+		if err != nil {
+			out.Lacks = append(slices.Clone(out.Lacks), "clients whose ports have closed connections here are not reset: CAP_NET_ADMIN: "+err.Error())
+		}
 	}
 	out.Refused, out.Expired = f.refused(), f.book.Expired()
 	out.Table = tableStatus(f.table.Stats())
@@ -85,6 +92,13 @@ const maxLearned = 20
 func learned(all []careful.Learned) (out []api.ResyncLearned) {
 	for _, l := range all {
 		out = append(out, api.ResyncLearned{From: policy.POPID(l.From), Network: l.Net.String(), Part: l.Part, At: l.Since, Rest: l.Rest})
+	}
+	return out
+}
+
+func pairs(all []careful.LearnedPair) (out []api.ResyncPair) {
+	for _, l := range all {
+		out = append(out, api.ResyncPair{From: policy.POPID(l.From), Part: l.Part, Networks: int64(l.Networks), Right: int64(l.Right)})
 	}
 	return out
 }

@@ -45,6 +45,10 @@ func (f *flows) Collect(ch chan<- prometheus.Metric) {
 	for result, n := range map[string]uint64{"sent": s.Probes.Sent, "foreign": s.Probes.Foreign, "stale": s.Probes.Stale, "full": s.Probes.Full, "calm": s.Probes.Calm, "failed": s.Probes.Failed} {
 		count(probes, n, result)
 	}
+	vacated := resyncDesc("vacated_total", "Closed connections (TIME-WAIT) in the place of connections that other POPs have told of: taken away, or not, by why.", "result")
+	for result, n := range map[string]uint64{"ended": s.Vacated.Ended, "refused": s.Vacated.Refused, "full": s.Vacated.Full} {
+		count(vacated, n, result)
+	}
 	warmed := resyncDesc("fetched_ahead_total", "Parts of objects fetched for clients that were about to come, by result.", "result")
 	for result, n := range map[string]uint64{"done": s.Warmed.Done, "failed": s.Warmed.Failed, "full": s.Warmed.Full} {
 		count(warmed, n, result)

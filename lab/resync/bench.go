@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/catchment/catchment/lab/netlab"
+	"github.com/catchment/catchment/pop/api"
 )
 
 // What a thousand downloads are: the client's kernel gives each connection a
@@ -35,6 +37,8 @@ type running struct {
 	rest []byte
 	last said
 	bad  error
+	// ports are those of the clients' first connections, once all have begun.
+	ports []uint16
 }
 
 // Write gets its output.
@@ -53,6 +57,9 @@ func (r *running) Write(b []byte) (int, error) {
 			r.bad = fmt.Errorf("lab-downloads: %w: %s", err, line)
 		}
 		r.last = s
+		if s.Ports != nil {
+			r.ports = s.Ports
+		}
 	}
 }
 
@@ -80,6 +87,40 @@ func (w *lab) crowd(ctx context.Context, url, sum string) (*running, error) {
 			err = fmt.Errorf("%d have ended before all had begun", s.Ended)
 		}
 		return err
+	})
+}
+
+// knows waits until FRA has been told of each of the downloads. That it knows of
+// as many flows says nothing: it may know of some that are over, but that LON
+// has not given up yet.
+func (w *lab) knows(ctx context.Context, r *running) error {
+	return eventually(ctx, "FRA knows of all downloads", func(ctx context.Context) error {
+		out, err := w.sh(ctx, "fra", "catchment resync flows LON --limit 0 -j")
+		if err != nil {
+			return err
+		}
+		var all []api.ResyncFlow
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			return err
+		}
+		known := map[uint16]bool{}
+		for i := range all {
+			if client, err := netip.ParseAddrPort(all[i].Client); err == nil {
+				known[client.Port()] = true
+			}
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		missing := 0
+		for _, port := range r.ports {
+			if !known[port] {
+				missing++
+			}
+		}
+		if missing > 0 || len(r.ports) < many {
+			return fmt.Errorf("of %d downloads %d are not known there, of %d known flows", len(r.ports), missing, len(all))
+		}
+		return nil
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,9 @@ type said struct {
 	Begun int   `json:"begun"` // have their first bytes
 	Least int64 `json:"least"` // bytes that each of these has
 	Ended int   `json:"ended"`
-	Flows []one `json:"flows,omitempty"`
+	// Ports are those of their first connections, said once, when all have begun.
+	Ports []uint16 `json:"ports,omitempty"`
+	Flows []one    `json:"flows,omitempty"`
 }
 
 // one is what became of a download.
@@ -72,6 +75,8 @@ type crowd struct {
 	stall    time.Duration
 	mu       sync.Mutex
 	have     []int64
+	ports    []uint16
+	told     bool // which they are
 	flows    []one
 	ended    int
 	ears     *ears
@@ -93,7 +98,7 @@ func downloadsMain(ctx context.Context, args []string) error {
 	// A client does not stop to collect what 999 others have left behind.
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(4 << 30)
-	c.have, c.flows, c.first = make([]int64, c.n), make([]one, c.n), make([]int32, c.n)
+	c.have, c.ports, c.flows, c.first = make([]int64, c.n), make([]uint16, c.n), make([]one, c.n), make([]int32, c.n)
 	var err error
 	if c.ears, err = listen(); err != nil {
 		return err
@@ -142,6 +147,9 @@ func (c *crowd) say() said {
 			}
 		}
 	}
+	if s.Begun == c.n && !c.told {
+		c.told, s.Ports = true, slices.Clone(c.ports)
+	}
 	return s
 }
 
@@ -181,6 +189,9 @@ func (c *crowd) download(ctx context.Context, i int) (o one) {
 		}
 		if o.Port == 0 {
 			o.Port = conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+			c.mu.Lock()
+			c.ports[i] = o.Port
+			c.mu.Unlock()
 			if c.first[i], err = c.ears.add(conn.(*net.TCPConn)); err != nil {
 				conn.Close()
 				return nil, err

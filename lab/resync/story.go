@@ -36,6 +36,7 @@ func chapters() []chapter {
 			{"tls", "TLS with HTTP/1.1 and HTTP/2: a drain, and then a death", (*lab).tls},
 			{"nat", "the client is behind a NAT when LON dies", (*lab).nat},
 			{"firewall", "behind a NAT with a firewall that lets no probe through", (*lab).firewall},
+			{"port", "the client has had a connection to FRA from the same port within the minute", (*lab).port},
 			{"screen", "what `catchment get` shows in a terminal: a drain, and then a death", (*lab).screen},
 			{"jump", "flows that come to FRA skip slow start, by a congestion control that root has loaded", (*lab).jumping},
 			{"clients", "curl, wget, aria2, apt and Chromium as they are: a drain, and then a death", (*lab).everybody},

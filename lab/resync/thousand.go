@@ -104,7 +104,7 @@ func (w *lab) thousand(ctx context.Context, o Options, name, sum string, happen 
 	if err != nil {
 		return result{}, err
 	}
-	if err := w.known(ctx, many); err != nil {
+	if err := w.knows(ctx, run); err != nil {
 		return result{}, err
 	}
 	moved, err := w.moved(ctx)

@@ -27,6 +27,7 @@ type ResyncStatus struct {
 	Jumps     ResyncJumps      `json:"jumps"`
 	Warmed    ResyncWarmed     `json:"warmed"`
 	Probes    ResyncProbes     `json:"probes"`
+	Vacated   ResyncVacated    `json:"vacated"`
 	Reset     uint64           `json:"reset,omitempty"` // connections reset after a withdraw
 	// Refused are connections of who is no other POP of the fleet, Expired flows
 	// that a POP told of which is not heard any more.
@@ -76,6 +77,18 @@ type ResyncJumps struct {
 	Refused []ResyncReason `json:"refused,omitempty"`
 	// Learned is what was earned by the networks that jumped last.
 	Learned []ResyncLearned `json:"learned,omitempty"`
+	// Pairs is what was earned by pairs of POPs for networks that have not
+	// jumped yet.
+	Pairs []ResyncPair `json:"pairs,omitempty"`
+}
+
+// ResyncPair is how much of its former rate a flow that comes from a POP may
+// begin with where its client network has not jumped yet.
+type ResyncPair struct {
+	From     policy.POPID `json:"from"`
+	Part     float64      `json:"part"`     // 0 to 1
+	Networks int64        `json:"networks"` // that jumped last, of those that count for the next step
+	Right    int64        `json:"right"`    // of them
 }
 
 // ResyncLearned is how much of its former rate a flow of a client network may
@@ -93,6 +106,15 @@ type ResyncLearned struct {
 type ResyncReason struct {
 	Reason string `json:"reason"`
 	Flows  uint64 `json:"flows"`
+}
+
+// ResyncVacated counts connections that other POPs have told of, by what stood
+// in their place here: closed ones that would have kept clients from a reset.
+type ResyncVacated struct {
+	Looked  uint64 `json:"looked,omitempty"`
+	Ended   uint64 `json:"ended,omitempty"`
+	Refused uint64 `json:"refused,omitempty"` // by the kernel
+	Full    uint64 `json:"full,omitempty"`    // not looked for: too many at once
 }
 
 // ResyncWarmed counts what was fetched for clients that were about to come.

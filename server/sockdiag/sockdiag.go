@@ -44,6 +44,7 @@ const (
 const (
 	Established = 1
 	FinWait1    = 4
+	TimeWait    = 6
 	CloseWait   = 8
 	LastAck     = 9
 	Closing     = 11

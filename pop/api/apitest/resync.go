@@ -30,8 +30,9 @@ func ResyncWorld() *Resync {
 				Learned: []api.ResyncLearned{
 					{From: "FRA", Network: "203.0.113.0/24", Part: 0.78125, At: Now.Add(-12 * time.Second)},
 					{From: "AMS", Network: "2001:db8:9::/48", Part: 0.0625, At: Now.Add(-10 * time.Minute), Rest: Now.Add(50 * time.Minute)},
-				}},
-			Warmed: api.ResyncWarmed{Wanted: 122, Done: 120, Failed: 2, Bytes: 480 << 20}, Probes: api.ResyncProbes{Sent: 900, Waiting: 12, Foreign: 1}, Reset: 4,
+				},
+				Pairs: []api.ResyncPair{{From: "FRA", Part: 0.625, Networks: 14, Right: 14}}},
+			Warmed: api.ResyncWarmed{Wanted: 122, Done: 120, Failed: 2, Bytes: 480 << 20}, Probes: api.ResyncProbes{Sent: 900, Waiting: 12, Foreign: 1}, Vacated: api.ResyncVacated{Looked: 4410, Ended: 6}, Reset: 4,
 			Table: api.ResyncTable{Sockets: 9000, Flows: 1203, Cost: api.Duration(12 * time.Millisecond), Every: api.Duration(time.Second)},
 			Lacks: []string{"flows from other POPs begin with slow start: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or a pin: operation not permitted"},
 		},

@@ -20,6 +20,9 @@ type Options struct {
 	// with here: the client's request comes after its POP has seen the end of
 	// it. 15 s.
 	Linger time.Duration
+	// Told hears of each connection that a POP tells of for the first time, or
+	// anew. It is called with locks held and must not block; nil: nobody does.
+	Told func(client, vip netip.AddrPort)
 }
 
 // Book keeps what other POPs have said. Its methods may be called from any
@@ -170,6 +173,9 @@ func (b *Book) set(p *page, id ID, f Flow, now time.Time) {
 			p.counts.Full++
 			return
 		}
+	}
+	if b.opt.Told != nil && (old == nil || old.Client != f.Client || old.VIP != f.VIP) {
+		b.opt.Told(f.Client, f.VIP)
 	}
 	e := &entry{Flow: f, page: p, moved: now, used: p.given(&f, old)}
 	p.flows[id] = e
