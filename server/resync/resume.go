@@ -278,5 +278,5 @@ func (s sample) path() careful.Path {
 
 func (s sample) info() careful.Info {
 	mss := uint64(s.Snd_mss)
-	return careful.Info{Acked: s.Bytes_acked, Delivered: uint64(s.Delivered) * mss, Window: uint64(s.Snd_cwnd) * mss, Out: uint64(s.Unacked) * mss, Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt()}
+	return careful.Info{Acked: s.Bytes_acked, Delivered: uint64(s.Delivered) * mss, Window: uint64(s.Snd_cwnd) * mss, Out: uint64(s.Unacked) * mss, Retrans: s.Total_retrans, Lost: s.Lost, RTT: s.rtt(), Rate: s.Delivery_rate}
 }

@@ -148,6 +148,7 @@ type Info struct {
 	Retrans   uint32 // segments sent again, in all
 	Lost      uint32 // segments that count as lost now
 	RTT       time.Duration
+	Rate      uint64 // of delivery, by the kernel's last sample, bytes a second; 0: not known
 	// Measures: the flow's congestion control goes by what it measures and
 	// knows no threshold (BBR).
 	Measures bool
@@ -199,7 +200,10 @@ type Watch struct {
 	begun bool      // the pace was let grow to all of the former rate
 	full  bool      // a queue has grown since
 	done  bool
-	took  time.Duration // until all of the flight was acknowledged
+	// fastest is the largest rate, bytes a second, that was seen until the end of
+	// Unvalidated, first the first acknowledgement.
+	fastest float64
+	first   mark
 }
 
 // NewWatch begins with the look just before the jump.
@@ -210,16 +214,39 @@ func NewWatch(j Jump, before Info, now time.Time) *Watch {
 // Phase is where the jump is.
 func (w *Watch) Phase() Phase { return w.phase }
 
-// flight is in how many round trips all of a first flight that is sent as
-// planned has been acknowledged: it takes one to send, at its pace, and one for
-// the last of it to come back; half of one is for the machine.
-const flight = 2.5
+// planned is how much of its rate must be seen of a flight that goes as planned:
+// the kernel and we see it by jerks.
+const planned = 0.8
 
-// Proved reports whether the flight was sent as fast as planned, so that the
-// path has shown that it takes so much. A client with a small window lets it
-// grow only while it reads: what it gets piece by piece proves nothing.
+// Proved reports whether what was acknowledged of the flight came as fast as it
+// was to be sent, so that the path has shown that it takes so much. A client
+// with a small window lets it grow only while it reads: what it gets piece by
+// piece proves nothing.
 func (w *Watch) Proved() bool {
-	return w.phase == Validated && float64(w.took) <= flight*float64(max(w.start.RTT, time.Millisecond))
+	return w.phase == Validated && w.fastest >= planned*float64(w.jump.Rate)
+}
+
+// measure notes how fast what comes back of the flight does, by the kernel and
+// by our own looks: the kernel counts a flight that begins after silence from
+// its beginning on, and so takes it for half as fast.
+func (w *Watch) measure(i Info, acked uint64, now time.Time) {
+	w.fastest = max(w.fastest, float64(i.Rate))
+	switch {
+	case acked == 0:
+	case w.first.at.IsZero():
+		w.first = mark{acked, now}
+	default:
+		bytes, took := acked-min(acked, w.first.acked), now.Sub(w.first.at)
+		if bytes >= w.jump.Window/4 && took >= w.start.RTT/4 {
+			w.fastest = max(w.fastest, float64(bytes)/took.Seconds())
+		}
+	}
+}
+
+// mark is how far a flow had got at a time.
+type mark struct {
+	acked uint64
+	at    time.Time
 }
 
 // paceFor is for how many round trips the pace stays bounded once all is
@@ -250,7 +277,8 @@ func (w *Watch) Look(i Info, now time.Time) (a Action, done bool) {
 	late := now.Sub(w.began) > patience*rtt
 	switch w.phase {
 	case Unvalidated:
-		w.first(&a, i, acked, late, now)
+		w.measure(i, acked, now)
+		w.unvalidated(&a, i, acked, late, now)
 	case Validated:
 		if !w.done && now.Sub(w.ended) >= paceFor*rtt {
 			w.done, a.Lift = true, true
@@ -302,8 +330,8 @@ func (w *Watch) arrived(i Info) uint64 {
 	return min(i.Delivered-min(i.Delivered, w.start.Delivered), w.jump.Window)
 }
 
-// first is a look at a flow whose first flight is under way.
-func (w *Watch) first(a *Action, i Info, acked uint64, late bool, now time.Time) {
+// unvalidated is a look at a flow whose first flight is under way.
+func (w *Watch) unvalidated(a *Action, i Info, acked uint64, late bool, now time.Time) {
 	switch {
 	case i.Retrans > w.start.Retrans || i.Lost > 0:
 		w.phase, w.ended = Retreated, now
@@ -314,7 +342,7 @@ func (w *Watch) first(a *Action, i Info, acked uint64, late bool, now time.Time)
 			w.done, a.Rate, a.Lift = true, 0, true
 		}
 	case acked >= w.jump.Window:
-		w.phase, w.ended, w.took = Validated, now, now.Sub(w.began)
+		w.phase, w.ended = Validated, now
 	case late && i.Out == 0:
 		w.phase, w.ended = Ended, now
 		w.done, a.Lift = true, true

@@ -161,6 +161,43 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestProved: a flight that arrives shows what the path takes only if it came
+// as fast as planned.
+func TestProved(t *testing.T) {
+	type look struct {
+		at time.Duration
+		Info
+	}
+	j := Jump{Window: 100_000, Rate: 2_500_000, Most: 5e6}
+	for _, c := range []struct {
+		name  string
+		looks []look
+		want  bool
+	}{
+		{"by the kernel as fast as planned", []look{{50 * ms, Info{Acked: 50_000, Rate: 2_000_000}}, {100 * ms, Info{Acked: 100_000, Rate: 1_000_000}}}, true},
+		{"by the kernel a bit slower", []look{{50 * ms, Info{Acked: 50_000, Rate: 1_999_999}}, {100 * ms, Info{Acked: 100_000, Rate: 1_999_999}}}, false},
+		{"nothing is known", []look{{50 * ms, Info{Acked: 100_000}}}, false},
+		{"faster, but not all of it has come", []look{{50 * ms, Info{Acked: 99_999, Rate: 5_000_000}}}, false},
+		{"faster, and something was lost", []look{{50 * ms, Info{Acked: 50_000, Rate: 5_000_000}}, {60 * ms, Info{Acked: 60_000, Lost: 1, Rate: 5_000_000}}}, false},
+		{"as fast only after all of it", []look{{80 * ms, Info{Acked: 100_000}}, {100 * ms, Info{Acked: 200_000, Rate: 5_000_000}}}, false},
+		{"by our looks as fast as planned", []look{{40 * ms, Info{Acked: 1000}}, {80 * ms, Info{Acked: 101_000}}}, true},
+		{"looks that come late", []look{{40 * ms, Info{Acked: 1000}}, {120 * ms, Info{Acked: 180_000}}}, true},
+		{"a client that reads piece by piece", []look{{40 * ms, Info{Acked: 20_000}}, {80 * ms, Info{Acked: 60_000}}, {120 * ms, Info{Acked: 120_000}}}, false},
+		{"the first look late", []look{{60 * ms, Info{Acked: 60_000}}, {80 * ms, Info{Acked: 110_000}}}, true},
+		{"too late to tell", []look{{75 * ms, Info{Acked: 90_000}}, {80 * ms, Info{Acked: 110_000}}}, false},
+		{"some acknowledgements at once", []look{{75 * ms, Info{Acked: 40_000}}, {76 * ms, Info{Acked: 110_000}}}, false},
+	} {
+		w := NewWatch(j, Info{RTT: 40 * ms}, t0)
+		for _, l := range c.looks {
+			l.RTT = 40 * ms
+			w.Look(l.Info, t0.Add(l.at))
+		}
+		if got := w.Proved(); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 // TestNext: looks are far apart but where the first acknowledgement is due.
 func TestNext(t *testing.T) {
 	w := NewWatch(Jump{Window: 100_000, Rate: 1e6, Most: 2e6}, Info{RTT: 96 * ms}, t0)
@@ -222,7 +259,7 @@ func TestInvariants(t *testing.T) {
 			var a Action
 			acked := r.Uint64N(2 * j.Window)
 			i := Info{Acked: acked, Delivered: acked, Window: j.Window + r.Uint64N(j.Window+1), Out: r.Uint64N(2 * j.Window), Lost: uint32(r.IntN(10) / 9),
-				RTT: p.RTT + time.Duration(r.IntN(8)/7*r.IntN(100))*ms, Measures: r.IntN(2) == 0}
+				RTT: p.RTT + time.Duration(r.IntN(8)/7*r.IntN(100))*ms, Rate: r.Uint64N(2 * j.Rate), Measures: r.IntN(2) == 0}
 			a, done = w.Look(i, at)
 			if a.Only > max(j.Window+acked, i.Out) || a.Only > 0 && w.Phase() == Retreated {
 				t.Fatalf("%+v makes %+v", i, a)
