@@ -108,7 +108,7 @@ func (d *parts) buildResync(j *journal.Journal) error {
 	}
 	o := resync.Options{
 		POP: string(d.cfg.POP), Log: f.log, Book: f.book, Gone: f.gone, Jumps: f.mayJump, Initial: f.window, OnTakeover: f.onTakeover, OnJump: f.onJump,
-		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate), Stated: uint64(c.Jump.Stated)}, Hear: c.Jump.Stated > 0,
+		Limits: careful.Limits{Window: uint64(c.Jump.Window), Rate: uint64(c.Jump.Rate), Stated: uint64(c.Jump.Stated)}, Hear: c.Jump.Stated > 0, Pairs: f.earnedBefore(),
 	}
 	if f.prober != nil {
 		o.Waker = f.prober
@@ -349,6 +349,7 @@ func (f *flows) Run(ctx context.Context) error {
 	if f.vacater != nil {
 		run("vacater", f.vacater)
 	}
+	life.Go(func() { f.keepEarned(ctx) })
 	life.Go(func() { f.welcome(ctx) })
 	life.Go(func() { f.foresee(ctx) })
 	f.follow(ctx)

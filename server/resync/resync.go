@@ -46,6 +46,8 @@ type Options struct {
 	// Jumps reports whether flows of one of our addresses may jump; nil: all.
 	Jumps  func(vip netip.Addr) bool
 	Limits careful.Limits
+	// Pairs is what pairs of POPs had earned before (Resync.Pairs).
+	Pairs []careful.LearnedPair
 	// Initial is the window, in segments, that flows to a client begin with where
 	// that is by a route and not by Jumper; 0, or nil: as usual.
 	Initial func(client netip.Addr) int
@@ -135,7 +137,9 @@ const maxWatched = 4096
 func New(o Options) *Resync {
 	o.Networks, o.Every = cmp.Or(o.Networks, 100_000), cmp.Or(o.Every, 50*time.Millisecond)
 	o.Silent = cmp.Or(o.Silent, 350*time.Millisecond)
-	return &Resync{opt: o, earned: careful.NewEarned(o.Networks), taken: map[string]takeover{}, doubted: map[string]time.Time{}, kick: make(chan struct{}, 1)}
+	earned := careful.NewEarned(o.Networks)
+	earned.Restore(o.Pairs, time.Now())
+	return &Resync{opt: o, earned: earned, taken: map[string]takeover{}, doubted: map[string]time.Time{}, kick: make(chan struct{}, 1)}
 }
 
 // Run looks after POPs that fall silent until ctx ends, and then waits for the

@@ -152,7 +152,7 @@ func (x End) shows(part float64) bool {
 func (e *Earned) End(b Between, x End, now time.Time) {
 	v := e.get(b)
 	v.flights = max(0, v.flights-1)
-	e.vote(b, x)
+	e.vote(b, x, now)
 	v.part = e.part(v)
 	switch {
 	case x.shows(v.part):

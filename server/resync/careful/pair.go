@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // FromClient is the former POP of a flow that nobody has measured: what is
@@ -27,9 +28,14 @@ const (
 	maxPairs  = 1024 // kept; others begin with first
 )
 
+// PairKeep is for how long after its last voice what a pair of POPs has earned is
+// good for Restore.
+const PairKeep = 7 * 24 * time.Hour
+
 type pair struct {
 	part  float64
 	votes []vote // the latest last
+	at    time.Time
 }
 
 type vote struct {
@@ -47,7 +53,7 @@ func (e *Earned) begins(p Pair) float64 {
 
 // vote counts a jump for its pair of POPs, if it says something of what
 // networks begin with. A client's own word earns nothing for others.
-func (e *Earned) vote(b Between, x End) {
+func (e *Earned) vote(b Between, x End, now time.Time) {
 	if b.From == FromClient {
 		return
 	}
@@ -63,6 +69,7 @@ func (e *Earned) vote(b Between, x End) {
 		v = &pair{part: first}
 		e.pairs[b.pair()] = v
 	}
+	v.at = now
 	v.votes = slices.DeleteFunc(v.votes, func(o vote) bool { return o.net == b.Net })
 	v.votes = append(v.votes, vote{b.Net, right})
 	v.votes = v.votes[max(0, len(v.votes)-voters):]
@@ -94,18 +101,32 @@ func (v *pair) right() (n int) {
 // jumped yet.
 type LearnedPair struct {
 	Pair
-	Part     float64 // of a former rate that they begin with
-	Networks int     // that jumped last, since the part is what it is
-	Right    int     // of them
+	Part     float64   // of a former rate that they begin with
+	Networks int       // that jumped last, since the part is what it is
+	Right    int       // of them
+	At       time.Time // when one of them jumped last
 }
 
 // Pairs is what pairs of POPs have earned, in order.
 func (e *Earned) Pairs() (out []LearnedPair) {
 	for p, v := range e.pairs {
-		out = append(out, LearnedPair{p, v.part, len(v.votes), v.right()})
+		out = append(out, LearnedPair{p, v.part, len(v.votes), v.right(), v.at})
 	}
 	slices.SortFunc(out, func(a, b LearnedPair) int {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
 	return out
+}
+
+// Restore takes over what pairs of POPs had earned in a former life of this POP,
+// as Pairs has said it, but no more than can be earned, and nothing that is old.
+// Voices begin anew.
+func (e *Earned) Restore(all []LearnedPair, now time.Time) {
+	for _, l := range all {
+		age := now.Sub(l.At)
+		if l.From == "" || l.From == FromClient || !(l.Part > first) || age < 0 || age > PairKeep || e.pairs[l.Pair] != nil || len(e.pairs) >= maxPairs {
+			continue
+		}
+		e.pairs[l.Pair] = &pair{part: min(l.Part, mostFirst), at: l.At}
+	}
 }

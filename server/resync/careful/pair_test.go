@@ -2,9 +2,11 @@ package careful
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 // nth is one of many client networks.
@@ -114,6 +116,58 @@ func TestOwnCounts(t *testing.T) {
 	}
 }
 
+// TestRestore: what a pair of POPs had earned outlives the daemon for a while,
+// and is lost as before by two that were too much.
+func TestRestore(t *testing.T) {
+	e := NewEarned(1000)
+	for i := range 2 * rights {
+		e.End(nth(i), End{Validated, 1, true}, t0)
+	}
+	good := e.Pairs()
+	with := func(edit func(*LearnedPair)) []LearnedPair {
+		l := good[0]
+		edit(&l)
+		return []LearnedPair{l}
+	}
+	for _, c := range []struct {
+		name string
+		all  []LearnedPair
+		at   time.Duration
+		want float64
+	}{
+		{"as it was", good, 0, mostFirst},
+		{"after a week", good, PairKeep, mostFirst},
+		{"after more", good, PairKeep + 1, first},
+		{"of the future", good, -1, first},
+		{"more than can be earned", with(func(l *LearnedPair) { l.Part = 7 }), 0, mostFirst},
+		{"no number", with(func(l *LearnedPair) { l.Part = math.NaN() }), 0, first},
+		{"less than all begin with", with(func(l *LearnedPair) { l.Part = 0.1 }), 0, first},
+		{"of another pair", with(func(l *LearnedPair) { l.To = "AMS" }), 0, first},
+		{"nothing", nil, 0, first},
+	} {
+		e := NewEarned(1000)
+		now := t0.Add(c.at)
+		e.Restore(c.all, now)
+		if got := e.Part(nth(500), now); got != c.want {
+			t.Errorf("%s: a network begins with %g, want %g", c.name, got, c.want)
+		}
+		for i := range 2 {
+			e.End(nth(600+i), End{Phase: Retreated}, now)
+		}
+		if got := e.Part(nth(501), now); got != first {
+			t.Errorf("%s: after two that were too much with %g", c.name, got)
+		}
+	}
+	e = NewEarned(1000)
+	e.Restore([]LearnedPair{{Pair: Pair{FromClient, "FRA"}, Part: 0.75, At: t0}}, t0)
+	for i := range 2 * maxPairs {
+		e.Restore([]LearnedPair{{Pair: Pair{fmt.Sprint("P", i), "FRA"}, Part: 0.75, At: t0}}, t0)
+	}
+	if n := len(e.Pairs()); n != maxPairs || e.pairs[Pair{FromClient, "FRA"}] != nil {
+		t.Errorf("%d pairs", n)
+	}
+}
+
 // TestPairInvariants: whatever jumps come, what is kept is bounded, and nothing
 // begins with less than first or more than mostFirst; it is more than first
 // only where nearly all that spoke last were right.
@@ -154,8 +208,8 @@ func TestPairInvariants(t *testing.T) {
 				t.Fatalf("%g became %g by %+v, and %d networks were right", before, now, how, n)
 			}
 		}
-		if len(e.pairs) > maxPairs || len(e.pairs[p].at()) > voters || e.Len() > 500 {
-			t.Fatalf("%d pairs, %d votes, %d networks", len(e.pairs), len(e.pairs[p].at()), e.Len())
+		if len(e.pairs) > maxPairs || len(e.pairs[p].said()) > voters || e.Len() > 500 {
+			t.Fatalf("%d pairs, %d votes, %d networks", len(e.pairs), len(e.pairs[p].said()), e.Len())
 		}
 	}
 	if len(e.pairs) != maxPairs {
@@ -163,7 +217,7 @@ func TestPairInvariants(t *testing.T) {
 	}
 }
 
-func (v *pair) at() []vote {
+func (v *pair) said() []vote {
 	if v == nil {
 		return nil
 	}
