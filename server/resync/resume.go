@@ -77,6 +77,7 @@ func (r *Resync) begin(conn Socket, j Jump, says careful.Stated) {
 		return
 	}
 	j.Path = before.path()
+	j.Path.Measures = measures(conn)
 	if r.opt.Hear {
 		j.Ticket = r.opt.Limits.Hear(j.Ticket, says, j.Path, j.At)
 	}

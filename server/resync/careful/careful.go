@@ -40,6 +40,8 @@ type Path struct {
 	MSS     uint64
 	Retrans uint32 // segments sent again so far
 	Peer    uint64 // the client's receive window, bytes; 0: not known
+	// Measures: as in Info.
+	Measures bool
 }
 
 // Limits bound all jumps. The zero value means the defaults.
@@ -71,6 +73,7 @@ const (
 	Lossy     Reason = "lossy"      // the new path has lost segments already
 	FarAway   Reason = "far-away"   // the new path is so much longer that it is another
 	NoGain    Reason = "no-gain"    // slow start begins where the jump would end
+	Busy      Reason = "busy"       // others fill the path, and the flow finds its share by measuring
 	NotEarned Reason = "not-earned" // jumps between these POPs for this network were wrong too often
 )
 
@@ -89,7 +92,9 @@ type Jump struct {
 
 // busy is the part that may be used where the round trip shows a queue: others
 // have what the former flow had, and slow start would take its time to take it
-// from them. queueing is how much of one says nothing.
+// from them. One that measures (BBR) does not jump there: it takes what it has
+// found so quickly for what is free, and a CUBIC flow beside it keeps but 0.7 to
+// 0.95 of what it would. queueing is how much of a queue says nothing.
 const (
 	busy     = 0.25
 	queueing = 2 * time.Millisecond
@@ -122,6 +127,9 @@ func (l Limits) Plan(t Ticket, p Path, part float64, now time.Time) (Jump, Reaso
 	former := float64(min(t.Rate, l.Rate))
 	rate, most := min(part, 1)*former, uint64(min(grain*former, float64(l.Rate)))
 	if p.RTT > rtt*5/4+queueing { // somebody else fills the path
+		if p.Measures {
+			return Jump{}, Busy
+		}
 		rate = min(part, busy) * former
 		most = uint64(2 * rate)
 	}

@@ -43,6 +43,8 @@ func TestPlan(t *testing.T) {
 		{"no queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 32 * ms }, 1, 0, Jump{Window: 320_000, Rate: 10e6, Most: 11_250_000}, Allowed},
 		{"a queue", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 30 * ms }, 1, 0, Jump{Window: 75_000, Rate: 2.5e6, Most: 5e6}, Allowed},
 		{"a queue, and less was earned", func(_ *Ticket, p *Path, _ *Limits) { p.Least = 20 * ms }, 0.2, 0, Jump{Window: 40_000, Rate: 2e6, Most: 4e6}, Allowed},
+		{"a queue, and it measures", func(_ *Ticket, p *Path, _ *Limits) { p.Least, p.Measures = 30*ms, true }, 1, 0, Jump{}, Busy},
+		{"no queue, and it measures", func(_ *Ticket, p *Path, _ *Limits) { p.Least, p.Measures = 32*ms, true }, 1, 0, Jump{Window: 320_000, Rate: 10e6, Most: 11_250_000}, Allowed},
 		{"not earned", nil, 0, 0, Jump{}, NotEarned},
 		{"the window is as large already", func(_ *Ticket, p *Path, _ *Limits) { p.Window = 400_000 - 1460 }, 1, 0, Jump{}, NoGain},
 		{"a slow flow", func(k *Ticket, _ *Path, _ *Limits) { k.Rate = 400_000 }, 1, 0, Jump{}, NoGain},
