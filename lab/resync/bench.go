@@ -212,8 +212,11 @@ func judge(name string, flows []one, route time.Time, payload int64) result {
 		if f.Resyncs > 0 {
 			r.gaps = append(r.gaps, f.Gap)
 		}
-		if !f.Told.IsZero() {
+		switch {
+		case !f.Told.IsZero():
 			r.told = append(r.told, f.Told.Sub(route))
+		case !f.Broke.IsZero(): // a read heard it, and closed the connection, before lab-told could
+			r.told = append(r.told, f.Broke.Sub(route))
 		}
 		if !f.Broke.IsZero() {
 			r.broke = append(r.broke, f.Broke.Sub(route))
