@@ -109,16 +109,22 @@ func Address(addr netip.Addr) error {
 // Pair is a TCP connection from the loopback address to one that Address has
 // put there: plain TCP, which is what sock_diag and BPF tell of.
 func Pair(ctx context.Context, to netip.Addr) (client, server *net.TCPConn, err error) {
+	return PairAt(ctx, to, to)
+}
+
+// PairAt is Pair where the server listens at another address, such as [::].
+func PairAt(ctx context.Context, listen, to netip.Addr) (client, server *net.TCPConn, err error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(to, 0).String())
+	l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(listen, 0).String())
 	if err != nil {
 		return nil, nil, err
 	}
 	defer l.Close()
 	d := net.Dialer{LocalAddr: loopback(to)}
 	d.SetMultipathTCP(false)
-	c, err := d.DialContext(ctx, "tcp", l.Addr().String())
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	c, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(to, port).String())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,38 +18,26 @@ import (
 
 func TestMain(m *testing.M) { sandbox.Main(m) }
 
-// connect gives both ends of a connection to vip.
-func connect(t *testing.T, network, vip string) (client, server *net.TCPConn) {
+// connect gives both ends of a connection to vip of a server that listens at
+// listen.
+func connect(t *testing.T, listen, vip string) (client, server *net.TCPConn) {
 	t.Helper()
-	if err := sandbox.Address(netip.MustParseAddr(vip)); err != nil {
+	to := netip.MustParseAddr(vip)
+	if err := sandbox.Address(to); err != nil {
 		t.Fatal(err)
 	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(t.Context(), network, net.JoinHostPort(vip, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(vip, port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
+	c, s, err := sandbox.PairAt(t.Context(), netip.MustParseAddr(listen), to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close(); s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn)
+	return c, s
 }
 
 // timeWait gives the ends of a connection that its server has closed first.
-func timeWait(t *testing.T, network, vip string) (client, server netip.AddrPort) {
+func timeWait(t *testing.T, listen, vip string) (client, server netip.AddrPort) {
 	t.Helper()
-	c, s := connect(t, network, vip)
+	c, s := connect(t, listen, vip)
 	server, client = addr(s.LocalAddr()), addr(s.RemoteAddr())
 	s.Close()
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
@@ -105,14 +93,14 @@ func run(t *testing.T) *Vacater {
 // TestVacate: a connection in TIME-WAIT goes, one that is open or half closed
 // stays, and where nothing is nothing is done.
 func TestVacate(t *testing.T) {
-	for _, c := range []struct{ name, network, vip string }{
-		{"IPv4", "tcp4", "127.0.0.7"}, {"IPv6", "tcp6", "2001:db8::7"}, {"IPv4 of a socket of both", "tcp", "127.0.0.8"},
+	for _, c := range []struct{ name, listen, vip string }{
+		{"IPv4", "127.0.0.7", "127.0.0.7"}, {"IPv6", "2001:db8::7", "2001:db8::7"}, {"IPv4 of a socket of both", "::", "127.0.0.8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := run(t)
-			client, server := timeWait(t, c.network, c.vip)
-			_, open := connect(t, c.network, c.vip)
-			_, half := connect(t, c.network, c.vip)
+			client, server := timeWait(t, c.listen, c.vip)
+			_, open := connect(t, c.listen, c.vip)
+			_, half := connect(t, c.listen, c.vip)
 			if err := half.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
@@ -140,12 +128,12 @@ func TestVacate(t *testing.T) {
 // TestReset: a segment of the client's other connection is answered by an
 // acknowledgement as long as a closed one stands there, and else by a reset.
 func TestReset(t *testing.T) {
-	client, server := timeWait(t, "tcp4", "127.0.0.9")
+	client, server := timeWait(t, "127.0.0.9", "127.0.0.9")
 	if got := answer(t, client, server); got != ack {
 		t.Fatalf("a connection in TIME-WAIT answers with flags %#x", got)
 	}
 	v := run(t)
-	client, server = timeWait(t, "tcp4", "127.0.0.9") // the client's kernel has reset the first one
+	client, server = timeWait(t, "127.0.0.9", "127.0.0.9") // the client's kernel has reset the first one
 	v.Told(client, server)
 	wait(t, func() bool { n, _ := v.Counts(); return n.Ended == 1 })
 	if got := answer(t, client, server); got&rst == 0 {
