@@ -6,7 +6,8 @@
 // reached another site: not a window is carried over but a rate, so that the
 // round trip of the new path counts; only a part of it is used, which is
 // earned by each pair of POPs and client network and halved when it was too
-// much; a ticket is good once and for seconds; there is a ceiling; and nothing
+// much (a network that has not jumped yet begins with what its pair of POPs has
+// earned by others); a ticket is good once and for seconds; there is a ceiling; and nothing
 // happens at all unless the service says so.
 //
 // It is pure: no clock, no socket, no goroutine. Package jump does what it
